@@ -1,0 +1,141 @@
+//! Runs command lines in persistent shell sessions.
+
+pub mod shells;
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::error::Result;
+use crate::path::AbsPath;
+use crate::request::ShellName;
+
+/// Where a session's output goes.
+#[derive(Clone)]
+pub enum Output {
+    /// The command writes straight to this process's standard output and error: nothing is
+    /// copied, and programs see a terminal where there is one. With `stdout_to_stderr` both go to
+    /// standard error (for `--json`).
+    Inherit {
+        /// Send the command's standard output to this process's standard error.
+        stdout_to_stderr: bool,
+    },
+    /// Pieces are handed over as they come, in the order read, from one thread. When the receiver
+    /// blocks, the command blocks.
+    Stream(Arc<dyn OutputSink>),
+}
+
+/// Which of the two output streams a piece came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Receives output of a command.
+pub trait OutputSink: Send + Sync {
+    /// Takes a piece of at most 64 KiB; it may end within a character.
+    fn write(&self, stream: OutputStream, piece: &[u8]);
+}
+
+/// Stops a command from another thread or a signal handler. Clones share the same state.
+#[derive(Debug, Clone, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Asks for the end of the process tree. Safe in a signal handler.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+    /// Whether the end was asked for.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+    /// The flag itself, for a signal handler.
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0)
+    }
+}
+
+/// What a session starts with.
+#[derive(Clone)]
+pub struct SessionSpec {
+    /// Which shell.
+    pub shell: ShellName,
+    /// Where it starts.
+    pub cwd: AbsPath,
+    /// Variables set on top of the inherited environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// Where output goes.
+    pub output: Output,
+    /// Give commands this process's standard input instead of an empty one.
+    pub inherit_stdin: bool,
+    /// Between the polite signal and the one that cannot be refused.
+    pub kill_grace: Duration,
+}
+
+/// How one command ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandOutcome {
+    /// Exit status as a shell reports it: 128 + signal number when a signal ended it.
+    pub exit_code: i32,
+    /// The time limit was reached and the process tree ended.
+    pub timed_out: bool,
+    /// It was cancelled and the process tree ended.
+    pub cancelled: bool,
+    /// The shell ended with the command (`exit`, `exec`, `set -e`, killed); the next command gets
+    /// a new one that starts in [`Session::cwd`].
+    pub shell_ended: bool,
+    /// From start to end.
+    pub duration: Duration,
+    /// Processes that the command left running, as far as can be told.
+    pub survivors: Vec<u32>,
+}
+
+/// A persistent shell. Dropping it ends the shell; background processes that a command left behind
+/// stay, as they would in a terminal.
+pub struct Session {
+    _p: (),
+}
+
+impl Session {
+    /// Starts the shell.
+    pub fn start(spec: SessionSpec) -> Result<Self> {
+        todo!()
+    }
+    /// Runs one command line to its end. With `last`, the shell's input is closed after it so that
+    /// exit traps run as part of it, and the shell's end is awaited.
+    pub fn run(
+        &mut self,
+        command: &OsStr,
+        last: bool,
+        timeout: Option<Duration>,
+        cancel: &Cancel,
+    ) -> Result<CommandOutcome> {
+        todo!()
+    }
+    /// Where the next command starts: the shell's physical working directory. `None` when it was
+    /// deleted.
+    pub fn cwd(&self) -> Option<AbsPath> {
+        todo!()
+    }
+    /// Ends the shell.
+    pub fn close(self) -> Result<()> {
+        todo!()
+    }
+}
+
+/// Joins an argument vector to a command line for `shell`, quoting every argument so that the
+/// shell passes exactly these bytes on.
+pub fn quote_arguments(shell: &ShellName, arguments: &[OsString]) -> Result<OsString> {
+    todo!()
+}
+
+/// The program that a session of `shell` would run; `ShellNotFound` when there is none.
+pub fn find_shell(shell: &ShellName) -> Result<PathBuf> {
+    todo!()
+}

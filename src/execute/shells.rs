@@ -1,0 +1,1 @@
+//! Shells as data: program names, options, driver text and quoting.

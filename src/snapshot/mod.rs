@@ -1,0 +1,171 @@
+//! How the state before a command is preserved: the [`SnapshotStrategy`] trait and its registry.
+//!
+//! A strategy answers two questions: how is old content preserved, and how are changes found. What
+//! comes out, an [`UndoRecord`](crate::seal::UndoRecord), never differs.
+//!
+//! # When a snapshot cannot be complete
+//! A capture that would exceed its [`Limits`](crate::request::Limits) degrades in this order, and
+//! every step is recorded in the coverage:
+//! 1. files above `max_file_bytes` keep their metadata only;
+//! 2. scope paths shrink from a tree to their children to the entry itself, the least certain
+//!    paths first;
+//! 3. the largest files lose their content until the rest fits in bytes and free space.
+//!
+//! What was left out is *unobserved*: a rollback never creates, changes or deletes it.
+
+pub mod baseline;
+pub mod copy;
+mod registry;
+
+pub use registry::Registry;
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::infer::ScopePath;
+use crate::path::AbsPath;
+use crate::progress::Progress;
+use crate::request::Limits;
+use crate::seal::Change;
+
+/// What a strategy can do. The default is nothing, so a forgotten field fails closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Capability {
+    /// Content of files that change or go is preserved.
+    pub content: bool,
+    /// Mode, owner, times, attributes and flags are preserved.
+    pub metadata: bool,
+    /// Entries that the command created are found.
+    pub created: bool,
+    /// A capture whose process died can be resumed and sealed.
+    pub resume: bool,
+    /// Preserving costs nothing for what does not change.
+    pub zero_copy: bool,
+}
+
+/// Part of a scope that was left out, with the reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unobserved {
+    /// The entry; everything beneath it is unobserved too.
+    pub path: AbsPath,
+    /// Why, in a few words.
+    pub reason: String,
+}
+
+/// Patterns of entries that are left alone, frozen when a capture begins.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Exclusions {
+    /// Subtrees that are never looked into (the store itself, pseudo filesystems).
+    pub subtrees: Vec<AbsPath>,
+    /// Patterns of the request and the configuration, gitignore syntax, relative to each root.
+    pub patterns: Vec<String>,
+    /// Text of every `.deployxignore` found, with the directory that holds it.
+    pub files: Vec<(AbsPath, String)>,
+}
+
+/// What a capture is asked to secure.
+pub struct CaptureRequest<'a> {
+    /// The paths, normalised: none lies within another of the same or greater depth.
+    pub scope: &'a [ScopePath],
+    /// What is left alone.
+    pub exclusions: Exclusions,
+    /// Bounds.
+    pub limits: Limits,
+    /// Is told how far it is.
+    pub progress: &'a dyn Progress,
+}
+
+/// A capture's outcome: what was found and where the pre-images went.
+#[derive(Debug, Clone, Default)]
+pub struct Sealed {
+    /// Every entry that differs, sorted by path.
+    pub changes: Vec<Change>,
+    /// What could not be looked at after the command.
+    pub unobserved: Vec<Unobserved>,
+    /// Entries that exist now and were in the scope.
+    pub entries: u64,
+    /// Bytes of content placed in the snapshot's directory.
+    pub stored_bytes: u64,
+}
+
+/// A way to preserve the state before a command.
+///
+/// ```
+/// use deployx::snapshot::{Capability, Capture, CaptureRequest, SnapshotStrategy};
+///
+/// /// Preserves nothing; says so.
+/// struct Nothing;
+///
+/// impl SnapshotStrategy for Nothing {
+///     fn name(&self) -> &'static str {
+///         "nothing"
+///     }
+///     fn version(&self) -> u32 {
+///         1
+///     }
+///     fn capability(&self) -> Capability {
+///         Capability::default()
+///     }
+///     fn probe(&self, _path: &deployx::AbsPath) -> Result<String, String> {
+///         Err("preserves nothing".into())
+///     }
+///     fn begin(&self, _: CaptureRequest<'_>) -> deployx::Result<Box<dyn Capture>> {
+///         unimplemented!("probe said no")
+///     }
+///     fn resume(&self, _: &[u8]) -> deployx::Result<Box<dyn Capture>> {
+///         unimplemented!("probe said no")
+///     }
+/// }
+/// ```
+pub trait SnapshotStrategy: Send + Sync {
+    /// The name under which it is chosen and written into snapshots.
+    fn name(&self) -> &'static str;
+
+    /// Its version; raised when tokens of older versions can no longer be resumed.
+    fn version(&self) -> u32;
+
+    /// What it can do.
+    fn capability(&self) -> Capability;
+
+    /// Whether it works for entries at `path`: `Ok` with a reason to choose it, `Err` with the
+    /// reason why not.
+    fn probe(&self, path: &AbsPath) -> std::result::Result<String, String>;
+
+    /// Secures the state of the scope.
+    ///
+    /// On return everything that [`Capture::seal`] will need is on stable storage: neither a kill
+    /// nor a power cut can lose it. Entries that cannot be secured are listed in
+    /// [`Capture::unobserved`]; an `Err` means that nothing was secured.
+    fn begin(&self, request: CaptureRequest<'_>) -> Result<Box<dyn Capture>>;
+
+    /// Takes up a capture of a process that died, from its [`Capture::token`]. The token was read
+    /// from disk and may be damaged.
+    fn resume(&self, token: &[u8]) -> Result<Box<dyn Capture>>;
+}
+
+/// A strategy's work in progress for one command, between begin and seal.
+pub trait Capture: Send {
+    /// What a later process needs to take this capture up. Stored with the snapshot before the
+    /// command starts.
+    fn token(&self) -> Vec<u8>;
+
+    /// How many entries were secured.
+    fn entries(&self) -> u64;
+
+    /// What is not covered.
+    fn unobserved(&self) -> &[Unobserved];
+
+    /// Finds what changed since begin and places the pre-image of every changed file into the
+    /// existing directory `files`, named as [`crate::seal::PreImage::Stored`] says. What it placed
+    /// is on stable storage on return.
+    ///
+    /// May be called again after an error, also by another process through
+    /// [`SnapshotStrategy::resume`], until [`finish`](Self::finish).
+    fn seal(&mut self, files: &Path, progress: &dyn Progress) -> Result<Sealed>;
+
+    /// Lets go of everything that was kept for this capture. Called once the snapshot is stored,
+    /// or when it is given up.
+    fn finish(self: Box<Self>);
+}

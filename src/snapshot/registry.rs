@@ -1,0 +1,43 @@
+//! The strategies of an engine, by name.
+
+use std::sync::Arc;
+
+use super::SnapshotStrategy;
+use crate::error::{Error, ErrorKind, Result, Stage};
+
+/// The strategies an engine knows, in the order in which `auto` prefers them.
+#[derive(Clone, Default)]
+pub struct Registry {
+    strategies: Vec<Arc<dyn SnapshotStrategy>>,
+}
+
+impl Registry {
+    /// Adds a strategy; `auto` prefers it to those added before. One of the same name is replaced.
+    pub fn register(&mut self, strategy: Arc<dyn SnapshotStrategy>) {
+        self.strategies.retain(|s| s.name() != strategy.name());
+        self.strategies.insert(0, strategy);
+    }
+
+    /// The strategy called `name`; the error lists the known ones.
+    pub fn get(&self, name: &str) -> Result<&Arc<dyn SnapshotStrategy>> {
+        self.strategies
+            .iter()
+            .find(|s| s.name() == name)
+            .ok_or_else(|| {
+                let known: Vec<_> = self.strategies.iter().map(|s| s.name()).collect();
+                Error::new(
+                    ErrorKind::NotFound,
+                    Stage::Capture,
+                    format!(
+                        "unknown strategy '{name}'; known: auto, {}",
+                        known.join(", ")
+                    ),
+                )
+            })
+    }
+
+    /// Every strategy in order of preference.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<dyn SnapshotStrategy>> {
+        self.strategies.iter()
+    }
+}
