@@ -1,1 +1,13 @@
-//! sys
+//! Everything that talks to the operating system below the standard library.
+//!
+//! One API, twin implementations: `unix/` here, others beside it. Nothing outside this room calls
+//! the system with a path string after that path was checked: entries are reached by a [`Dir`],
+//! opened without following symbolic links, and one name.
+
+#[cfg(unix)]
+mod unix;
+#[cfg(unix)]
+pub use unix::{
+    Dir, Mount, Pinned, Space, Stat, apply_metadata, copy_content, hash_file, is_root, mounts,
+    open_files_limit, read_state, space, sync_volume, system_clock,
+};

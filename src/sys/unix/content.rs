@@ -1,0 +1,194 @@
+//! Copying and hashing file content.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+use sha2::{Digest, Sha256};
+
+use crate::entry::ContentHash;
+
+/// Content is read in pieces of this size.
+const PIECE: usize = 256 * 1024;
+/// From this size on the kernel copies (and shares blocks where the filesystem can); below it
+/// reading once for the hash and the copy is faster.
+const KERNEL_COPY_FROM: u64 = 1 << 20;
+
+thread_local! {
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; PIECE]);
+}
+
+/// Copies the whole content of `from` into the empty file `to` and gives its length and SHA-256.
+///
+/// Holes stay holes. The hash is of what was written, so a source that changes meanwhile gives a
+/// copy that is consistent with its hash; whether it changed is for the caller to find out.
+pub fn copy_content(from: &File, to: &File) -> io::Result<(u64, ContentHash)> {
+    let metadata = from.metadata()?;
+    let sparse = metadata.blocks() * 512 < metadata.size();
+    if metadata.size() >= KERNEL_COPY_FROM || sparse {
+        copy_segments(from, to, metadata.size())?;
+        let hash = hash_file(to)?;
+        return Ok((metadata.size(), hash));
+    }
+    with_buffer(|buffer| {
+        let mut hasher = Sha256::new();
+        let mut offset = 0;
+        loop {
+            let length = read_piece(from, buffer, offset)?;
+            if length == 0 {
+                return Ok((offset, ContentHash(hasher.finalize().into())));
+            }
+            hasher.update(&buffer[..length]);
+            to.write_all_at(&buffer[..length], offset)?;
+            offset += length as u64;
+        }
+    })
+}
+
+/// The SHA-256 of a file's content from its start, wherever its position is.
+pub fn hash_file(file: &File) -> io::Result<ContentHash> {
+    with_buffer(|buffer| {
+        let mut hasher = Sha256::new();
+        let mut offset = 0;
+        loop {
+            let length = read_piece(file, buffer, offset)?;
+            if length == 0 {
+                return Ok(ContentHash(hasher.finalize().into()));
+            }
+            hasher.update(&buffer[..length]);
+            offset += length as u64;
+        }
+    })
+}
+
+fn with_buffer<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
+    BUFFER.with(|buffer| work(&mut buffer.borrow_mut()))
+}
+
+fn read_piece(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    loop {
+        match file.read_at(buffer, offset) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+/// Copies the data segments of `from` and leaves its holes out.
+fn copy_segments(from: &File, to: &File, size: u64) -> io::Result<()> {
+    to.set_len(size)?;
+    let mut at = 0;
+    while at < size {
+        let start = match rustix::fs::seek(from, SeekFrom::Data(at)) {
+            Ok(start) => start.min(size),
+            // No data behind `at`: the rest is a hole.
+            Err(Errno::NXIO) => break,
+            // The filesystem cannot tell: everything is data.
+            Err(Errno::INVAL | Errno::NOTSUP) => at,
+            Err(e) => return Err(e.into()),
+        };
+        let end = match rustix::fs::seek(from, SeekFrom::Hole(start)) {
+            Ok(end) => end.min(size),
+            Err(Errno::NXIO) => break,
+            Err(Errno::INVAL | Errno::NOTSUP) => size,
+            Err(e) => return Err(e.into()),
+        };
+        copy_range(from, to, start, end)?;
+        at = end.max(at + 1);
+    }
+    Ok(())
+}
+
+fn copy_range(from: &File, to: &File, start: u64, end: u64) -> io::Result<()> {
+    let (mut from_offset, mut to_offset) = (start, start);
+    while from_offset < end {
+        let length = (end - from_offset).min(1 << 30) as usize;
+        match rustix::fs::copy_file_range(
+            from,
+            Some(&mut from_offset),
+            to,
+            Some(&mut to_offset),
+            length,
+        ) {
+            // The file became shorter meanwhile.
+            Ok(0) => return Ok(()),
+            Ok(_) | Err(Errno::INTR) => {}
+            // Not between these filesystems, or not at all.
+            Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::PERM) => {
+                return copy_by_hand(from, to, from_offset, end);
+            }
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(())
+}
+
+fn copy_by_hand(from: &File, to: &File, start: u64, end: u64) -> io::Result<()> {
+    with_buffer(|buffer| {
+        let mut offset = start;
+        while offset < end {
+            let wanted = buffer.len().min((end - offset) as usize);
+            let length = read_piece(from, &mut buffer[..wanted], offset)?;
+            if length == 0 {
+                break;
+            }
+            to.write_all_at(&buffer[..length], offset)?;
+            offset += length as u64;
+        }
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn an_empty_file_has_the_known_hash() {
+        let (from, to) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        assert_eq!(copy_content(&from, &to).unwrap(), (0, ContentHash::EMPTY));
+    }
+
+    #[test]
+    fn holes_stay_holes_and_content_is_equal() {
+        let (mut from, to) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        from.write_all(b"head").unwrap();
+        from.write_all_at(b"tail", 64 << 20).unwrap();
+        from.set_len(100 << 20).unwrap();
+        let (length, hash) = copy_content(&from, &to).unwrap();
+        assert_eq!(length, 100 << 20);
+        assert_eq!(hash, hash_file(&from).unwrap());
+        assert_eq!(hash, hash_file(&to).unwrap());
+        assert!(
+            to.metadata().unwrap().blocks() * 512 < 1 << 20,
+            "holes were filled"
+        );
+    }
+
+    #[test]
+    fn every_size_around_the_piece_and_kernel_borders_is_copied_whole() {
+        for size in [
+            1,
+            PIECE - 1,
+            PIECE,
+            PIECE + 1,
+            (1 << 20) - 1,
+            1 << 20,
+            (1 << 20) + 1,
+        ] {
+            let (mut from, to) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+            let content: Vec<u8> = (0..size).map(|i| (i * 31 % 251) as u8).collect();
+            from.write_all(&content).unwrap();
+            let (length, hash) = copy_content(&from, &to).unwrap();
+            assert_eq!(length, size as u64);
+            let mut copied = vec![0; size];
+            to.read_exact_at(&mut copied, 0).unwrap();
+            assert_eq!(copied, content);
+            assert_eq!(hash, ContentHash(Sha256::digest(&content).into()));
+        }
+    }
+}

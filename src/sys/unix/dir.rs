@@ -1,0 +1,494 @@
+//! Directory descriptors: the only way to reach entries.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, RawDir, RenameFlags, ResolveFlags, StatxFlags, Timespec,
+};
+use rustix::io::Errno;
+
+use crate::entry::{DeviceNumber, EntryKind, Identity, Timestamp, flags};
+use crate::path::AbsPath;
+
+/// Longest path given to one system call; longer ones are descended in steps.
+const CHUNK: usize = 3_000;
+
+/// What one `stat` says about an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// What it is.
+    pub kind: EntryKind,
+    /// Low 12 mode bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Bytes for a file, 0 for everything else.
+    pub size: u64,
+    /// Bytes occupied.
+    pub allocated: u64,
+    /// Content changed.
+    pub modified: Timestamp,
+    /// Last read.
+    pub accessed: Timestamp,
+    /// Device number of a device node.
+    pub device_number: Option<DeviceNumber>,
+    /// Immutable, append-only and no-dump flags; the others need the entry to be opened.
+    pub flags: u32,
+    /// Inode, links, change time.
+    pub identity: Identity,
+}
+
+/// A pinned directory. Operations take one name, which must not contain `/`, and never follow a
+/// symbolic link of that name.
+#[derive(Debug)]
+pub struct Dir {
+    fd: OwnedFd,
+}
+
+impl Dir {
+    /// Opens the directory at `path` for listing; fails with `ELOOP`/`ENOTDIR` when any component
+    /// is a symbolic link. Works for paths of any length.
+    pub fn open(path: &AbsPath) -> io::Result<Dir> {
+        Self::open_with(path, OFlags::RDONLY)
+    }
+
+    /// Like [`open`](Self::open) but without the right to list it, so that search permission on
+    /// its parents is enough.
+    pub fn open_path(path: &AbsPath) -> io::Result<Dir> {
+        Self::open_with(path, OFlags::PATH)
+    }
+
+    fn open_with(path: &AbsPath, access: OFlags) -> io::Result<Dir> {
+        let root = rustix::fs::open(
+            "/",
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        let relative = path.as_path().strip_prefix("/").unwrap_or(path.as_path());
+        descend(root.as_fd(), relative, access)
+    }
+
+    /// Opens a directory beneath this one for listing. `relative` may have several components but
+    /// no `..`; symbolic links are refused. An empty path opens this directory again.
+    pub fn open_beneath(&self, relative: &Path) -> io::Result<Dir> {
+        descend(self.fd.as_fd(), relative, OFlags::RDONLY)
+    }
+
+    /// Opens the directory `name` in this one for listing.
+    pub fn open_dir(&self, name: &OsStr) -> io::Result<Dir> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(Dir {
+            fd: rustix::fs::openat(&self.fd, one(name)?, flags, Mode::empty())?,
+        })
+    }
+
+    /// Calls `each` with every name in the directory (not `.` and `..`), in the order in which the
+    /// filesystem gives them, and the kind where the filesystem tells it.
+    pub fn for_each(&self, mut each: impl FnMut(&OsStr, Option<EntryKind>)) -> io::Result<()> {
+        // A fresh descriptor, because the position in a directory is shared between copies.
+        let fd = rustix::fs::openat(
+            &self.fd,
+            ".",
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        let mut buffer = [MaybeUninit::<u8>::uninit(); 32 * 1024];
+        let mut entries = RawDir::new(fd, &mut buffer);
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                each(OsStr::from_bytes(name), kind_of(entry.file_type()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every name in the directory, sorted.
+    pub fn names(&self) -> io::Result<Vec<OsString>> {
+        let mut names = Vec::new();
+        self.for_each(|name, _| names.push(name.to_owned()))?;
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// What is at `name`; a symbolic link is not followed.
+    pub fn stat(&self, name: &OsStr) -> io::Result<Stat> {
+        stat_at(self.fd.as_fd(), one(name)?, AtFlags::SYMLINK_NOFOLLOW)
+    }
+
+    /// Like [`stat`](Self::stat), with `None` where there is nothing.
+    pub fn stat_opt(&self, name: &OsStr) -> io::Result<Option<Stat>> {
+        match self.stat(name) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// What this directory itself is.
+    pub fn stat_self(&self) -> io::Result<Stat> {
+        stat_at(self.fd.as_fd(), OsStr::new(""), AtFlags::EMPTY_PATH)
+    }
+
+    /// Opens the regular file `name` for reading. Refuses anything else, does not wait for fifos,
+    /// and leaves the access time alone where the system allows that.
+    pub fn open_file(&self, name: &OsStr) -> io::Result<File> {
+        let flags =
+            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let name = one(name)?;
+        let fd = match rustix::fs::openat(&self.fd, name, flags | OFlags::NOATIME, Mode::empty()) {
+            // Only the owner and the administrator may ask for O_NOATIME.
+            Err(Errno::PERM) => rustix::fs::openat(&self.fd, name, flags, Mode::empty())?,
+            other => other?,
+        };
+        let file = File::from(fd);
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "not a regular file",
+            ));
+        }
+        Ok(file)
+    }
+
+    /// Creates the file `name`, which must not exist, with mode 0600 for reading and writing.
+    pub fn create_file(&self, name: &OsStr) -> io::Result<File> {
+        let flags =
+            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(File::from(rustix::fs::openat(
+            &self.fd,
+            one(name)?,
+            flags,
+            Mode::RUSR | Mode::WUSR,
+        )?))
+    }
+
+    /// Makes the directory `name` with mode 0700.
+    pub fn make_dir(&self, name: &OsStr) -> io::Result<()> {
+        Ok(rustix::fs::mkdirat(&self.fd, one(name)?, Mode::RWXU)?)
+    }
+
+    /// Makes the symbolic link `name`.
+    pub fn make_symlink(&self, name: &OsStr, target: &[u8]) -> io::Result<()> {
+        Ok(rustix::fs::symlinkat(
+            OsStr::from_bytes(target),
+            &self.fd,
+            one(name)?,
+        )?)
+    }
+
+    /// Makes a fifo, socket or device node with mode 0600.
+    pub fn make_node(
+        &self,
+        name: &OsStr,
+        kind: EntryKind,
+        device: Option<DeviceNumber>,
+    ) -> io::Result<()> {
+        let file_type = match kind {
+            EntryKind::Fifo => FileType::Fifo,
+            EntryKind::Socket => FileType::Socket,
+            EntryKind::CharDevice => FileType::CharacterDevice,
+            EntryKind::BlockDevice => FileType::BlockDevice,
+            EntryKind::File | EntryKind::Directory | EntryKind::Symlink => {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "not a device node",
+                ));
+            }
+        };
+        let device = device.map_or(0, |d| rustix::fs::makedev(d.major, d.minor));
+        Ok(rustix::fs::mknodat(
+            &self.fd,
+            one(name)?,
+            file_type,
+            Mode::RUSR | Mode::WUSR,
+            device,
+        )?)
+    }
+
+    /// Gives the entry `from` in this directory the further name `to` in `to_dir`.
+    pub fn link(&self, from: &OsStr, to_dir: &Dir, to: &OsStr) -> io::Result<()> {
+        Ok(rustix::fs::linkat(
+            &self.fd,
+            one(from)?,
+            &to_dir.fd,
+            one(to)?,
+            AtFlags::empty(),
+        )?)
+    }
+
+    /// Renames `from` to `to` in `to_dir`; what is there is replaced atomically.
+    pub fn rename(&self, from: &OsStr, to_dir: &Dir, to: &OsStr) -> io::Result<()> {
+        Ok(rustix::fs::renameat(
+            &self.fd,
+            one(from)?,
+            &to_dir.fd,
+            one(to)?,
+        )?)
+    }
+
+    /// Renames `from` to `to` in `to_dir`; fails with `AlreadyExists` where something is there.
+    pub fn rename_new(&self, from: &OsStr, to_dir: &Dir, to: &OsStr) -> io::Result<()> {
+        let (from, to) = (one(from)?, one(to)?);
+        match rustix::fs::renameat_with(&self.fd, from, &to_dir.fd, to, RenameFlags::NOREPLACE) {
+            // Some filesystems cannot do this in one step.
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                if to_dir.stat_opt(to)?.is_some() {
+                    return Err(io::ErrorKind::AlreadyExists.into());
+                }
+                self.rename(from, to_dir, to)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// Removes the entry `name`, which is not a directory.
+    pub fn unlink(&self, name: &OsStr) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(
+            &self.fd,
+            one(name)?,
+            AtFlags::empty(),
+        )?)
+    }
+
+    /// Removes the empty directory `name`.
+    pub fn remove_dir(&self, name: &OsStr) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(
+            &self.fd,
+            one(name)?,
+            AtFlags::REMOVEDIR,
+        )?)
+    }
+
+    /// Where the symbolic link `name` points.
+    pub fn read_link(&self, name: &OsStr) -> io::Result<Vec<u8>> {
+        Ok(rustix::fs::readlinkat(&self.fd, one(name)?, Vec::new())?.into_bytes())
+    }
+
+    /// Makes names in this directory durable.
+    pub fn sync(&self) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&self.fd, ".", flags, Mode::empty())?;
+        Ok(rustix::fs::fsync(fd)?)
+    }
+
+    /// The descriptor.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Refuses anything that is not one component, so that a name can never lead elsewhere.
+pub(crate) fn one(name: &OsStr) -> io::Result<&OsStr> {
+    let bytes = name.as_bytes();
+    let lone = !bytes.is_empty() && bytes != b"." && bytes != b".." && !bytes.contains(&b'/');
+    if lone && !bytes.contains(&0) {
+        Ok(name)
+    } else {
+        Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "not a single name",
+        ))
+    }
+}
+
+/// Opens `relative` beneath `base` in steps short enough for the system.
+fn descend(base: BorrowedFd<'_>, relative: &Path, access: OFlags) -> io::Result<Dir> {
+    let mut current: Option<OwnedFd> = None;
+    let mut step = PathBuf::new();
+    let mut components = relative.components().peekable();
+    while let Some(component) = components.next() {
+        match component {
+            Component::Normal(name) => step.push(name),
+            Component::CurDir => {}
+            _ => {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "not a path beneath",
+                ));
+            }
+        }
+        if components.peek().is_some() && step.as_os_str().len() > CHUNK {
+            let from = current.as_ref().map_or(base, |fd| fd.as_fd());
+            current = Some(open_step(from, &step, OFlags::PATH)?);
+            step.clear();
+        }
+    }
+    if step.as_os_str().is_empty() {
+        step.push(".");
+    }
+    let from = current.as_ref().map_or(base, |fd| fd.as_fd());
+    Ok(Dir {
+        fd: open_step(from, &step, access)?,
+    })
+}
+
+/// Opens a directory without following symbolic links in any component.
+fn open_step(base: BorrowedFd<'_>, path: &Path, access: OFlags) -> io::Result<OwnedFd> {
+    let flags = access | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    match rustix::fs::openat2(base, path, flags, Mode::empty(), resolve) {
+        // Before Linux 5.6, and under some seccomp filters: one component at a time.
+        Err(Errno::NOSYS | Errno::PERM) => open_by_component(base, path, access),
+        // A rename raced with the resolution; the kernel asks to try again.
+        Err(Errno::AGAIN) => open_by_component(base, path, access),
+        other => Ok(other?),
+    }
+}
+
+fn open_by_component(base: BorrowedFd<'_>, path: &Path, access: OFlags) -> io::Result<OwnedFd> {
+    let common = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let mut current = rustix::fs::openat(base, ".", OFlags::PATH | common, Mode::empty())?;
+    for component in path.components() {
+        if let Component::Normal(name) = component {
+            current = rustix::fs::openat(&current, name, OFlags::PATH | common, Mode::empty())?;
+        }
+    }
+    Ok(rustix::fs::openat(
+        &current,
+        ".",
+        access | common,
+        Mode::empty(),
+    )?)
+}
+
+pub(crate) fn stat_at(dir: BorrowedFd<'_>, name: &OsStr, at: AtFlags) -> io::Result<Stat> {
+    let stat = rustix::fs::statx(
+        dir,
+        name,
+        at | AtFlags::NO_AUTOMOUNT,
+        StatxFlags::BASIC_STATS,
+    )?;
+    let kind = kind_of(FileType::from_raw_mode(stat.stx_mode.into()))
+        .ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, "an entry of unknown kind"))?;
+    let time = |t: rustix::fs::StatxTimestamp| Timestamp {
+        seconds: t.tv_sec,
+        nanoseconds: t.tv_nsec,
+    };
+    let is_device = matches!(kind, EntryKind::CharDevice | EntryKind::BlockDevice);
+    Ok(Stat {
+        kind,
+        mode: u32::from(stat.stx_mode) & 0o7777,
+        uid: stat.stx_uid,
+        gid: stat.stx_gid,
+        size: if kind == EntryKind::File {
+            stat.stx_size
+        } else {
+            0
+        },
+        allocated: if kind == EntryKind::File {
+            stat.stx_blocks * 512
+        } else {
+            0
+        },
+        modified: time(stat.stx_mtime),
+        accessed: time(stat.stx_atime),
+        device_number: is_device.then_some(DeviceNumber {
+            major: stat.stx_rdev_major,
+            minor: stat.stx_rdev_minor,
+        }),
+        // The attribute bits for these three have the same values as the inode flags.
+        flags: stat.stx_attributes.bits() as u32 & (flags::LOCKING | flags::NODUMP),
+        identity: Identity {
+            device: rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor),
+            inode: stat.stx_ino,
+            links: u64::from(stat.stx_nlink),
+            changed: time(stat.stx_ctime),
+        },
+    })
+}
+
+fn kind_of(file_type: FileType) -> Option<EntryKind> {
+    Some(match file_type {
+        FileType::RegularFile => EntryKind::File,
+        FileType::Directory => EntryKind::Directory,
+        FileType::Symlink => EntryKind::Symlink,
+        FileType::Fifo => EntryKind::Fifo,
+        FileType::Socket => EntryKind::Socket,
+        FileType::CharacterDevice => EntryKind::CharDevice,
+        FileType::BlockDevice => EntryKind::BlockDevice,
+        FileType::Unknown => return None,
+    })
+}
+
+pub(crate) fn timespec(time: Timestamp) -> Timespec {
+    Timespec {
+        tv_sec: time.seconds,
+        tv_nsec: time.nanoseconds.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch() -> (tempfile::TempDir, AbsPath) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = AbsPath::new(dir.path().canonicalize().unwrap()).unwrap();
+        (dir, path)
+    }
+
+    #[test]
+    fn refuses_a_symlink_in_any_component() {
+        let (_keep, root) = scratch();
+        std::fs::create_dir_all(root.as_path().join("real/sub")).unwrap();
+        std::os::unix::fs::symlink("real", root.as_path().join("link")).unwrap();
+        let through = AbsPath::new(root.as_path().join("link/sub")).unwrap();
+        assert!(Dir::open(&through).is_err());
+        let last = AbsPath::new(root.as_path().join("link")).unwrap();
+        assert!(Dir::open(&last).is_err());
+        let dir = Dir::open(&root).unwrap();
+        assert!(dir.open_beneath(Path::new("link/sub")).is_err());
+        assert!(dir.open_beneath(Path::new("../x")).is_err());
+        assert!(dir.open_beneath(Path::new("real/sub")).is_ok());
+        assert!(dir.open_dir(OsStr::new("link")).is_err());
+    }
+
+    #[test]
+    fn names_with_a_slash_are_refused() {
+        let (_keep, root) = scratch();
+        let dir = Dir::open(&root).unwrap();
+        for bad in ["", ".", "..", "a/b", "/etc"] {
+            assert!(dir.stat(OsStr::new(bad)).is_err(), "{bad:?} was accepted");
+            assert!(
+                dir.create_file(OsStr::new(bad)).is_err(),
+                "{bad:?} was accepted"
+            );
+        }
+    }
+
+    #[test]
+    fn reaches_directories_deeper_than_path_max() {
+        let (_keep, root) = scratch();
+        let mut dir = Dir::open(&root).unwrap();
+        let mut path = root.as_path().to_path_buf();
+        let name = OsString::from("d".repeat(200));
+        for _ in 0..50 {
+            dir.make_dir(&name).unwrap();
+            dir = dir.open_dir(&name).unwrap();
+            path.push(&name);
+        }
+        dir.create_file(OsStr::new("leaf")).unwrap();
+        let deep = AbsPath::new(&path).unwrap();
+        assert!(deep.to_bytes().len() > 10_000);
+        assert_eq!(Dir::open(&deep).unwrap().names().unwrap(), ["leaf"]);
+    }
+
+    #[test]
+    fn opening_a_fifo_as_a_file_fails_at_once() {
+        let (_keep, root) = scratch();
+        let dir = Dir::open(&root).unwrap();
+        dir.make_node(OsStr::new("pipe"), EntryKind::Fifo, None)
+            .unwrap();
+        assert!(dir.open_file(OsStr::new("pipe")).is_err());
+    }
+}

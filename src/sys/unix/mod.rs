@@ -1,0 +1,35 @@
+//! The Unix implementation (Linux first).
+
+mod content;
+mod dir;
+mod metadata;
+mod volume;
+
+pub use content::{copy_content, hash_file};
+pub use dir::{Dir, Stat};
+pub use metadata::{Pinned, apply_metadata, read_state};
+pub use volume::{Mount, Space, mounts, space, sync_volume};
+
+use crate::entry::Timestamp;
+
+/// Whether this process may do what only the administrator may.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// How many descriptors this process may have open.
+pub fn open_files_limit() -> u64 {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile)
+        .current
+        .unwrap_or(u64::MAX)
+}
+
+/// The clock that filesystems stamp entries with. It is coarser than the wall clock, so a stamp
+/// taken now is never later than this.
+pub fn system_clock() -> Timestamp {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    Timestamp {
+        seconds: now.tv_sec,
+        nanoseconds: now.tv_nsec as u32,
+    }
+}
