@@ -36,3 +36,8 @@ pub mod cli;
 pub use engine::Engine;
 pub use error::{Error, ErrorKind, Result};
 pub use path::AbsPath;
+
+/// A number with the right form of its noun: `1 entry`, `2 entries`.
+pub(crate) fn plural(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}

@@ -1,9 +1,37 @@
 //! The one public API over all stages.
+//!
+//! ```no_run
+//! use deployx::engine::{Engine, EngineConfig, RunContext};
+//! use deployx::execute::{Cancel, Output};
+//! use deployx::progress::Silent;
+//! use deployx::request::{RollbackRequest, RunRequest};
+//! use deployx::AbsPath;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let engine = Engine::open(EngineConfig::new("/var/lib/deployx/snapshots"))?;
+//! let request = RunRequest::new("rm -rf build", AbsPath::new("/srv/app")?);
+//! let cancel = Cancel::default();
+//! let report = engine.run(&request, RunContext::new(Output::inherit(), &cancel, &Silent))?;
+//! if !report.success {
+//!     engine.rollback(&RollbackRequest::new("last"), &cancel, &Silent)?;
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
+mod diff;
+mod doctor;
+mod query;
+mod recover;
 mod report;
+mod restore;
+mod run;
+mod scope;
+mod secure;
 
 pub use report::*;
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,12 +42,15 @@ use crate::execute::{Cancel, Output};
 use crate::infer::Scope;
 use crate::path::AbsPath;
 use crate::progress::Progress;
-use crate::request::{
-    BatchRequest, Limits, RetentionPolicy, RollbackRequest, RunRequest, ShellName,
+use crate::request::{Limits, RetentionPolicy, RollbackRequest, ShellName};
+use crate::rollback::{RollbackReport, RollbackSpec};
+use crate::snapshot::baseline::Baseline;
+use crate::snapshot::copy::Copy;
+use crate::snapshot::{Registry, SnapshotStrategy};
+use crate::store::{
+    ExpiryReport, ListFilter, Selection, SnapshotId, SnapshotMeta, SnapshotState, Store,
+    StoreOptions,
 };
-use crate::rollback::RollbackReport;
-use crate::snapshot::SnapshotStrategy;
-use crate::store::{ExpiryReport, ListFilter, SnapshotId, SnapshotMeta, Store};
 
 /// Everything an engine needs to know that does not come with a request.
 #[derive(Debug, Clone)]
@@ -74,77 +105,152 @@ pub struct RunContext<'a> {
     /// Is told what goes on.
     pub progress: &'a dyn Progress,
     /// Is told each command's report as soon as it is there (batches).
-    pub on_report: &'a mut dyn FnMut(&RunReport),
+    pub on_report: Option<&'a mut dyn FnMut(&RunReport)>,
+}
+
+impl<'a> RunContext<'a> {
+    /// A context without standard input and without interest in the reports of a batch.
+    pub fn new(output: Output, cancel: &'a Cancel, progress: &'a dyn Progress) -> Self {
+        Self {
+            output,
+            inherit_stdin: false,
+            cancel,
+            progress,
+            on_report: None,
+        }
+    }
 }
 
 /// Runs commands and takes them back. May be shared by threads.
 pub struct Engine {
-    _store: Option<Store>,
+    config: EngineConfig,
+    store: Store,
+    strategies: Registry,
+    rules: crate::infer::Registry,
 }
 
 impl Engine {
-    /// Opens the store and finishes whatever an earlier process left unfinished.
+    /// Opens the store, which is made where it does not exist, and finishes whatever an earlier
+    /// process left unfinished.
     pub fn open(config: EngineConfig) -> Result<Self> {
-        todo!()
+        let engine = Self::assemble(config, true)?;
+        engine.recover(&crate::progress::Silent)?;
+        Ok(engine)
     }
-    /// Opens an existing store for looking only: nothing is created or recovered.
+
+    /// Opens an existing store for looking: nothing is created or recovered.
     pub fn open_existing(config: EngineConfig) -> Result<Self> {
-        todo!()
+        Self::assemble(config, false)
     }
+
+    fn assemble(config: EngineConfig, create: bool) -> Result<Self> {
+        let options = StoreOptions {
+            create,
+            key: config.key.clone(),
+            lock_timeout: config.lock_timeout,
+        };
+        let store = Store::open(&config.store, options)?;
+        let mut strategies = Registry::default();
+        strategies.register(Arc::new(Copy::new(Baseline::new(store.baseline_dir()))));
+        Ok(Self {
+            config,
+            store,
+            strategies,
+            rules: crate::infer::Registry::default(),
+        })
+    }
+
     /// Adds a strategy; `auto` prefers it to the built-in ones.
     pub fn register_strategy(&mut self, strategy: Arc<dyn SnapshotStrategy>) {
-        todo!()
+        self.strategies.register(strategy);
     }
+
     /// Adds a rule set; it takes precedence over the built-in ones.
     pub fn register_rules(&mut self, rules: Box<dyn crate::infer::PathInference>) {
-        todo!()
+        self.rules.register(rules);
     }
-    /// Snapshot, run, seal.
-    pub fn run(&self, request: &RunRequest, context: RunContext<'_>) -> Result<RunReport> {
-        todo!()
+
+    /// The store, for front ends that show where things are.
+    pub fn store(&self) -> &Store {
+        &self.store
     }
-    /// The same for several commands in one shell.
-    pub fn batch(&self, request: &BatchRequest, context: RunContext<'_>) -> Result<BatchReport> {
-        todo!()
+
+    /// What the engine was configured with.
+    pub fn config(&self) -> &EngineConfig {
+        &self.config
     }
+
     /// Undoes snapshots.
+    ///
+    /// # Errors
+    /// `NotFound` and `Ambiguous` for the target, `Busy` while another process works on one of the
+    /// snapshots, `Corrupt` where the records cannot be read. Entries that cannot be restored are
+    /// no error but listed in the report.
     pub fn rollback(
         &self,
         request: &RollbackRequest,
         cancel: &Cancel,
         progress: &dyn Progress,
     ) -> Result<RollbackReport> {
-        todo!()
+        let spec = RollbackSpec {
+            snapshots: self.snapshots_to_undo(request)?,
+            on_conflict: request.on_conflict,
+            paths: request.paths.clone(),
+            dry_run: request.dry_run,
+        };
+        crate::rollback::rollback(&self.store, &spec, cancel, progress)
     }
-    /// Snapshots, newest first; damaged ones with their errors.
-    pub fn list(
-        &self,
-        filter: &ListFilter,
-    ) -> Result<(Vec<SnapshotSummary>, Vec<(String, crate::Error)>)> {
-        todo!()
+
+    /// The snapshots that a rollback request names, newest first.
+    fn snapshots_to_undo(&self, request: &RollbackRequest) -> Result<Vec<SnapshotId>> {
+        let named = match self.store.resolve(&request.target)? {
+            Selection::Snapshot(id) => vec![id],
+            Selection::Batch(_, ids) => ids,
+        };
+        if request.through {
+            return self.everything_since(&named);
+        }
+        let mut metas = named
+            .iter()
+            .map(|id| self.store.meta(id))
+            .collect::<Result<Vec<_>>>()?;
+        if metas.len() > 1 {
+            metas.retain(|meta| can_be_undone(meta.state));
+        }
+        metas.sort_by(newest_first);
+        Ok(metas.into_iter().map(|meta| meta.snapshot_id).collect())
     }
-    /// Everything about one snapshot (`target` as in [`RollbackRequest::target`], but one only).
-    pub fn show(&self, target: &str) -> Result<SnapshotDetail> {
-        todo!()
+
+    /// Every snapshot that can be undone from now back to the oldest of `named`, newest first.
+    fn everything_since(&self, named: &[SnapshotId]) -> Result<Vec<SnapshotId>> {
+        let oldest = named
+            .iter()
+            .map(|id| self.store.meta(id))
+            .collect::<Result<Vec<_>>>()?
+            .into_iter()
+            .map(|meta| meta.timestamp)
+            .fold(f64::INFINITY, f64::min);
+        let filter = ListFilter {
+            since: Some(oldest),
+            ..ListFilter::default()
+        };
+        let (metas, _) = self.store.list(&filter)?;
+        Ok(metas
+            .into_iter()
+            .filter(|m| can_be_undone(m.state))
+            .map(|m| m.snapshot_id)
+            .collect())
     }
-    /// What a command changed.
-    pub fn diff(&self, target: &str, options: &DiffOptions) -> Result<Vec<FileDiff>> {
-        todo!()
-    }
-    /// Copies before-state of `paths` into the directory `to`, without touching the live tree.
-    pub fn restore(
-        &self,
-        target: &str,
-        paths: &[AbsPath],
-        to: &AbsPath,
-        progress: &dyn Progress,
-    ) -> Result<RestoreReport> {
-        todo!()
-    }
+
     /// Exempts snapshots from expiry, or ends that. Gives the ids.
     pub fn pin(&self, target: &str, pinned: bool) -> Result<Vec<SnapshotId>> {
-        todo!()
+        let ids = self.select(target)?;
+        for id in &ids {
+            self.store.update(id, &mut |meta| meta.pinned = pinned)?;
+        }
+        Ok(ids)
     }
+
     /// Expires snapshots: those named, or those the policy picks.
     pub fn cleanup(
         &self,
@@ -153,26 +259,108 @@ impl Engine {
         dry_run: bool,
         progress: &dyn Progress,
     ) -> Result<ExpiryReport> {
-        todo!()
+        let plan = if targets.is_empty() {
+            self.store.plan_expiry(policy)?
+        } else {
+            self.store.plan_removal(&self.select_all(targets)?)?
+        };
+        if dry_run {
+            let freed_bytes = plan.expire.iter().map(|e| e.bytes).sum();
+            return Ok(ExpiryReport {
+                expired: plan.expire,
+                freed_bytes,
+                ..ExpiryReport::default()
+            });
+        }
+        self.store.expire(&plan, progress)
     }
-    /// Re-hashes stored content.
+
+    /// Re-hashes stored content; of everything where no target is named.
     pub fn verify(&self, targets: &[String], progress: &dyn Progress) -> Result<VerifyReport> {
-        todo!()
+        let ids = self.select_all(targets)?;
+        let problems = self.store.verify(&ids, progress)?;
+        let checked = if ids.is_empty() {
+            let (metas, damaged) = self.store.list(&ListFilter::default())?;
+            metas.len() + damaged.len()
+        } else {
+            ids.len()
+        };
+        Ok(VerifyReport {
+            checked: checked as u64,
+            problems,
+        })
     }
-    /// Finishes or undoes interrupted work.
-    pub fn recover(&self, progress: &dyn Progress) -> Result<RecoverReport> {
-        todo!()
-    }
-    /// The scope that the rules give; runs nothing.
+
+    /// The scope that the rules give, as it would be secured; runs nothing.
     pub fn infer(&self, shell: &ShellName, command: &OsStr, cwd: &AbsPath) -> Result<Scope> {
-        todo!()
+        let env = self.allowed_environment();
+        let context = crate::infer::Context {
+            shell: shell.as_str(),
+            command: command.as_encoded_bytes(),
+            cwd,
+            home: self.config.home.as_ref(),
+            env: &env,
+        };
+        Ok(self.rules.for_shell(shell.as_str()).infer(&context))
     }
-    /// What works on this host.
-    pub fn doctor(&self, paths: &[AbsPath]) -> Result<DoctorReport> {
-        todo!()
-    }
+
     /// One snapshot's metadata.
     pub fn meta(&self, id: &SnapshotId) -> Result<SnapshotMeta> {
-        todo!()
+        self.store.meta(id)
     }
+
+    fn allowed_environment(&self) -> BTreeMap<String, String> {
+        let allowed = |name: &String| self.config.env_allow.contains(name);
+        self.config
+            .environment
+            .iter()
+            .filter(|(name, _)| allowed(name))
+            .cloned()
+            .collect()
+    }
+
+    fn select(&self, target: &str) -> Result<Vec<SnapshotId>> {
+        Ok(match self.store.resolve(target)? {
+            Selection::Snapshot(id) => vec![id],
+            Selection::Batch(_, ids) => ids,
+        })
+    }
+
+    fn select_all(&self, targets: &[String]) -> Result<Vec<SnapshotId>> {
+        let groups = targets
+            .iter()
+            .map(|t| self.select(t))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(groups.into_iter().flatten().collect())
+    }
+
+    /// The one snapshot that `target` names.
+    fn select_one(&self, target: &str) -> Result<SnapshotId> {
+        match self.store.resolve(target)? {
+            Selection::Snapshot(id) => Ok(id),
+            Selection::Batch(batch, ids) => match ids.as_slice() {
+                [one] => Ok(one.clone()),
+                _ => Err(crate::Error::new(
+                    crate::ErrorKind::Ambiguous,
+                    crate::error::Stage::Request,
+                    format!(
+                        "'{batch}' is a batch of {} snapshots; name one of them",
+                        ids.len()
+                    ),
+                )),
+            },
+        }
+    }
+}
+
+/// Whether a rollback of a snapshot in this state makes sense.
+fn can_be_undone(state: SnapshotState) -> bool {
+    matches!(state, SnapshotState::Sealed | SnapshotState::RollingBack)
+}
+
+/// Orders snapshots by time, those of one batch by their position.
+fn newest_first(a: &SnapshotMeta, b: &SnapshotMeta) -> std::cmp::Ordering {
+    b.timestamp
+        .total_cmp(&a.timestamp)
+        .then(b.command_index.cmp(&a.command_index))
 }

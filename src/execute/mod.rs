@@ -139,3 +139,16 @@ pub fn quote_arguments(shell: &ShellName, arguments: &[OsString]) -> Result<OsSt
 pub fn find_shell(shell: &ShellName) -> Result<PathBuf> {
     todo!()
 }
+
+/// The shells found on this host.
+pub fn available_shells() -> Vec<(ShellName, PathBuf)> {
+    todo!()
+}
+impl Output {
+    /// Straight to this process's own standard output and error.
+    pub fn inherit() -> Self {
+        Self::Inherit {
+            stdout_to_stderr: false,
+        }
+    }
+}

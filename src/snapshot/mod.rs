@@ -16,6 +16,7 @@
 pub mod baseline;
 pub mod copy;
 mod registry;
+pub mod select;
 
 pub use registry::Registry;
 
@@ -75,6 +76,17 @@ pub struct CaptureRequest<'a> {
     pub limits: Limits,
     /// Is told how far it is.
     pub progress: &'a dyn Progress,
+}
+
+/// Where pre-images go: into the existing directory `files`, under names that begin with `prefix`
+/// and stand in [`PreImage::Stored`](crate::seal::PreImage::Stored). Several captures of one
+/// snapshot share the directory and differ in the prefix.
+#[derive(Debug, Clone, Copy)]
+pub struct Placement<'a> {
+    /// The snapshot's `files` directory.
+    pub files: &'a Path,
+    /// What every name begins with.
+    pub prefix: &'a str,
 }
 
 /// A capture's outcome: what was found and where the pre-images went.
@@ -157,13 +169,15 @@ pub trait Capture: Send {
     /// What is not covered.
     fn unobserved(&self) -> &[Unobserved];
 
-    /// Finds what changed since begin and places the pre-image of every changed file into the
-    /// existing directory `files`, named as [`crate::seal::PreImage::Stored`] says. What it placed
-    /// is on stable storage on return.
+    /// What is left alone, with every ignore file that was found.
+    fn exclusions(&self) -> &Exclusions;
+
+    /// Finds what changed since begin and places the pre-image of every changed file as
+    /// `placement` says. What it placed is on stable storage on return.
     ///
     /// May be called again after an error, also by another process through
     /// [`SnapshotStrategy::resume`], until [`finish`](Self::finish).
-    fn seal(&mut self, files: &Path, progress: &dyn Progress) -> Result<Sealed>;
+    fn seal(&mut self, placement: Placement<'_>, progress: &dyn Progress) -> Result<Sealed>;
 
     /// Lets go of everything that was kept for this capture. Called once the snapshot is stored,
     /// or when it is given up.

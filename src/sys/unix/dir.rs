@@ -93,23 +93,17 @@ impl Dir {
     /// Calls `each` with every name in the directory (not `.` and `..`), in the order in which the
     /// filesystem gives them, and the kind where the filesystem tells it.
     pub fn for_each(&self, mut each: impl FnMut(&OsStr, Option<EntryKind>)) -> io::Result<()> {
-        // A fresh descriptor, because the position in a directory is shared between copies.
-        let fd = rustix::fs::openat(
-            &self.fd,
-            ".",
-            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
-        let mut buffer = [MaybeUninit::<u8>::uninit(); 32 * 1024];
-        let mut entries = RawDir::new(fd, &mut buffer);
-        while let Some(entry) = entries.next() {
-            let entry = entry?;
-            let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                each(OsStr::from_bytes(name), kind_of(entry.file_type()));
+        // The position belongs to the descriptor: start over on each call.
+        match rustix::fs::seek(&self.fd, rustix::fs::SeekFrom::Start(0)) {
+            Ok(_) => list(self.fd.as_fd(), &mut each),
+            // Opened without the right to list.
+            Err(Errno::BADF) => {
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                let fd = rustix::fs::openat(&self.fd, ".", flags, Mode::empty())?;
+                list(fd.as_fd(), &mut each)
             }
+            Err(e) => Err(e.into()),
         }
-        Ok(())
     }
 
     /// Every name in the directory, sorted.
@@ -285,6 +279,19 @@ impl Dir {
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+fn list(fd: BorrowedFd<'_>, each: &mut dyn FnMut(&OsStr, Option<EntryKind>)) -> io::Result<()> {
+    let mut buffer = [MaybeUninit::<u8>::uninit(); 32 * 1024];
+    let mut entries = RawDir::new(fd, &mut buffer);
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            each(OsStr::from_bytes(name), kind_of(entry.file_type()));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses anything that is not one component, so that a name can never lead elsewhere.

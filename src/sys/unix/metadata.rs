@@ -33,6 +33,13 @@ impl Pinned {
         })
     }
 
+    /// Pins an open directory itself.
+    pub fn of_dir(dir: &Dir) -> io::Result<Pinned> {
+        Ok(Pinned {
+            fd: dir.fd().try_clone_to_owned()?,
+        })
+    }
+
     /// What it is now.
     pub fn stat(&self) -> io::Result<Stat> {
         stat_at(self.fd.as_fd(), OsStr::new(""), AtFlags::EMPTY_PATH)

@@ -1,0 +1,379 @@
+//! Forward: request, snapshot, command, seal.
+
+use std::ffi::OsStr;
+use std::time::Duration;
+
+use super::secure::{Secured, Subject, strategy_name};
+use super::{BatchReport, Engine, RunContext, RunReport};
+use crate::error::{Error, ErrorKind, Result, Stage};
+use crate::execute::{CommandOutcome, Session, SessionSpec};
+use crate::path::{AbsPath, WirePath};
+use crate::progress::{Event, Phase};
+use crate::request::{BatchRequest, OnConflict, RollbackRequest, RunRequest};
+use crate::rollback::RollbackReport;
+use crate::seal::ChangeCounts;
+use crate::store::{CoverageRecord, Outcome, SnapshotId, SnapshotMeta};
+
+/// Longest command line, in bytes.
+const MAX_COMMAND: usize = 1 << 20;
+
+impl Engine {
+    /// Snapshot, run, seal.
+    ///
+    /// # Errors
+    /// Only before the command ran: a request that makes no sense, a shell that is not there, a
+    /// snapshot that was required and could not be taken completely (`NotExecutable`). What goes
+    /// wrong later is in the report.
+    pub fn run(&self, request: &RunRequest, context: RunContext<'_>) -> Result<RunReport> {
+        let mut context = context;
+        check_command(&request.command)?;
+        let mut session = self.start_session(request, &context)?;
+        let step = Step {
+            command: &request.command,
+            batch: None,
+            last: true,
+        };
+        let mut report = self.run_step(&mut session, request, &step, &mut context)?;
+        drop(session);
+        if request.rollback_on_failure && !report.success && !report.changes.is_empty() {
+            report.rollback = self.undo_after_failure(report.snapshot_id.iter(), &context)?;
+        }
+        Ok(report)
+    }
+
+    /// The same for several commands in one shell, each with a snapshot of its own.
+    pub fn batch(&self, request: &BatchRequest, context: RunContext<'_>) -> Result<BatchReport> {
+        let mut context = context;
+        let batch_id = match &request.batch_id {
+            Some(id) => check_batch_id(id)?.to_owned(),
+            None => format!("batch-{}", SnapshotId::random()),
+        };
+        request
+            .commands
+            .iter()
+            .try_for_each(|command| check_command(command))?;
+        if request.commands.is_empty() {
+            return Err(invalid("the batch has no commands"));
+        }
+        let mut session = self.start_session(&request.run, &context)?;
+        let mut results: Vec<RunReport> = Vec::new();
+        for (index, command) in request.commands.iter().enumerate() {
+            let last = index + 1 == request.commands.len();
+            let step = Step {
+                command,
+                batch: Some((&batch_id, index as u64)),
+                last,
+            };
+            let report = self.run_step(&mut session, &request.run, &step, &mut context)?;
+            if let Some(on_report) = &mut context.on_report {
+                on_report(&report);
+            }
+            let stop = report.cancelled || (!report.success && !request.keep_going);
+            results.push(report);
+            if stop {
+                break;
+            }
+        }
+        drop(session);
+        let mut report = summarize(batch_id, request, results);
+        if request.run.rollback_on_failure && !report.success {
+            let ids = report
+                .results
+                .iter()
+                .rev()
+                .filter_map(|r| r.snapshot_id.as_ref());
+            report.rollback = self.undo_after_failure(ids, &context)?;
+        }
+        Ok(report)
+    }
+
+    fn start_session(&self, request: &RunRequest, context: &RunContext<'_>) -> Result<Session> {
+        Session::start(SessionSpec {
+            shell: request.shell.clone(),
+            cwd: physical_directory(&request.cwd)?,
+            env: request.env.clone(),
+            output: context.output.clone(),
+            inherit_stdin: context.inherit_stdin,
+            kill_grace: self.config.kill_grace,
+        })
+    }
+
+    fn run_step(
+        &self,
+        session: &mut Session,
+        request: &RunRequest,
+        step: &Step<'_>,
+        context: &mut RunContext<'_>,
+    ) -> Result<RunReport> {
+        let cwd = session.cwd().ok_or_else(|| {
+            Error::new(
+                ErrorKind::NotFound,
+                Stage::Request,
+                "the working directory was deleted by an earlier command; begin with 'cd' to one that exists",
+            )
+        });
+        let cwd = match cwd {
+            Ok(cwd) => cwd,
+            // A shell can still leave a deleted directory; nothing in it can be lost.
+            Err(_) => AbsPath::new(if cfg!(windows) { "C:\\" } else { "/" })
+                .map_err(|e| invalid(e.to_string()))?,
+        };
+        let subject = Subject {
+            request,
+            command: step.command,
+            cwd: cwd.clone(),
+            batch: step.batch,
+        };
+        let (secured, mut snapshot_error) = self.secure_unless_disabled(&subject, context)?;
+        context.progress.event(Event::Begin {
+            phase: Phase::Command,
+            total: None,
+        });
+        let ran = session.run(step.command, step.last, request.timeout, context.cancel);
+        context.progress.event(Event::End);
+        let outcome = match ran {
+            Ok(outcome) => outcome,
+            Err(error) => return Err(abandon(secured, error, context)),
+        };
+        let mut report = RunReport::of(&subject, &outcome);
+        if let Some(secured) = secured {
+            report.snapshot_id = Some(secured.id().to_string());
+            report.describe(secured.meta());
+            match secured.seal(
+                stored_outcome(&outcome),
+                survivors_note(&outcome),
+                context.progress,
+            ) {
+                Ok(meta) => report.describe(&meta),
+                Err(error) => {
+                    snapshot_error = Some(format!("{error}; 'deployx recover' tries again"))
+                }
+            }
+        }
+        report.snapshot_error = snapshot_error;
+        Ok(report)
+    }
+
+    /// The snapshot, or why there is none. With `required` that is an error.
+    fn secure_unless_disabled(
+        &self,
+        subject: &Subject<'_>,
+        context: &RunContext<'_>,
+    ) -> Result<(Option<Secured>, Option<String>)> {
+        let options = &subject.request.snapshot;
+        if options.disabled {
+            return Ok((None, None));
+        }
+        match self.secure(subject, context.progress) {
+            Ok(secured) if options.required && !secured.meta().coverage.complete => {
+                let missing = secured.meta().coverage.unobserved.clone();
+                secured.discard()?;
+                let first = missing.first().map(|u| format!("{}: {}", u.path, u.reason));
+                Err(refused(&format!(
+                    "{} of the scope cannot be secured, first {}",
+                    crate::plural(missing.len() as u64, "part", "parts"),
+                    first.unwrap_or_default()
+                )))
+            }
+            Ok(secured) => Ok((Some(secured), None)),
+            Err(error) if error.kind() == ErrorKind::InvalidRequest => Err(error),
+            Err(error) if options.required => Err(refused(&error.to_string())),
+            // A strategy that was named and does not exist or cannot work is the caller's error.
+            Err(error) if !options.strategies.is_empty() && is_about_strategy(&error) => Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "no snapshot for this command");
+                Ok((None, Some(error.to_string())))
+            }
+        }
+    }
+
+    fn undo_after_failure<'i>(
+        &self,
+        ids: impl Iterator<Item = &'i String>,
+        context: &RunContext<'_>,
+    ) -> Result<Option<RollbackReport>> {
+        let snapshots = ids
+            .map(|id| SnapshotId::parse(id))
+            .collect::<Result<Vec<_>>>()?;
+        if snapshots.is_empty() {
+            return Ok(None);
+        }
+        let spec = crate::rollback::RollbackSpec {
+            snapshots,
+            on_conflict: OnConflict::Skip,
+            paths: Vec::new(),
+            dry_run: false,
+        };
+        // The command may have been cancelled; taking it back must not be.
+        let cancel = crate::execute::Cancel::default();
+        crate::rollback::rollback(&self.store, &spec, &cancel, context.progress).map(Some)
+    }
+
+    /// A rollback request for what a report describes.
+    pub fn rollback_request(report: &RunReport) -> Option<RollbackRequest> {
+        report.snapshot_id.as_ref().map(RollbackRequest::new)
+    }
+}
+
+struct Step<'a> {
+    command: &'a OsStr,
+    batch: Option<(&'a str, u64)>,
+    last: bool,
+}
+
+impl RunReport {
+    fn of(subject: &Subject<'_>, outcome: &CommandOutcome) -> Self {
+        Self {
+            snapshot_id: None,
+            batch_id: subject.batch.map(|(id, _)| id.to_owned()),
+            command: WirePath::from_bytes(subject.command.as_encoded_bytes()),
+            shell: subject.request.shell.to_string(),
+            working_directory: subject.cwd.clone(),
+            exit_code: outcome.exit_code,
+            success: outcome.exit_code == 0 && !outcome.timed_out && !outcome.cancelled,
+            timed_out: outcome.timed_out,
+            cancelled: outcome.cancelled,
+            duration_ms: millis(outcome.duration),
+            strategy: "none".into(),
+            strategies: Vec::new(),
+            monitored_paths: Vec::new(),
+            changes: ChangeCounts::default(),
+            coverage: CoverageRecord::default(),
+            stored_bytes: 0,
+            snapshot_error: None,
+            rollback: None,
+        }
+    }
+
+    fn describe(&mut self, meta: &SnapshotMeta) {
+        self.strategy = strategy_name(&meta.strategies);
+        self.strategies.clone_from(&meta.strategies);
+        self.monitored_paths.clone_from(&meta.monitored_paths);
+        self.changes = meta.changes;
+        self.coverage = meta.coverage.clone();
+        self.stored_bytes = meta.stored_bytes;
+    }
+}
+
+/// Seals what an execution that failed may have changed, so that nothing is lost.
+fn abandon(secured: Option<Secured>, error: Error, context: &RunContext<'_>) -> Error {
+    if let Some(secured) = secured {
+        let outcome = Outcome {
+            interrupted: true,
+            ..Outcome::default()
+        };
+        if let Err(error) = secured.seal(outcome, vec![error.to_string()], context.progress) {
+            tracing::warn!(%error, "the snapshot could not be sealed");
+        }
+    }
+    error
+}
+
+fn summarize(batch_id: String, request: &BatchRequest, results: Vec<RunReport>) -> BatchReport {
+    let successful = results.iter().filter(|r| r.success).count();
+    let skipped = request.commands[results.len()..]
+        .iter()
+        .map(|command| WirePath::from_bytes(command.as_encoded_bytes()))
+        .collect();
+    BatchReport {
+        batch_id,
+        success: successful == request.commands.len(),
+        exit_code: results
+            .iter()
+            .find(|r| !r.success)
+            .map_or(0, |r| r.exit_code),
+        total_commands: request.commands.len(),
+        successful_commands: successful,
+        failed_commands: results.len() - successful,
+        results,
+        skipped,
+        rollback: None,
+    }
+}
+
+fn stored_outcome(outcome: &CommandOutcome) -> Outcome {
+    Outcome {
+        exit_code: Some(outcome.exit_code),
+        timed_out: outcome.timed_out,
+        interrupted: false,
+        duration_ms: millis(outcome.duration),
+    }
+}
+
+fn survivors_note(outcome: &CommandOutcome) -> Vec<String> {
+    if outcome.survivors.is_empty() {
+        return Vec::new();
+    }
+    let pids: Vec<String> = outcome.survivors.iter().map(u32::to_string).collect();
+    vec![format!(
+        "processes of the command still run ({}): what they change from now on is not covered",
+        pids.join(", ")
+    )]
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn check_command(command: &OsStr) -> Result<()> {
+    let bytes = command.as_encoded_bytes();
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err(invalid("the command is empty"));
+    }
+    if bytes.contains(&0) {
+        return Err(invalid(
+            "the command has a NUL byte, which no shell can take",
+        ));
+    }
+    if bytes.len() > MAX_COMMAND {
+        return Err(invalid(format!(
+            "the command is longer than {MAX_COMMAND} bytes; put it into a script"
+        )));
+    }
+    Ok(())
+}
+
+fn check_batch_id(id: &str) -> Result<&str> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    if !id.is_empty() && id.len() <= 128 && id.bytes().all(plain) {
+        return Ok(id);
+    }
+    Err(invalid(format!(
+        "the batch id '{}' is not valid: use letters, digits, '.', '_' and '-', at most 128",
+        id.escape_debug()
+    )))
+}
+
+/// The directory without symbolic links, checked to be there.
+fn physical_directory(path: &AbsPath) -> Result<AbsPath> {
+    let found = path.as_path().canonicalize().map_err(|e| {
+        Error::io(
+            Stage::Request,
+            format!("the working directory {path} cannot be used"),
+            e,
+        )
+    })?;
+    if !found.is_dir() {
+        return Err(invalid(format!(
+            "the working directory {path} is not a directory"
+        )));
+    }
+    AbsPath::new(found).map_err(|e| invalid(e.to_string()))
+}
+
+fn invalid(context: impl Into<String>) -> Error {
+    Error::new(ErrorKind::InvalidRequest, Stage::Request, context)
+}
+
+fn refused(why: &str) -> Error {
+    Error::new(
+        ErrorKind::NotExecutable,
+        Stage::Capture,
+        format!("the command was not run because its snapshot is required: {why}"),
+    )
+}
+
+fn is_about_strategy(error: &Error) -> bool {
+    error.stage() == Stage::Capture
+        && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Unsupported)
+}

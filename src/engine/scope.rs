@@ -1,0 +1,195 @@
+//! Makes the rules' answer fit for a walk: physical paths, parents added, overlaps removed.
+
+use std::path::{Path, PathBuf};
+
+use crate::infer::{Certainty, Depth, ScopePath};
+use crate::path::AbsPath;
+use crate::sys::{Dir, Mount};
+
+/// Prepares `paths`: resolves symbolic links in their directory parts, leaves out what lies on
+/// pseudo filesystems or in `excluded`, adds the directories above (their times change when entries
+/// in them come and go), and removes what lies within another tree.
+pub(super) fn prepare(
+    paths: Vec<ScopePath>,
+    mounts: &[Mount],
+    excluded: &[AbsPath],
+) -> Vec<ScopePath> {
+    let mut all: Vec<ScopePath> = Vec::with_capacity(paths.len() * 2);
+    for path in paths {
+        let Some(path) = physical(path) else { continue };
+        let within_store = excluded.iter().any(|e| path.path.starts_with(e));
+        if within_store || mount_of(&path.path, mounts).is_some_and(Mount::is_pseudo) {
+            continue;
+        }
+        if let Some(parent) = path.path.parent() {
+            all.push(ScopePath {
+                path: parent,
+                depth: Depth::Entry,
+                reason: format!("holds {}", path.path),
+                certainty: path.certainty,
+            });
+        }
+        all.push(path);
+    }
+    merge(all)
+}
+
+/// The mount that holds `path`: the deepest one above it, the latest of several.
+pub(super) fn mount_of<'m>(path: &AbsPath, mounts: &'m [Mount]) -> Option<&'m Mount> {
+    mounts
+        .iter()
+        .filter(|mount| path.as_path().starts_with(&mount.mount_point))
+        .max_by_key(|mount| mount.mount_point.as_os_str().len())
+}
+
+/// Resolves everything but the last component; where directories above it are missing, the first
+/// missing one stands for the path, since whatever comes into being lies beneath it.
+fn physical(scope: ScopePath) -> Option<ScopePath> {
+    let mut above: Option<PathBuf> = None;
+    let mut missing: Option<PathBuf> = None;
+    let mut name = scope.path.name().map(Path::new);
+    let mut at = scope.path.as_path().parent();
+    if at.is_none() {
+        return Some(scope);
+    }
+    while let Some(directory) = at {
+        match directory.canonicalize() {
+            Ok(found) => {
+                above = Some(found);
+                break;
+            }
+            Err(_) => {
+                name = directory.file_name().map(Path::new);
+                missing = Some(directory.to_path_buf());
+                at = directory.parent();
+            }
+        }
+    }
+    let path = AbsPath::new(above?.join(name?)).ok()?;
+    let depth = if missing.is_some() {
+        Depth::Tree
+    } else {
+        scope.depth
+    };
+    Some(ScopePath {
+        path,
+        depth,
+        ..scope
+    })
+}
+
+/// One entry for each path, none of them within a tree of another on the same volume.
+fn merge(mut all: Vec<ScopePath>) -> Vec<ScopePath> {
+    all.sort_by(|a, b| {
+        a.path
+            .cmp(&b.path)
+            .then(b.depth.cmp(&a.depth))
+            .then(b.certainty.cmp(&a.certainty))
+    });
+    let mut merged: Vec<ScopePath> = Vec::with_capacity(all.len());
+    for next in all {
+        if let Some(same) = merged.iter_mut().find(|m| m.path == next.path) {
+            same.certainty = same.certainty.max(next.certainty);
+            continue;
+        }
+        let within = merged.iter().any(|m| {
+            m.depth == Depth::Tree
+                && next.path.starts_with(&m.path)
+                && same_device(&m.path, &next.path)
+        });
+        if !within {
+            merged.push(next);
+        }
+    }
+    merged
+}
+
+/// Whether a walk from `root` reaches `path`: it stays on one device.
+fn same_device(root: &AbsPath, path: &AbsPath) -> bool {
+    let device = |path: &AbsPath| {
+        Dir::open_path(path)
+            .and_then(|d| d.stat_self())
+            .ok()
+            .map(|s| s.identity.device)
+    };
+    // What is no directory, or is not there, lies on its parent's device.
+    let of_path = device(path).or_else(|| path.parent().and_then(|p| device(&p)));
+    match (device(root), of_path) {
+        (Some(root), Some(path)) => root == path,
+        _ => true,
+    }
+}
+
+/// A scope path that the caller named.
+pub(super) fn named(path: AbsPath, reason: &str) -> ScopePath {
+    ScopePath {
+        path,
+        depth: Depth::Tree,
+        reason: reason.into(),
+        certainty: Certainty::Certain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(path: &Path) -> ScopePath {
+        named(AbsPath::new(path).unwrap(), "test")
+    }
+
+    #[test]
+    fn paths_within_a_tree_are_dropped_and_parents_added() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        std::fs::create_dir(root.join("a")).unwrap();
+        let scope = prepare(
+            vec![
+                tree(&root.join("a")),
+                tree(&root.join("a/b")),
+                tree(&root.join("c")),
+            ],
+            &[],
+            &[],
+        );
+        let found: Vec<_> = scope
+            .iter()
+            .map(|s| (s.path.as_path().to_path_buf(), s.depth))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                (root.clone(), Depth::Entry),
+                (root.join("a"), Depth::Tree),
+                (root.join("c"), Depth::Tree)
+            ]
+        );
+    }
+
+    #[test]
+    fn the_first_missing_directory_stands_for_a_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let scope = prepare(vec![tree(&root.join("x/y/z"))], &[], &[]);
+        assert_eq!(scope[1].path.as_path(), root.join("x"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_above_are_resolved_and_a_link_itself_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        std::fs::create_dir(root.join("real")).unwrap();
+        std::os::unix::fs::symlink("real", root.join("link")).unwrap();
+        let scope = prepare(
+            vec![tree(&root.join("link/f")), tree(&root.join("link"))],
+            &[],
+            &[],
+        );
+        let found: Vec<_> = scope
+            .iter()
+            .map(|s| s.path.as_path().to_path_buf())
+            .collect();
+        assert!(found.contains(&root.join("real/f")) && found.contains(&root.join("link")));
+    }
+}

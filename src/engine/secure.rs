@@ -1,0 +1,415 @@
+//! A snapshot around one command: begin, captured, sealed.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+use super::Engine;
+use super::scope::{mount_of, named, prepare};
+use crate::entry::Timestamp;
+use crate::error::{Error, ErrorKind, Result, Stage};
+use crate::infer::{Irreversible, ScopePath};
+use crate::path::{AbsPath, WirePath};
+use crate::progress::Progress;
+use crate::request::{RunRequest, SnapshotOptions};
+use crate::seal::{ChangeCounts, RecordedVolume, UndoRecord};
+use crate::snapshot::select::{Assignment, assign};
+use crate::snapshot::{Capture, CaptureRequest, Exclusions, Placement, Unobserved};
+use crate::store::{
+    CoverageRecord, OpenSnapshot, Outcome, SnapshotId, SnapshotMeta, SnapshotState, StrategyUse,
+};
+use crate::sys::{self, Dir, Mount};
+
+/// Directories that stores make for themselves; never part of a snapshot.
+const STORE_NAME: &str = ".deployx_snapshots";
+
+/// The command that a snapshot is for.
+pub(super) struct Subject<'a> {
+    pub(super) request: &'a RunRequest,
+    pub(super) command: &'a OsStr,
+    pub(super) cwd: AbsPath,
+    pub(super) batch: Option<(&'a str, u64)>,
+}
+
+/// A snapshot whose command may now run.
+pub(super) struct Secured {
+    open: OpenSnapshot,
+    captures: Vec<(String, Box<dyn Capture>)>,
+    scope: Vec<ScopePath>,
+}
+
+impl Engine {
+    /// Secures the state before a command. On return it is on stable storage.
+    pub(super) fn secure(&self, subject: &Subject<'_>, progress: &dyn Progress) -> Result<Secured> {
+        let mounts = sys::mounts().unwrap_or_default();
+        let (scope, irreversible) = self.scope_of(subject, &mounts)?;
+        let assignments = assign(
+            &self.strategies,
+            &subject.request.snapshot.strategies,
+            &scope,
+            |path| {
+                mount_of(path, &mounts)
+                    .map_or_else(|| PathBuf::from("/"), |m| m.mount_point.clone())
+            },
+        )?;
+        let mut meta = self.new_meta(subject, &scope);
+        meta.strategies = assignments
+            .iter()
+            .flat_map(|a| a.uses.iter().cloned())
+            .collect();
+        meta.coverage.irreversible = irreversible;
+        meta.coverage.notes = self.overlapping(&scope);
+        let mut open = self.store.begin(meta)?;
+        let begun = self.begin_captures(assignments, &subject.request.snapshot, progress);
+        let captures = match begun {
+            Ok(captures) => captures,
+            Err(error) => {
+                open.discard()?;
+                return Err(error);
+            }
+        };
+        let unobserved: Vec<Unobserved> = captures
+            .iter()
+            .flat_map(|(_, c)| c.unobserved().iter().cloned())
+            .collect();
+        let tokens = captures
+            .iter()
+            .map(|(n, c)| (n.clone(), BASE64.encode(c.token())))
+            .collect();
+        let stored = open.update(|meta| {
+            meta.state = SnapshotState::Captured;
+            meta.coverage.complete = unobserved.is_empty();
+            meta.coverage.unobserved = unobserved;
+            meta.capture_tokens = tokens;
+        });
+        if let Err(error) = stored {
+            captures
+                .into_iter()
+                .for_each(|(_, capture)| capture.finish());
+            // The first error says more than a second one would.
+            let _ = open.discard();
+            return Err(error);
+        }
+        Ok(Secured {
+            open,
+            captures,
+            scope,
+        })
+    }
+
+    /// What the command may touch, fit for a walk.
+    fn scope_of(
+        &self,
+        subject: &Subject<'_>,
+        mounts: &[Mount],
+    ) -> Result<(Vec<ScopePath>, Vec<Irreversible>)> {
+        let options = &subject.request.snapshot;
+        let mut irreversible = Vec::new();
+        let mut paths = if options.replace_paths.is_empty() {
+            let inferred = self.infer(&subject.request.shell, subject.command, &subject.cwd)?;
+            irreversible = inferred.irreversible;
+            inferred.paths
+        } else {
+            options
+                .replace_paths
+                .iter()
+                .map(|p| named(p.clone(), "given with --path"))
+                .collect()
+        };
+        paths.extend(
+            options
+                .extra_paths
+                .iter()
+                .map(|p| named(p.clone(), "given with --also")),
+        );
+        Ok((
+            prepare(paths, mounts, &self.excluded_subtrees()),
+            irreversible,
+        ))
+    }
+
+    /// Subtrees that are never looked into.
+    fn excluded_subtrees(&self) -> Vec<AbsPath> {
+        AbsPath::new(self.store.path()).into_iter().collect()
+    }
+
+    fn begin_captures(
+        &self,
+        assignments: Vec<Assignment>,
+        options: &SnapshotOptions,
+        progress: &dyn Progress,
+    ) -> Result<Vec<(String, Box<dyn Capture>)>> {
+        let patterns = self.config.exclude.iter().chain(&options.exclude).cloned();
+        // The stores that other users or volumes keep are not part of anyone's work.
+        let patterns: Vec<String> = patterns.chain([format!("{STORE_NAME}/")]).collect();
+        let mut captures: Vec<(String, Box<dyn Capture>)> = Vec::new();
+        for assignment in assignments {
+            let exclusions = Exclusions {
+                subtrees: self.excluded_subtrees(),
+                patterns: patterns.clone(),
+                files: Vec::new(),
+            };
+            let request = CaptureRequest {
+                scope: &assignment.scope,
+                exclusions,
+                limits: self.config.limits,
+                progress,
+            };
+            match assignment.strategy.begin(request) {
+                Ok(capture) => captures.push((assignment.strategy.name().to_owned(), capture)),
+                Err(error) => {
+                    captures
+                        .into_iter()
+                        .for_each(|(_, capture)| capture.finish());
+                    return Err(error);
+                }
+            }
+        }
+        Ok(captures)
+    }
+
+    fn new_meta(&self, subject: &Subject<'_>, scope: &[ScopePath]) -> SnapshotMeta {
+        let monitored = scope
+            .iter()
+            .filter(|s| s.depth != crate::infer::Depth::Entry);
+        SnapshotMeta {
+            format_version: SnapshotMeta::FORMAT_VERSION,
+            // `begin` gives the id and the state.
+            snapshot_id: SnapshotId::random(),
+            state: SnapshotState::Capturing,
+            timestamp: Timestamp::now().as_seconds(),
+            monotonic: None,
+            command: WirePath::from_bytes(subject.command.as_encoded_bytes()),
+            shell: subject.request.shell.to_string(),
+            command_index: subject.batch.map(|(_, index)| index),
+            batch_id: subject.batch.map(|(id, _)| id.to_owned()),
+            working_directory: subject.cwd.clone(),
+            monitored_paths: monitored.map(|s| s.path.clone()).collect(),
+            file_snapshots: Vec::new(),
+            file_count: 0,
+            changes: ChangeCounts::default(),
+            environment_vars: self.allowed_environment(),
+            metadata: subject.request.snapshot.metadata.clone(),
+            strategies: Vec::new(),
+            scope: scope.to_vec(),
+            coverage: CoverageRecord::default(),
+            outcome: Outcome::default(),
+            stored_bytes: 0,
+            pinned: false,
+            capture_tokens: Vec::new(),
+            error: None,
+            redo_snapshot_id: None,
+            manifest_checksum: None,
+        }
+    }
+
+    /// Remarks on other commands that run now in overlapping scopes: their changes and this
+    /// command's cannot be told apart.
+    fn overlapping(&self, scope: &[ScopePath]) -> Vec<String> {
+        let Ok(running) = self.store.running() else {
+            return Vec::new();
+        };
+        let overlaps = |meta: &SnapshotMeta| {
+            let mut pairs = meta
+                .monitored_paths
+                .iter()
+                .flat_map(|a| scope.iter().map(move |b| (a, b)));
+            pairs.any(|(a, b)| {
+                b.depth != crate::infer::Depth::Entry
+                    && (a.starts_with(&b.path) || b.path.starts_with(a))
+            })
+        };
+        running
+            .iter()
+            .filter_map(|id| self.store.meta(id).ok())
+            .filter(overlaps)
+            .map(|meta| {
+                format!(
+                    "ran at the same time as {}: their changes cannot be told apart",
+                    meta.snapshot_id
+                )
+            })
+            .collect()
+    }
+}
+
+impl Secured {
+    pub(super) fn id(&self) -> &SnapshotId {
+        self.open.id()
+    }
+
+    pub(super) fn meta(&self) -> &SnapshotMeta {
+        self.open.meta()
+    }
+
+    /// Gives the snapshot up before its command ran.
+    pub(super) fn discard(self) -> Result<()> {
+        self.captures
+            .into_iter()
+            .for_each(|(_, capture)| capture.finish());
+        self.open.discard()
+    }
+
+    /// Finds what the command changed and stores it. On return it is on stable storage.
+    ///
+    /// On failure the snapshot stays as it is and is sealed by the next recovery.
+    pub(super) fn seal(
+        mut self,
+        outcome: Outcome,
+        notes: Vec<String>,
+        progress: &dyn Progress,
+    ) -> Result<SnapshotMeta> {
+        let record = gather(&mut self.captures, &self.open, &self.scope, progress)?;
+        let unobserved = record.0.unobserved.clone();
+        let stored_bytes = record.1;
+        let sealed = self.open.seal(&record.0, |meta| {
+            meta.outcome = outcome;
+            meta.stored_bytes = stored_bytes;
+            meta.coverage.complete = unobserved.is_empty();
+            meta.coverage.unobserved = unobserved;
+            meta.coverage.notes.extend(notes);
+            meta.capture_tokens = Vec::new();
+        })?;
+        self.captures
+            .into_iter()
+            .for_each(|(_, capture)| capture.finish());
+        Ok(sealed)
+    }
+
+    /// Takes up a snapshot whose process died.
+    pub(super) fn resume(
+        engine: &Engine,
+        open: OpenSnapshot,
+    ) -> Result<Self, (OpenSnapshot, Error)> {
+        match resume_captures(engine, open.meta()) {
+            Ok(captures) => {
+                let scope = open.meta().scope.clone();
+                Ok(Self {
+                    open,
+                    captures,
+                    scope,
+                })
+            }
+            Err(error) => Err((open, error)),
+        }
+    }
+}
+
+fn resume_captures(
+    engine: &Engine,
+    meta: &SnapshotMeta,
+) -> Result<Vec<(String, Box<dyn Capture>)>> {
+    meta.capture_tokens
+        .iter()
+        .map(|(name, token)| {
+            let token = BASE64.decode(token).map_err(|_| {
+                Error::new(
+                    ErrorKind::Corrupt,
+                    Stage::Store,
+                    format!("the token of strategy '{name}' is damaged"),
+                )
+            })?;
+            Ok((name.clone(), engine.strategies.get(name)?.resume(&token)?))
+        })
+        .collect()
+}
+
+/// Seals every capture and joins what they found. Gives the record and the bytes stored.
+fn gather(
+    captures: &mut [(String, Box<dyn Capture>)],
+    open: &OpenSnapshot,
+    scope: &[ScopePath],
+    progress: &dyn Progress,
+) -> Result<(UndoRecord, u64)> {
+    let files = open.files_dir();
+    let mut record = UndoRecord::default();
+    let mut stored_bytes = 0;
+    for (at, (_, capture)) in captures.iter_mut().enumerate() {
+        let prefix = if at == 0 {
+            String::new()
+        } else {
+            format!("{at}-")
+        };
+        let sealed = capture.seal(
+            Placement {
+                files: &files,
+                prefix: &prefix,
+            },
+            progress,
+        )?;
+        stored_bytes += sealed.stored_bytes;
+        record.changes.extend(sealed.changes);
+        record
+            .unobserved
+            .extend(capture.unobserved().iter().cloned());
+        record.unobserved.extend(sealed.unobserved);
+        let exclusions = capture.exclusions();
+        record
+            .exclusions
+            .subtrees
+            .extend(exclusions.subtrees.iter().cloned());
+        record
+            .exclusions
+            .patterns
+            .extend(exclusions.patterns.iter().cloned());
+        record
+            .exclusions
+            .files
+            .extend(exclusions.files.iter().cloned());
+    }
+    record.changes.sort_by(|a, b| a.path.cmp(&b.path));
+    record.changes.dedup_by(|a, b| a.path == b.path);
+    record.unobserved.sort_by(|a, b| a.path.cmp(&b.path));
+    record.unobserved.dedup_by(|a, b| a.path == b.path);
+    record.exclusions.subtrees.dedup();
+    record.exclusions.patterns.sort();
+    record.exclusions.patterns.dedup();
+    record.volumes = volumes(&record, scope);
+    Ok((record, stored_bytes))
+}
+
+/// For every device in the record a directory that stands for it.
+fn volumes(record: &UndoRecord, scope: &[ScopePath]) -> Vec<RecordedVolume> {
+    let states = record
+        .changes
+        .iter()
+        .flat_map(|c| c.before.iter().chain(&c.after));
+    let mut devices: Vec<u64> = states.map(|s| s.identity.device).collect();
+    devices.sort_unstable();
+    devices.dedup();
+    let device_of = |path: &AbsPath| {
+        Dir::open_path(path)
+            .and_then(|dir| dir.stat_self())
+            .ok()
+            .map(|stat| stat.identity.device)
+    };
+    let anchors: Vec<(u64, AbsPath)> = scope
+        .iter()
+        .flat_map(|s| [Some(s.path.clone()), s.path.parent()])
+        .flatten()
+        .filter_map(|path| device_of(&path).map(|device| (device, path)))
+        .collect();
+    devices
+        .into_iter()
+        .filter_map(|device| {
+            let (_, anchor) = anchors.iter().find(|(d, _)| *d == device)?;
+            Some(RecordedVolume {
+                device,
+                anchor: anchor.clone(),
+            })
+        })
+        .collect()
+}
+
+/// The name of the strategy, or strategies, in one word.
+pub(super) fn strategy_name(uses: &[StrategyUse]) -> String {
+    match uses.split_first() {
+        None => "none".into(),
+        Some((first, rest)) if rest.iter().all(|u| u.strategy == first.strategy) => {
+            first.strategy.clone()
+        }
+        Some(_) => "mixed".into(),
+    }
+}

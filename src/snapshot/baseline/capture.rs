@@ -1,0 +1,485 @@
+//! A capture on the baseline, from begin to seal.
+
+use std::collections::HashMap;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::compare::{Comparer, Difference};
+use super::index::{Index, Registered, Rows, Update, range_beneath};
+use super::objects::Objects;
+use super::observe::{Draft, DraftChild, Found, Observer};
+use super::record::{Child, Content, Record, Row};
+use super::secure;
+use super::walk::{Bounds, walk};
+use crate::entry::EntryState;
+use crate::error::{Error, ErrorKind, IoContext, Result, Stage};
+use crate::infer::{Certainty, Depth, ScopePath};
+use crate::path::AbsPath;
+use crate::progress::{Event, Phase, Progress};
+use crate::request::Limits;
+use crate::seal::{Change, PreImage};
+use crate::snapshot::{Capture, CaptureRequest, Exclusions, Placement, Sealed, Unobserved};
+use crate::sys;
+
+/// How long a capture waits for another one's write to the index.
+const WAIT: Duration = Duration::from_secs(30);
+/// Longest part of an entry's name that is repeated in the name of its stored content.
+const NAME_BYTES: usize = 80;
+
+/// The baseline of one store.
+#[derive(Debug, Clone)]
+pub struct Baseline {
+    root: Arc<PathBuf>,
+}
+
+/// What a later process needs to take up a capture.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Token {
+    registered: (i64, i64),
+    scope: Vec<(AbsPath, Depth)>,
+    exclusions: Exclusions,
+    unobserved: Vec<Unobserved>,
+    limits: Limits,
+}
+
+/// A capture in progress.
+pub struct BaselineCapture {
+    objects: Objects,
+    index: Index,
+    registered: Registered,
+    scope: Vec<ScopePath>,
+    exclusions: Exclusions,
+    limits: Limits,
+    before: Rows,
+    entries: u64,
+    unobserved: Vec<Unobserved>,
+}
+
+impl Baseline {
+    /// The baseline in the directory `root` (absolute), which is made on first use.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self {
+            root: Arc::new(root.into()),
+        }
+    }
+
+    fn open(&self) -> Result<(Index, Objects)> {
+        let objects = Objects::open(self.root.join("objects"))?;
+        let path = self.root.join("index.sqlite");
+        let index = match Index::open(&path, WAIT) {
+            Err(e) if e.kind() == ErrorKind::Corrupt => {
+                // Only a cache: start over, under new numbers would be wrong, so drop all of it.
+                tracing::warn!(error = %e, "the baseline is damaged and is built anew");
+                std::fs::remove_dir_all(&*self.root).context(Stage::Capture, || {
+                    format!("cannot clear {}", self.root.display())
+                })?;
+                return self.open_new();
+            }
+            other => other?,
+        };
+        Ok((index, objects))
+    }
+
+    fn open_new(&self) -> Result<(Index, Objects)> {
+        let objects = Objects::open(self.root.join("objects"))?;
+        Ok((Index::open(&self.root.join("index.sqlite"), WAIT)?, objects))
+    }
+
+    /// Secures the state of a scope; see [`crate::snapshot::SnapshotStrategy::begin`].
+    pub fn begin(&self, request: CaptureRequest<'_>) -> Result<BaselineCapture> {
+        let deadline = Instant::now() + request.limits.max_duration;
+        request.exclusions.check()?;
+        let (mut index, objects) = self.open()?;
+        objects.sweep();
+        let known = index.load(&roots(request.scope), None)?;
+        request.progress.event(Event::Begin {
+            phase: Phase::Scan,
+            total: None,
+        });
+        let observer = Observer::new(&known);
+        let bounds = Bounds {
+            max_entries: request.limits.max_entries,
+            deadline: Some(deadline),
+        };
+        let walked = walk(request.scope, &request.exclusions, false, bounds, &observer)?;
+        request.progress.event(Event::End);
+        let (mut found, mut unobserved) = observer.finish();
+        unobserved.extend(walked.unobserved);
+        let free_bytes = sys::space(&self.root).map_or(u64::MAX, |s| s.free_bytes);
+        let context = secure::Context {
+            scope: request.scope,
+            limits: request.limits,
+            deadline,
+            free_bytes,
+            objects: &objects,
+            progress: request.progress,
+        };
+        let secured = secure::secure(&mut found, &context, |count| index.reserve_serials(count))?;
+        unobserved.extend(secured.unobserved);
+        let assembled = assemble(found, &known, request.scope, &unobserved);
+        if !secured.serials.is_empty() {
+            objects.sync(&secured.dirs, &secured.serials)?;
+        }
+        let (registered, freed) = index.commit(&Update {
+            upsert: &assembled.upsert,
+            remove: &assembled.remove,
+        })?;
+        if let Some(claim) = secured.claim {
+            claim.settle();
+        }
+        freed.into_iter().for_each(|serial| objects.remove(serial));
+        let exclusions = Exclusions {
+            files: walked.ignore_files,
+            ..request.exclusions
+        };
+        Ok(BaselineCapture {
+            objects,
+            index,
+            registered,
+            scope: request.scope.to_vec(),
+            exclusions,
+            limits: request.limits,
+            before: assembled.before,
+            entries: walked.entries,
+            unobserved,
+        })
+    }
+
+    /// Takes up a capture of a process that died.
+    pub fn resume(&self, token: &[u8]) -> Result<BaselineCapture> {
+        let damaged = |why: &str| {
+            Error::new(
+                ErrorKind::Corrupt,
+                Stage::Capture,
+                format!("the capture cannot be resumed: {why}"),
+            )
+        };
+        let token: Token =
+            postcard::from_bytes(token).map_err(|_| damaged("its token is not readable"))?;
+        let (index, objects) = self.open()?;
+        let registered = Registered {
+            token: token.registered.0,
+            generation: token.registered.1,
+        };
+        if !index.is_registered(registered)? {
+            return Err(damaged("the baseline it was made on is gone"));
+        }
+        let scope: Vec<ScopePath> = token
+            .scope
+            .into_iter()
+            .map(|(path, depth)| ScopePath {
+                path,
+                depth,
+                reason: String::new(),
+                certainty: Certainty::Possible,
+            })
+            .collect();
+        let rows = index.load(&roots(&scope), Some(registered.generation))?;
+        let before = restrict(rows, &scope);
+        Ok(BaselineCapture {
+            objects,
+            index,
+            registered,
+            scope,
+            exclusions: token.exclusions,
+            limits: token.limits,
+            entries: before.len() as u64,
+            before,
+            unobserved: token.unobserved,
+        })
+    }
+}
+
+impl Capture for BaselineCapture {
+    fn token(&self) -> Vec<u8> {
+        let token = Token {
+            registered: (self.registered.token, self.registered.generation),
+            scope: self
+                .scope
+                .iter()
+                .map(|s| (s.path.clone(), s.depth))
+                .collect(),
+            exclusions: self.exclusions.clone(),
+            unobserved: self.unobserved.clone(),
+            limits: self.limits,
+        };
+        postcard::to_stdvec(&token).unwrap_or_default()
+    }
+
+    fn entries(&self) -> u64 {
+        self.entries
+    }
+
+    fn unobserved(&self) -> &[Unobserved] {
+        &self.unobserved
+    }
+
+    fn exclusions(&self) -> &Exclusions {
+        &self.exclusions
+    }
+
+    fn seal(&mut self, placement: Placement<'_>, progress: &dyn Progress) -> Result<Sealed> {
+        progress.event(Event::Begin {
+            phase: Phase::Seal,
+            total: None,
+        });
+        // What a command made must be found however much it is, so there are no bounds here.
+        let bounds = Bounds {
+            max_entries: u64::MAX,
+            deadline: None,
+        };
+        let comparer = Comparer::new(&self.before, &self.scope);
+        let walked = walk(&self.scope, &self.exclusions, true, bounds, &comparer)?;
+        let (differences, mut unobserved) = comparer.finish();
+        unobserved.extend(walked.unobserved);
+        let lost: HashMap<&AbsPath, &str> = self
+            .unobserved
+            .iter()
+            .map(|u| (&u.path, u.reason.as_str()))
+            .collect();
+        // A path that cannot be seen now may well be there: it did not go.
+        let hidden: Vec<&AbsPath> = unobserved.iter().map(|u| &u.path).collect();
+        let visible = differences.into_iter().filter(|(path, difference)| {
+            difference.after.is_some() || !hidden.iter().any(|h| path.starts_with(h))
+        });
+        let (changes, stored_bytes) = self.place(visible.collect(), placement, &lost)?;
+        progress.event(Event::End);
+        Ok(Sealed {
+            changes,
+            unobserved,
+            entries: walked.entries,
+            stored_bytes,
+        })
+    }
+
+    fn finish(mut self: Box<Self>) {
+        match self.index.unregister(self.registered) {
+            Ok(freed) => freed
+                .into_iter()
+                .for_each(|serial| self.objects.remove(serial)),
+            Err(error) => tracing::warn!(%error, "a capture stays registered in the baseline"),
+        }
+    }
+}
+
+impl BaselineCapture {
+    /// Links the old content of everything that changed into the snapshot's directory.
+    fn place(
+        &self,
+        differences: Vec<(AbsPath, Difference)>,
+        Placement { files, prefix }: Placement<'_>,
+        lost: &HashMap<&AbsPath, &str>,
+    ) -> Result<(Vec<Change>, u64)> {
+        // One stored file for every object, however many names it had.
+        let mut names: HashMap<u64, String> = HashMap::new();
+        let mut changes = Vec::with_capacity(differences.len());
+        let mut stored_bytes = 0;
+        for (path, Difference { before, after }) in differences {
+            let content = match &before {
+                Some(record) if needs_content(record, after.as_ref()) => match record.content {
+                    Content::Object(object, hash) => {
+                        let next = names.len();
+                        let name = names.entry(object.serial).or_insert_with(|| {
+                            stored_bytes += record.state().size;
+                            format!("{prefix}{}", stored_name(next, &path))
+                        });
+                        PreImage::Stored {
+                            name: name.clone(),
+                            hash,
+                        }
+                    }
+                    Content::Unkept(reason) => {
+                        let reason = lost.get(&path).copied().unwrap_or(reason.reason());
+                        PreImage::Lost {
+                            reason: reason.to_owned(),
+                        }
+                    }
+                    Content::None => PreImage::NotNeeded,
+                },
+                _ => PreImage::NotNeeded,
+            };
+            changes.push(Change {
+                path,
+                before: before.map(|r| r.state()),
+                after,
+                content,
+            });
+        }
+        let links: Vec<(u64, String)> = names.into_iter().collect();
+        let objects = &self.objects;
+        links.par_iter().try_for_each(|(serial, name)| {
+            objects
+                .place_at(*serial, &files.join(name))
+                .context(Stage::Seal, || {
+                    format!("cannot keep old content as {}", files.join(name).display())
+                })
+        })?;
+        if !links.is_empty() {
+            std::fs::File::open(files)
+                .and_then(|dir| dir.sync_all())
+                .context(Stage::Seal, || format!("cannot flush {}", files.display()))?;
+        }
+        Ok((changes, stored_bytes))
+    }
+}
+
+/// Whether the old content is needed to bring the entry back.
+fn needs_content(before: &Record, after: Option<&EntryState>) -> bool {
+    !after.is_some_and(|after| before.state().same_content(after))
+}
+
+/// A name for stored content that tells a person what it is.
+fn stored_name(number: usize, path: &AbsPath) -> String {
+    let name = path
+        .name()
+        .map(|n| n.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let mut plain: String = name
+        .chars()
+        .map(|c| {
+            if c.is_control() || c == char::REPLACEMENT_CHARACTER {
+                '_'
+            } else {
+                c
+            }
+        })
+        .collect();
+    while plain.len() > NAME_BYTES {
+        plain.pop();
+    }
+    format!("{number:06}-{plain}")
+}
+
+struct Assembled {
+    /// The state before, for this capture.
+    before: Rows,
+    upsert: Rows,
+    remove: Vec<Vec<u8>>,
+}
+
+/// Makes rows of what was found, and tells how they differ from those known.
+fn assemble(
+    found: Vec<(AbsPath, Found)>,
+    known: &Rows,
+    scope: &[ScopePath],
+    unobserved: &[Unobserved],
+) -> Assembled {
+    let mut out = Assembled {
+        before: Rows::new(),
+        upsert: Rows::new(),
+        remove: Vec::new(),
+    };
+    for (path, found) in found {
+        let key = path.to_bytes().to_vec();
+        match found {
+            Found::Unchanged(bytes) => {
+                out.before.insert(key, bytes);
+            }
+            Found::Draft(draft) => {
+                let row = finish_draft(draft);
+                let encoded = row.encode();
+                let stored = keep_known_children(row, known.get(&key));
+                out.upsert
+                    .insert(key.clone(), stored.unwrap_or_else(|| encoded.clone()));
+                out.before.insert(key, encoded);
+            }
+        }
+    }
+    out.before = restrict(out.before, scope);
+    let trees = scope.iter().filter(|s| s.depth == Depth::Tree);
+    for tree in trees {
+        let (from, to) = range_beneath(&tree.path);
+        for key in known.range(from..to).map(|(key, _)| key) {
+            let hidden = || {
+                AbsPath::from_bytes(key)
+                    .is_ok_and(|path| unobserved.iter().any(|u| path.starts_with(&u.path)))
+            };
+            if !out.before.contains_key(key) && !hidden() {
+                out.remove.push(key.clone());
+            }
+        }
+    }
+    out
+}
+
+fn finish_draft(draft: Draft) -> Row {
+    let children = draft.children.map(|children| {
+        children
+            .into_iter()
+            .filter_map(|(name, child)| match child {
+                DraftChild::Done(child) => Some((name.as_bytes().to_vec(), child)),
+                DraftChild::Pending(_) => None,
+            })
+            .collect()
+    });
+    Row {
+        own: draft.own,
+        children,
+    }
+}
+
+/// A directory that was only looked at from above keeps in the index what is known of its inside.
+fn keep_known_children(row: Row, known: Option<&Box<[u8]>>) -> Option<Box<[u8]>> {
+    let is_dir = row
+        .own
+        .as_ref()
+        .is_some_and(|own| own.kind() == crate::entry::EntryKind::Directory);
+    if row.children.is_some() || !is_dir {
+        return None;
+    }
+    let children = known.and_then(|bytes| Row::decode(bytes))?.children?;
+    Some(
+        Row {
+            own: row.own,
+            children: Some(children),
+        }
+        .encode(),
+    )
+}
+
+fn strip_children(rows: &mut Rows, path: &AbsPath) {
+    if let Some(bytes) = rows.get_mut(path.to_bytes())
+        && let Some(row) = Row::decode(bytes)
+        && row.children.is_some()
+    {
+        *bytes = Row {
+            own: row.own,
+            children: None,
+        }
+        .encode();
+    }
+}
+
+/// The rows that a capture of `scope` saw, out of all that the index has at these paths.
+fn restrict(rows: Rows, scope: &[ScopePath]) -> Rows {
+    let mut before = rows;
+    for path in scope.iter().filter(|s| s.depth == Depth::Entry) {
+        strip_children(&mut before, &path.path);
+    }
+    for root in scope.iter().filter(|s| s.depth == Depth::Children) {
+        let row = before
+            .get(root.path.to_bytes())
+            .and_then(|bytes| Row::decode(bytes));
+        for (name, child) in row.and_then(|r| r.children).unwrap_or_default() {
+            if child == Child::Directory
+                && let Ok(path) = root.path.join(std::ffi::OsStr::from_bytes(&name))
+                && !scope.iter().any(|s| s.path == path)
+            {
+                strip_children(&mut before, &path);
+            }
+        }
+    }
+    before
+}
+
+fn roots(scope: &[ScopePath]) -> Vec<(&AbsPath, bool)> {
+    scope
+        .iter()
+        .map(|s| (&s.path, s.depth != Depth::Entry))
+        .collect()
+}

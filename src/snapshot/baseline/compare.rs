@@ -1,0 +1,347 @@
+//! The state after a command against the state before: finds what changed.
+
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Mutex;
+
+use super::index::Rows;
+use super::record::{Child, Content, Record, Row, is_racy};
+use super::walk::{Descend, Step, Visit, Visitor, lock};
+use crate::entry::{EntryKind, EntryState, Timestamp};
+use crate::infer::{Depth, ScopePath};
+use crate::path::AbsPath;
+use crate::snapshot::Unobserved;
+use crate::sys::{Dir, Pinned, Stat, hash_file, read_state, system_clock};
+
+/// One entry that differs, with what is known of its old content.
+pub(super) struct Difference {
+    pub(super) before: Option<Record>,
+    pub(super) after: Option<EntryState>,
+}
+
+/// Collects differences while the scope is walked after a command.
+pub(super) struct Comparer<'a> {
+    before: &'a Rows,
+    roots: HashSet<&'a AbsPath>,
+    differences: Mutex<BTreeMap<AbsPath, Difference>>,
+    /// Directories that are gone, with everything that was in them.
+    gone: Mutex<Vec<AbsPath>>,
+    unobserved: Mutex<Vec<Unobserved>>,
+}
+
+impl<'a> Comparer<'a> {
+    /// Compares with the rows that a capture of `scope` saw.
+    pub(super) fn new(before: &'a Rows, scope: &'a [ScopePath]) -> Self {
+        Self {
+            before,
+            roots: scope.iter().map(|s| &s.path).collect(),
+            differences: Mutex::default(),
+            gone: Mutex::default(),
+            unobserved: Mutex::default(),
+        }
+    }
+
+    /// Every difference, once the walk is over.
+    pub(super) fn finish(self) -> (BTreeMap<AbsPath, Difference>, Vec<Unobserved>) {
+        for path in lock(&self.gone).drain(..) {
+            self.remove_tree(&path);
+        }
+        (
+            self.differences
+                .into_inner()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+            self.unobserved
+                .into_inner()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        )
+    }
+
+    fn row(&self, path: &AbsPath) -> Option<Row> {
+        self.before
+            .get(path.to_bytes())
+            .and_then(|bytes| Row::decode(bytes))
+    }
+
+    /// Records the old state of everything at and beneath a directory that is gone.
+    fn remove_tree(&self, root: &AbsPath) {
+        let mut waiting = vec![root.clone()];
+        while let Some(path) = waiting.pop() {
+            let Some(row) = self.row(&path) else { continue };
+            if let Some(own) = row.own {
+                if row.children.is_none() && own.kind() == EntryKind::Directory {
+                    let reason = "what was in it was not in the scope".to_owned();
+                    lock(&self.unobserved).push(Unobserved {
+                        path: path.clone(),
+                        reason,
+                    });
+                }
+                self.old(&path, own);
+            }
+            for (name, child) in row.children.unwrap_or_default() {
+                let Ok(path) = path.join(OsStr::from_bytes(&name)) else {
+                    continue;
+                };
+                match child {
+                    Child::Entry(record) => self.old(&path, record),
+                    Child::Directory => waiting.push(path),
+                }
+            }
+        }
+    }
+
+    /// Something that was there is no longer, or is something else now.
+    fn old(&self, path: &AbsPath, record: Record) {
+        lock(&self.differences)
+            .entry(path.clone())
+            .or_insert(Difference {
+                before: None,
+                after: None,
+            })
+            .before = Some(record);
+    }
+
+    fn add(&self, path: AbsPath, before: Option<Record>, after: EntryState) {
+        lock(&self.differences).insert(
+            path,
+            Difference {
+                before,
+                after: Some(after),
+            },
+        );
+    }
+
+    fn skip(&self, path: AbsPath, error: &std::io::Error) {
+        let reason = format!("cannot be looked at after the command: {error}");
+        lock(&self.unobserved).push(Unobserved { path, reason });
+    }
+
+    /// Compares an entry that is not a directory now.
+    fn entry(&self, dir: &Dir, path: AbsPath, name: &OsStr, stat: &Stat, before: Option<&Record>) {
+        if let Some(record) = before
+            && record.matches(stat)
+            && (!record.is_racy() || same_behind_racy_stat(dir, name, stat, record))
+        {
+            return;
+        }
+        match read_after(dir, name, stat) {
+            Ok(after) => {
+                let same_inode = before.is_some_and(|b| b.identity().inode == after.identity.inode);
+                // Nothing that could be restored differs: only the change time moved.
+                if same_inode && before.is_some_and(|b| is_equal(&b.state(), &after)) {
+                    return;
+                }
+                self.add(path, before.cloned(), after);
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                if let Some(record) = before {
+                    self.old(&path, record.clone());
+                }
+            }
+            Err(e) => self.skip(path, &e),
+        }
+    }
+
+    /// Compares a directory's own state.
+    fn own(&self, visit: &Visit<'_>, before: Option<&Record>) {
+        if before.is_some_and(|record| record.matches(visit.stat) && !record.is_racy()) {
+            return;
+        }
+        let read = || -> std::io::Result<EntryState> {
+            let pinned = Pinned::of_dir(visit.dir)?;
+            let mut after = EntryState::from_stat(visit.stat);
+            after.xattrs = pinned.xattrs()?;
+            after.flags = pinned.flags().unwrap_or(visit.stat.flags);
+            Ok(after)
+        };
+        match read() {
+            Ok(after) => {
+                let same = before.is_some_and(|b| {
+                    b.identity().inode == after.identity.inode && is_equal(&b.state(), &after)
+                });
+                if !same {
+                    self.add(visit.path.clone(), before.cloned(), after);
+                }
+            }
+            Err(e) => self.skip(visit.path.clone(), &e),
+        }
+    }
+
+    /// A name that was in the directory and is no longer.
+    fn missing(&self, directory: &AbsPath, name: &[u8], child: &Child) {
+        let Ok(path) = directory.join(OsStr::from_bytes(name)) else {
+            return;
+        };
+        match child {
+            Child::Entry(record) => self.old(&path, record.clone()),
+            Child::Directory => lock(&self.gone).push(path),
+        }
+    }
+
+    /// Compares the names of a directory with those it had.
+    fn children(
+        &self,
+        visit: &Visit<'_>,
+        entries: &[(OsString, Stat)],
+        known: &[(Vec<u8>, Child)],
+    ) -> Vec<Step> {
+        let mut descend = vec![Step::Skip; entries.len()];
+        let mut before = known.iter().peekable();
+        for (index, (name, stat)) in entries.iter().enumerate() {
+            while let Some((old, child)) = before.next_if(|(n, _)| n.as_slice() < name.as_bytes()) {
+                if !visit.skipped.iter().any(|s| s.as_bytes() == old.as_slice()) {
+                    self.missing(visit.path, old, child);
+                }
+            }
+            let old = before
+                .next_if(|(n, _)| n.as_slice() == name.as_bytes())
+                .map(|(_, c)| c);
+            let Ok(path) = visit.path.join(name) else {
+                continue;
+            };
+            let is_dir = stat.kind == EntryKind::Directory;
+            match (old, is_dir) {
+                // Was not looked into before, so nothing in it is known to be new.
+                (Some(Child::Directory), true) => {
+                    if self.before.contains_key(path.to_bytes()) {
+                        descend[index] = Step::Scope;
+                    }
+                }
+                (Some(Child::Directory), false) => {
+                    lock(&self.gone).push(path.clone());
+                    self.entry(visit.dir, path, name, stat, None);
+                }
+                (Some(Child::Entry(record)), true) => {
+                    self.old(&path, record.clone());
+                    descend[index] = Step::Whole;
+                }
+                (None, true) => descend[index] = Step::Whole,
+                (Some(Child::Entry(record)), false) => {
+                    self.entry(visit.dir, path, name, stat, Some(record));
+                }
+                (None, false) => self.entry(visit.dir, path, name, stat, None),
+            }
+        }
+        for (old, child) in before {
+            if !visit.skipped.iter().any(|s| s.as_bytes() == old.as_slice()) {
+                self.missing(visit.path, old, child);
+            }
+        }
+        descend
+    }
+}
+
+impl Visitor for Comparer<'_> {
+    fn root_depth(&self, path: &AbsPath, depth: Depth) -> Depth {
+        let was_directory = |row: Row| {
+            row.own
+                .is_some_and(|own| own.kind() == EntryKind::Directory)
+        };
+        // All of a directory that was not there before is new.
+        if self.row(path).is_some_and(|row| !was_directory(row)) {
+            Depth::Tree
+        } else {
+            depth
+        }
+    }
+
+    fn directory(&self, visit: &Visit<'_>) -> Descend {
+        let row = match self.row(visit.path) {
+            Some(row) => row,
+            // It could not be observed before, so nothing is known to be new.
+            None if self.roots.contains(visit.path) => return Descend::Each(Vec::new()),
+            None => Row::default(),
+        };
+        match &row.own {
+            // Another kind was there; `old` has been noted where the parent was compared, or is
+            // noted here for the path of a scope.
+            Some(own) if own.kind() != EntryKind::Directory => self.own_replaced(visit, own),
+            own => self.own(visit, own.as_ref()),
+        }
+        let Some(entries) = visit.entries else {
+            return Descend::Each(Vec::new());
+        };
+        match (&row.own, &row.children) {
+            // It was there, but nobody looked into it.
+            (Some(own), None) if own.kind() == EntryKind::Directory => Descend::Each(Vec::new()),
+            (_, known) => {
+                Descend::Each(self.children(visit, entries, known.as_deref().unwrap_or_default()))
+            }
+        }
+    }
+
+    fn root(&self, path: &AbsPath, parent: Option<&Dir>, name: &OsStr, stat: Option<&Stat>) {
+        let Some(row) = self.row(path) else { return };
+        let was_directory = row
+            .own
+            .as_ref()
+            .is_some_and(|o| o.kind() == EntryKind::Directory);
+        if was_directory {
+            lock(&self.gone).push(path.clone());
+        }
+        match (parent, stat) {
+            (Some(dir), Some(stat)) => {
+                let before = row.own.as_ref().filter(|_| !was_directory);
+                self.entry(dir, path.clone(), name, stat, before);
+            }
+            _ => {
+                if let Some(own) = row.own.filter(|_| !was_directory) {
+                    self.old(path, own);
+                }
+            }
+        }
+    }
+}
+
+impl Comparer<'_> {
+    fn own_replaced(&self, visit: &Visit<'_>, before: &Record) {
+        self.own(visit, None);
+        self.old(visit.path, before.clone());
+    }
+}
+
+/// The full state of an entry after the command, with its content's hash.
+fn read_after(dir: &Dir, name: &OsStr, stat: &Stat) -> std::io::Result<EntryState> {
+    if stat.kind != EntryKind::File {
+        return read_state(dir, name, stat, None);
+    }
+    let file = match dir.open_file(name) {
+        Ok(file) => file,
+        // Its metadata can still be compared; its content then only by identity.
+        Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
+            return read_state(dir, name, stat, None);
+        }
+        Err(e) => return Err(e),
+    };
+    let pinned = Pinned::of(&file)?;
+    let now = system_clock();
+    let stat = pinned.stat()?;
+    let mut state = read_state(dir, name, &stat, Some(&file))?;
+    state.hash = Some(hash_file(&file)?);
+    let again = pinned.stat()?;
+    // A later write could leave the change time as it is: make sure that this identity never
+    // proves anything.
+    if again.identity != stat.identity || is_racy(&stat.identity, now) {
+        state.identity.changed = Timestamp::default();
+    }
+    Ok(state)
+}
+
+/// Whether two states are equal in everything that a rollback restores.
+fn is_equal(before: &EntryState, after: &EntryState) -> bool {
+    before.same_metadata(after)
+        && before.modified == after.modified
+        && before.kind == after.kind
+        && before.size == after.size
+        && before.target == after.target
+        && before.device == after.device
+        && before.identity.links == after.identity.links
+        && (before.kind != EntryKind::File || (before.hash.is_some() && before.hash == after.hash))
+}
+
+fn same_behind_racy_stat(dir: &Dir, name: &OsStr, stat: &Stat, record: &Record) -> bool {
+    if matches!(record.content, Content::Unkept(_)) {
+        return false;
+    }
+    read_after(dir, name, stat).is_ok_and(|after| is_equal(&record.state(), &after))
+}

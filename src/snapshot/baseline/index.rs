@@ -1,0 +1,406 @@
+//! The baseline's index: rows by path, in versions, in a SQLite database.
+//!
+//! A capture sees the rows as they were when it began (its *generation*) however long its command
+//! runs and whatever other captures write meanwhile. Old versions go when no capture needs them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+
+use super::record::Row;
+use crate::error::{Error, ErrorKind, Result, Stage};
+use crate::path::AbsPath;
+
+/// Version of the tables; any other is thrown away and built anew.
+const SCHEMA: i64 = 1;
+
+/// Encoded rows by path bytes.
+pub(super) type Rows = BTreeMap<Vec<u8>, Box<[u8]>>;
+
+pub(super) struct Index {
+    connection: Connection,
+}
+
+/// What one capture writes.
+pub(super) struct Update<'a> {
+    /// New or changed rows.
+    pub(super) upsert: &'a Rows,
+    /// Paths whose rows are no longer true.
+    pub(super) remove: &'a [Vec<u8>],
+}
+
+/// A capture's entry in the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Registered {
+    pub(super) token: i64,
+    pub(super) generation: i64,
+}
+
+impl Index {
+    pub(super) fn open(path: &Path, wait: Duration) -> Result<Self> {
+        let connection = Connection::open(path).map_err(failed("open"))?;
+        connection.busy_timeout(wait).map_err(failed("open"))?;
+        let index = Self { connection };
+        index.prepare().map_err(failed("open"))?;
+        Ok(index)
+    }
+
+    fn prepare(&self) -> rusqlite::Result<()> {
+        let version: i64 = self
+            .connection
+            .query_row("PRAGMA user_version", [], |r| r.get(0))?;
+        if version == SCHEMA {
+            return Ok(());
+        }
+        self.connection.pragma_update(None, "journal_mode", "WAL")?;
+        self.connection.execute_batch(&format!(
+            "BEGIN IMMEDIATE;
+             DROP TABLE IF EXISTS rows; DROP TABLE IF EXISTS captures; DROP TABLE IF EXISTS counters;
+             DROP TABLE IF EXISTS shared; DROP TABLE IF EXISTS superseded;
+             CREATE TABLE rows (path BLOB, generation INTEGER, row BLOB,
+                 PRIMARY KEY (path, generation)) WITHOUT ROWID;
+             CREATE TABLE captures (token INTEGER PRIMARY KEY AUTOINCREMENT,
+                 generation INTEGER NOT NULL, begun INTEGER NOT NULL);
+             CREATE TABLE shared (serial INTEGER PRIMARY KEY, rows INTEGER NOT NULL);
+             CREATE TABLE superseded (path BLOB PRIMARY KEY) WITHOUT ROWID;
+             CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+             INSERT INTO counters VALUES ('generation', 0), ('serial', 1);
+             PRAGMA user_version = {SCHEMA};
+             COMMIT;"
+        ))
+    }
+
+    /// The rows at and beneath `roots`, as of `generation`, or the newest.
+    pub(super) fn load(&self, roots: &[(&AbsPath, bool)], generation: Option<i64>) -> Result<Rows> {
+        let mut rows = Rows::new();
+        for (root, beneath) in roots {
+            self.load_one(root, *beneath, generation, &mut rows)
+                .map_err(failed("read"))?;
+        }
+        Ok(rows)
+    }
+
+    fn load_one(
+        &self,
+        root: &AbsPath,
+        beneath: bool,
+        generation: Option<i64>,
+        rows: &mut Rows,
+    ) -> rusqlite::Result<()> {
+        let newest = generation.unwrap_or(i64::MAX);
+        // Ascending generations: a later version of the same path replaces an earlier one.
+        let mut exact = self.connection.prepare_cached(
+            "SELECT path, row FROM rows WHERE path = ?1 AND generation <= ?2 ORDER BY generation",
+        )?;
+        let mut found = exact.query(params![root.to_bytes(), newest])?;
+        while let Some(row) = found.next()? {
+            take(row, rows)?;
+        }
+        if beneath {
+            let (from, to) = range_beneath(root);
+            let mut range = self.connection.prepare_cached(
+                "SELECT path, row FROM rows WHERE path > ?1 AND path < ?2 AND generation <= ?3
+                 ORDER BY path, generation",
+            )?;
+            let mut found = range.query(params![from, to, newest])?;
+            while let Some(row) = found.next()? {
+                take(row, rows)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes `count` object numbers that nobody else will use.
+    pub(super) fn reserve_serials(&mut self, count: u64) -> Result<u64> {
+        self.durable(false)?;
+        let next: i64 = self
+            .connection
+            .query_row(
+                "UPDATE counters SET value = value + ?1 WHERE name = 'serial' RETURNING value",
+                [count as i64],
+                |r| r.get(0),
+            )
+            .map_err(failed("write"))?;
+        Ok(next as u64 - count)
+    }
+
+    /// Registers a capture and writes what it found, in one step; on stable storage on return if
+    /// anything was written. Gives the objects that no row refers to any more.
+    pub(super) fn commit(&mut self, update: &Update<'_>) -> Result<(Registered, Vec<u64>)> {
+        let changed = !update.upsert.is_empty() || !update.remove.is_empty();
+        self.durable(changed)?;
+        self.commit_inner(update, changed).map_err(failed("write"))
+    }
+
+    fn commit_inner(
+        &mut self,
+        update: &Update<'_>,
+        changed: bool,
+    ) -> rusqlite::Result<(Registered, Vec<u64>)> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut generation: i64 = transaction.query_row(
+            "SELECT value FROM counters WHERE name = 'generation'",
+            [],
+            |r| r.get(0),
+        )?;
+        let mut freed = Vec::new();
+        if changed {
+            generation += 1;
+            transaction.execute(
+                "UPDATE counters SET value = ?1 WHERE name = 'generation'",
+                [generation],
+            )?;
+            let versions = Versions {
+                transaction: &transaction,
+                generation,
+                needed: transaction
+                    .query_row("SELECT min(generation) FROM captures", [], |r| r.get(0))?,
+            };
+            for (path, row) in update.upsert {
+                versions.replace(path, Some(row), &mut freed)?;
+            }
+            for path in update.remove {
+                versions.replace(path, None, &mut freed)?;
+            }
+        }
+        let token: i64 = transaction.query_row(
+            "INSERT INTO captures (generation, begun) VALUES (?1, unixepoch()) RETURNING token",
+            [generation],
+            |r| r.get(0),
+        )?;
+        transaction.commit()?;
+        Ok((Registered { token, generation }, freed))
+    }
+
+    /// Whether a capture is still registered.
+    pub(super) fn is_registered(&self, capture: Registered) -> Result<bool> {
+        let found: Option<i64> = self
+            .connection
+            .query_row(
+                "SELECT 1 FROM captures WHERE token = ?1 AND generation = ?2",
+                [capture.token, capture.generation],
+                |r| r.get(0),
+            )
+            .optional()
+            .map_err(failed("read"))?;
+        // After a power cut the newest commits that changed no rows may be gone; the rows are there.
+        let newest: i64 = self
+            .connection
+            .query_row(
+                "SELECT value FROM counters WHERE name = 'generation'",
+                [],
+                |r| r.get(0),
+            )
+            .map_err(failed("read"))?;
+        Ok(found.is_some() || newest == capture.generation)
+    }
+
+    /// Lets go of a capture's generation. Gives the objects that no row refers to any more.
+    pub(super) fn unregister(&mut self, capture: Registered) -> Result<Vec<u64>> {
+        self.durable(false)?;
+        self.unregister_inner(capture).map_err(failed("write"))
+    }
+
+    fn unregister_inner(&mut self, capture: Registered) -> rusqlite::Result<Vec<u64>> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute("DELETE FROM captures WHERE token = ?1", [capture.token])?;
+        let needed: Option<i64> =
+            transaction.query_row("SELECT min(generation) FROM captures", [], |r| r.get(0))?;
+        let mut freed = Vec::new();
+        if needed.is_none() {
+            let versions = Versions {
+                transaction: &transaction,
+                generation: i64::MAX,
+                needed,
+            };
+            versions.settle(&mut freed)?;
+        }
+        transaction.commit()?;
+        Ok(freed)
+    }
+
+    /// Chooses whether the next commits reach stable storage before they return. Without, a power
+    /// cut may undo them, but never damages the index.
+    fn durable(&self, durable: bool) -> Result<()> {
+        let level = if durable { "FULL" } else { "NORMAL" };
+        self.connection
+            .pragma_update(None, "synchronous", level)
+            .map_err(failed("write"))
+    }
+}
+
+/// Replaces rows while keeping the versions that captures in progress need.
+struct Versions<'a> {
+    transaction: &'a rusqlite::Transaction<'a>,
+    /// The generation being written.
+    generation: i64,
+    /// The oldest generation that a capture in progress sees; `None`: there is no such capture.
+    needed: Option<i64>,
+}
+
+impl Versions<'_> {
+    /// Makes `row` (`None`: nothing) the newest version at `path`.
+    fn replace(
+        &self,
+        path: &[u8],
+        row: Option<&[u8]>,
+        freed: &mut Vec<u64>,
+    ) -> rusqlite::Result<()> {
+        let dropped = self.drop_old(path)?;
+        if row.is_some() || self.needed.is_some() {
+            self.transaction
+                .prepare_cached("INSERT OR REPLACE INTO rows VALUES (?1, ?2, ?3)")?
+                .execute(params![path, self.generation, row])?;
+        }
+        if self.needed.is_some() {
+            self.transaction
+                .prepare_cached("INSERT OR IGNORE INTO superseded VALUES (?1)")?
+                .execute(params![path])?;
+        }
+        for serial in row
+            .and_then(Row::decode)
+            .iter()
+            .flat_map(|r| distinct(r, true))
+        {
+            self.transaction
+                .prepare_cached(
+                    "INSERT INTO shared VALUES (?1, 1) ON CONFLICT DO UPDATE SET rows = rows + 1",
+                )?
+                .execute([serial as i64])?;
+        }
+        self.free(path, &dropped, freed)
+    }
+
+    /// Deletes the versions of `path` that nobody can see once a newer one is written.
+    fn drop_old(&self, path: &[u8]) -> rusqlite::Result<Vec<Row>> {
+        match self.needed {
+            None => self.collect(
+                "DELETE FROM rows WHERE path = ?1 RETURNING row",
+                params![path],
+            ),
+            Some(needed) => self.collect(
+                "DELETE FROM rows WHERE path = ?1 AND generation < coalesce(
+                     (SELECT max(generation) FROM rows WHERE path = ?1 AND generation <= ?2), 0)
+                 RETURNING row",
+                params![path, needed],
+            ),
+        }
+    }
+
+    /// Once no capture is in progress: only the newest version of each path stays.
+    fn settle(&self, freed: &mut Vec<u64>) -> rusqlite::Result<()> {
+        let paths: Vec<Vec<u8>> = self
+            .transaction
+            .prepare_cached("DELETE FROM superseded RETURNING path")?
+            .query_map([], |r| r.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        for path in paths {
+            let dropped = self.collect(
+                "DELETE FROM rows WHERE path = ?1 AND (row IS NULL OR generation <
+                     (SELECT max(generation) FROM rows WHERE path = ?1)) RETURNING row",
+                params![path],
+            )?;
+            self.free(&path, &dropped, freed)?;
+        }
+        Ok(())
+    }
+
+    /// Finds the objects of `dropped` versions that no other row refers to.
+    fn free(&self, path: &[u8], dropped: &[Row], freed: &mut Vec<u64>) -> rusqlite::Result<()> {
+        if dropped.is_empty() {
+            return Ok(());
+        }
+        for serial in dropped.iter().flat_map(|row| distinct(row, true)) {
+            let left: Option<i64> = self
+                .transaction
+                .prepare_cached(
+                    "UPDATE shared SET rows = rows - 1 WHERE serial = ?1 RETURNING rows",
+                )?
+                .query_row([serial as i64], |r| r.get(0))
+                .optional()?;
+            if left.is_some_and(|left| left <= 0) {
+                self.transaction
+                    .execute("DELETE FROM shared WHERE serial = ?1", [serial as i64])?;
+                freed.push(serial);
+            }
+        }
+        let kept = self.collect("SELECT row FROM rows WHERE path = ?1", params![path])?;
+        let kept: BTreeSet<u64> = kept.iter().flat_map(|row| distinct(row, false)).collect();
+        let gone: BTreeSet<u64> = dropped
+            .iter()
+            .flat_map(|row| distinct(row, false))
+            .collect();
+        freed.extend(gone.difference(&kept));
+        Ok(())
+    }
+
+    fn collect(&self, sql: &str, parameters: impl rusqlite::Params) -> rusqlite::Result<Vec<Row>> {
+        let mut statement = self.transaction.prepare_cached(sql)?;
+        let rows = statement.query_map(parameters, |r| r.get::<_, Option<Vec<u8>>>(0))?;
+        let rows: Vec<_> = rows.collect::<rusqlite::Result<_>>()?;
+        Ok(rows
+            .into_iter()
+            .flatten()
+            .filter_map(|bytes| Row::decode(&bytes))
+            .collect())
+    }
+}
+
+/// The objects of a row, each once: those that other rows may refer to as well, or the others.
+fn distinct(row: &Row, shared: bool) -> BTreeSet<u64> {
+    row.objects()
+        .filter(|object| object.shared == shared)
+        .map(|object| object.serial)
+        .collect()
+}
+
+fn take(row: &rusqlite::Row<'_>, rows: &mut Rows) -> rusqlite::Result<()> {
+    let path = row.get_ref(0)?.as_blob()?;
+    match row.get_ref(1)? {
+        rusqlite::types::ValueRef::Blob(encoded) => rows.insert(path.to_vec(), encoded.into()),
+        _ => rows.remove(path),
+    };
+    Ok(())
+}
+
+/// The keys strictly between these two are the paths beneath `root`.
+pub(super) fn range_beneath(root: &AbsPath) -> (Vec<u8>, Vec<u8>) {
+    let mut from = root.to_bytes().to_vec();
+    if from.last() != Some(&b'/') {
+        from.push(b'/');
+    }
+    let mut to = from.clone();
+    // '0' follows '/' in ASCII.
+    to.pop();
+    to.push(b'0');
+    (from, to)
+}
+
+fn failed(what: &'static str) -> impl Fn(rusqlite::Error) -> Error {
+    move |error| {
+        let kind = match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => {
+                ErrorKind::Busy
+            }
+            Some(rusqlite::ErrorCode::DiskFull) => ErrorKind::NoSpace,
+            Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
+                ErrorKind::Corrupt
+            }
+            Some(rusqlite::ErrorCode::PermissionDenied | rusqlite::ErrorCode::ReadOnly) => {
+                ErrorKind::PermissionDenied
+            }
+            _ => ErrorKind::Io,
+        };
+        Error::new(
+            kind,
+            Stage::Capture,
+            format!("cannot {what} the baseline's index: {error}"),
+        )
+    }
+}

@@ -1,0 +1,252 @@
+//! The state before a command: walks the scope and tells what the baseline lacks.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Mutex;
+
+use super::index::Rows;
+use super::record::{Child, Content, Record, Row};
+use super::walk::{Descend, Visit, Visitor, lock};
+use crate::entry::{EntryKind, Timestamp};
+use crate::path::AbsPath;
+use crate::snapshot::Unobserved;
+use crate::sys::{Dir, Stat, hash_file, read_state, system_clock};
+
+/// What the walk makes of one path.
+pub(super) enum Found {
+    /// The row that the baseline has is still true.
+    Unchanged(Box<[u8]>),
+    /// A new row, complete but for the content of some files.
+    Draft(Draft),
+}
+
+/// A row in the making.
+pub(super) struct Draft {
+    pub(super) own: Option<Record>,
+    pub(super) children: Option<Vec<(OsString, DraftChild)>>,
+    /// The path itself is a file whose content is still to be secured.
+    pub(super) own_pending: Option<Stat>,
+}
+
+/// A child of a row in the making.
+pub(super) enum DraftChild {
+    Done(Child),
+    /// A file whose content is still to be secured.
+    Pending(Stat),
+}
+
+/// Collects rows while the scope is walked before a command.
+pub(super) struct Observer<'a> {
+    known: &'a Rows,
+    found: Mutex<Vec<(AbsPath, Found)>>,
+    unobserved: Mutex<Vec<Unobserved>>,
+}
+
+impl<'a> Observer<'a> {
+    pub(super) fn new(known: &'a Rows) -> Self {
+        Self {
+            known,
+            found: Mutex::default(),
+            unobserved: Mutex::default(),
+        }
+    }
+
+    pub(super) fn finish(self) -> (Vec<(AbsPath, Found)>, Vec<Unobserved>) {
+        (
+            self.found
+                .into_inner()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+            self.unobserved
+                .into_inner()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        )
+    }
+
+    fn push(&self, path: &AbsPath, found: Found) {
+        lock(&self.found).push((path.clone(), found));
+    }
+
+    fn skip(&self, path: Option<AbsPath>, error: &std::io::Error) {
+        if let Some(path) = path {
+            let reason = format!("cannot be looked at: {error}");
+            lock(&self.unobserved).push(Unobserved { path, reason });
+        }
+    }
+
+    /// A child that is not a directory: the known record if it is still true, or a new one.
+    fn child(
+        &self,
+        dir: &Dir,
+        name: &OsStr,
+        stat: &Stat,
+        known: Option<&Child>,
+    ) -> std::io::Result<DraftChild> {
+        if let Some(Child::Entry(record)) = known
+            && let Some(record) = still_true(dir, name, stat, record)
+        {
+            return Ok(DraftChild::Done(Child::Entry(record)));
+        }
+        if stat.kind == EntryKind::File && stat.size > 0 {
+            return Ok(DraftChild::Pending(*stat));
+        }
+        let now = system_clock();
+        let state = read_state(dir, name, stat, None)?;
+        Ok(DraftChild::Done(Child::Entry(Record::new(
+            state,
+            Content::None,
+            now,
+        ))))
+    }
+
+    fn children(&self, visit: &Visit<'_>, known: &Row) -> Option<Vec<(OsString, DraftChild)>> {
+        let entries = visit.entries?;
+        let known = known.children.as_deref().unwrap_or_default();
+        let mut children = Vec::with_capacity(entries.len());
+        for (name, stat) in entries {
+            if stat.kind == EntryKind::Directory {
+                children.push((name.clone(), DraftChild::Done(Child::Directory)));
+                continue;
+            }
+            let before = known
+                .binary_search_by(|(n, _)| n.as_slice().cmp(name.as_bytes()))
+                .ok()
+                .map(|at| &known[at].1);
+            match self.child(visit.dir, name, stat, before) {
+                Ok(child) => children.push((name.clone(), child)),
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Err(e) => self.skip(visit.path.join(name).ok(), &e),
+            }
+        }
+        Some(children)
+    }
+}
+
+impl Visitor for Observer<'_> {
+    fn directory(&self, visit: &Visit<'_>) -> Descend {
+        let encoded = self.known.get(visit.path.to_bytes());
+        let known = encoded
+            .and_then(|bytes| Row::decode(bytes))
+            .unwrap_or_default();
+        let own = match known
+            .own
+            .as_ref()
+            .filter(|own| own.matches(visit.stat) && !own.is_racy())
+        {
+            Some(own) => own.clone(),
+            None => match read_directory(visit, system_clock()) {
+                Ok(own) => own,
+                Err(e) => {
+                    self.skip(Some(visit.path.clone()), &e);
+                    return Descend::Each(Vec::new());
+                }
+            },
+        };
+        let draft = Draft {
+            own: Some(own),
+            children: self.children(visit, &known),
+            own_pending: None,
+        };
+        let found = match encoded {
+            Some(bytes) if is_unchanged(&draft, &known) => Found::Unchanged(bytes.clone()),
+            _ => Found::Draft(draft),
+        };
+        self.push(visit.path, found);
+        Descend::All
+    }
+
+    fn root(&self, path: &AbsPath, parent: Option<&Dir>, name: &OsStr, stat: Option<&Stat>) {
+        let encoded = self.known.get(path.to_bytes());
+        let known = encoded
+            .and_then(|bytes| Row::decode(bytes))
+            .unwrap_or_default();
+        let (Some(dir), Some(stat)) = (parent, stat) else {
+            let found = match encoded {
+                Some(bytes) if known.own.is_none() => Found::Unchanged(bytes.clone()),
+                _ => Found::Draft(Draft {
+                    own: None,
+                    children: None,
+                    own_pending: None,
+                }),
+            };
+            return self.push(path, found);
+        };
+        let before = known.own.clone().map(Child::Entry);
+        match self.child(dir, name, stat, before.as_ref()) {
+            Ok(DraftChild::Done(Child::Entry(record))) => {
+                let found = match encoded {
+                    Some(bytes) if known.own.as_ref() == Some(&record) => {
+                        Found::Unchanged(bytes.clone())
+                    }
+                    _ => Found::Draft(Draft {
+                        own: Some(record),
+                        children: None,
+                        own_pending: None,
+                    }),
+                };
+                self.push(path, found);
+            }
+            Ok(DraftChild::Pending(stat)) => {
+                let draft = Draft {
+                    own: None,
+                    children: None,
+                    own_pending: Some(stat),
+                };
+                self.push(path, Found::Draft(draft));
+            }
+            Ok(DraftChild::Done(Child::Directory)) => {}
+            Err(e) => self.skip(Some(path.clone()), &e),
+        }
+    }
+}
+
+/// The directory's own record.
+fn read_directory(visit: &Visit<'_>, now: Timestamp) -> std::io::Result<Record> {
+    let pinned = crate::sys::Pinned::of_dir(visit.dir)?;
+    let mut state = crate::entry::EntryState::from_stat(visit.stat);
+    state.xattrs = pinned.xattrs()?;
+    state.flags = pinned.flags().unwrap_or(visit.stat.flags);
+    Ok(Record::new(state, Content::None, now))
+}
+
+/// The record, if the live entry is still as it says. Where the stat alone cannot prove that, the
+/// content is compared.
+fn still_true(dir: &Dir, name: &OsStr, stat: &Stat, record: &Record) -> Option<Record> {
+    if !record.matches(stat) || matches!(record.content, Content::Unkept(_)) {
+        return None;
+    }
+    if !record.is_racy() {
+        return Some(record.clone());
+    }
+    if stat.kind != EntryKind::File || stat.size == 0 {
+        // Attributes may have changed behind an equal stat: read them again.
+        return None;
+    }
+    let now = system_clock();
+    let file = dir.open_file(name).ok()?;
+    let state = read_state(dir, name, stat, Some(&file)).ok()?;
+    let hash = hash_file(&file).ok()?;
+    let old = record.state();
+    (record.hash() == Some(hash) && state.xattrs == old.xattrs && state.flags == old.flags)
+        .then(|| record.confirmed(now))
+}
+
+/// Whether a draft says the same as the row that is known. A row that was only looked at from
+/// above keeps what is known of its children.
+fn is_unchanged(draft: &Draft, known: &Row) -> bool {
+    let own = draft.own_pending.is_none() && draft.own == known.own;
+    let children = match (&draft.children, &known.children) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(draft), Some(known)) => {
+            draft.len() == known.len()
+                && draft
+                    .iter()
+                    .zip(known)
+                    .all(|((name, child), (known_name, known_child))| {
+                        name.as_bytes() == known_name.as_slice()
+                            && matches!(child, DraftChild::Done(c) if c == known_child)
+                    })
+        }
+    };
+    own && children
+}

@@ -1,0 +1,231 @@
+//! Rows of the baseline: what is known about one directory and the entries in it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::entry::{ContentHash, DeviceNumber, EntryKind, EntryState, Identity, Timestamp, Xattr};
+use crate::sys::Stat;
+
+/// A change time this close to the moment of looking proves nothing: filesystems stamp with a
+/// coarse clock, so a later change can carry the same stamp.
+const RACY_WINDOW_NANOS: i128 = 20_000_000;
+
+/// Where an entry's content is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Content {
+    /// Not a file, or an empty one.
+    None,
+    /// Kept as an object.
+    Object(Object, ContentHash),
+    /// Not kept.
+    Unkept(Unkept),
+}
+
+/// A file of the baseline that holds content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(super) struct Object {
+    /// Its number.
+    pub(super) serial: u64,
+    /// Several names of one inode have it in common.
+    pub(super) shared: bool,
+}
+
+/// Why content is not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Unkept {
+    /// Above the limit for one file.
+    TooLarge,
+    /// The limit for one snapshot, or the store's free space, was reached.
+    NoRoom,
+    /// This process may not read it.
+    Unreadable,
+    /// It kept changing while it was read.
+    Unstable,
+    /// The time for the snapshot was over.
+    NoTime,
+}
+
+impl Unkept {
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Unkept::TooLarge => "larger than the limit for one file (max_file_bytes)",
+            Unkept::NoRoom => "no room left in the snapshot (max_bytes, min_free_bytes)",
+            Unkept::Unreadable => "cannot be read by this user",
+            Unkept::Unstable => "kept changing while it was read",
+            Unkept::NoTime => "the time for the snapshot was over (max_duration)",
+        }
+    }
+}
+
+/// The rarer parts of an entry's state.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(super) struct Extra {
+    pub(super) xattrs: Vec<Xattr>,
+    pub(super) target: Option<Vec<u8>>,
+    pub(super) device: Option<DeviceNumber>,
+}
+
+/// One entry's state and where its content is. Encodes to about 100 bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    kind: EntryKind,
+    mode: u32,
+    uid: u32,
+    gid: u32,
+    size: u64,
+    allocated: u64,
+    modified: Timestamp,
+    accessed: Timestamp,
+    flags: u32,
+    identity: Identity,
+    pub(super) content: Content,
+    /// The change time is too close to the moment of capture to prove anything later.
+    racy: bool,
+    extra: Option<Box<Extra>>,
+}
+
+impl Record {
+    /// The record of `state`, looked at no later than `now`.
+    pub(super) fn new(state: EntryState, content: Content, now: Timestamp) -> Self {
+        let extra = Extra {
+            xattrs: state.xattrs,
+            target: state.target,
+            device: state.device,
+        };
+        Self {
+            kind: state.kind,
+            mode: state.mode,
+            uid: state.uid,
+            gid: state.gid,
+            size: state.size,
+            allocated: state.allocated,
+            modified: state.modified,
+            accessed: state.accessed,
+            flags: state.flags,
+            racy: is_racy(&state.identity, now),
+            identity: state.identity,
+            content,
+            extra: (extra != Extra::default()).then(|| Box::new(extra)),
+        }
+    }
+
+    /// Whether the live entry is this very version, as far as a `stat` can tell. Content of a
+    /// [`racy`](Self::is_racy) record must be compared besides.
+    pub(super) fn matches(&self, stat: &Stat) -> bool {
+        self.kind == stat.kind
+            && self.identity == stat.identity
+            && self.size == stat.size
+            && self.modified == stat.modified
+            && self.mode == stat.mode
+            && self.uid == stat.uid
+            && self.gid == stat.gid
+    }
+
+    /// Whether an equal `stat` does not yet prove that the entry is unchanged.
+    pub(super) fn is_racy(&self) -> bool {
+        self.racy
+    }
+
+    /// The same record, proven unchanged at `now`.
+    pub(super) fn confirmed(&self, now: Timestamp) -> Self {
+        Self {
+            racy: is_racy(&self.identity, now),
+            ..self.clone()
+        }
+    }
+
+    pub(super) fn kind(&self) -> EntryKind {
+        self.kind
+    }
+
+    pub(super) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The full state, as it stands in an undo record.
+    pub(super) fn state(&self) -> EntryState {
+        let extra = self.extra.as_deref().cloned().unwrap_or_default();
+        EntryState {
+            kind: self.kind,
+            mode: self.mode,
+            uid: self.uid,
+            gid: self.gid,
+            size: self.size,
+            allocated: self.allocated,
+            modified: self.modified,
+            accessed: self.accessed,
+            hash: self.hash(),
+            target: extra.target,
+            device: extra.device,
+            xattrs: extra.xattrs,
+            flags: self.flags,
+            identity: self.identity,
+        }
+    }
+
+    /// The content's hash, where it is known.
+    pub(super) fn hash(&self) -> Option<ContentHash> {
+        match self.content {
+            Content::Object(_, hash) => Some(hash),
+            Content::None if self.kind == EntryKind::File => Some(ContentHash::EMPTY),
+            _ => None,
+        }
+    }
+
+    /// The object that holds the content.
+    pub(super) fn object(&self) -> Option<Object> {
+        match self.content {
+            Content::Object(object, _) => Some(object),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a change right after `now` could leave the change time as it is.
+pub(super) fn is_racy(identity: &Identity, now: Timestamp) -> bool {
+    identity.changed.as_nanos() + RACY_WINDOW_NANOS > now.as_nanos()
+}
+
+/// A name in a directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Child {
+    /// Anything but a directory.
+    Entry(Record),
+    /// A directory, which has a row of its own if it was looked into.
+    Directory,
+}
+
+/// What is known about the entry at one path.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(super) struct Row {
+    /// The entry itself; `None`: nothing is there.
+    pub(super) own: Option<Record>,
+    /// What is in it, sorted by name; `None`: it was not looked into, or is not a directory.
+    pub(super) children: Option<Vec<(Vec<u8>, Child)>>,
+}
+
+impl Row {
+    /// The row in its stored form.
+    pub(super) fn encode(&self) -> Box<[u8]> {
+        postcard::to_stdvec(self)
+            .unwrap_or_default()
+            .into_boxed_slice()
+    }
+
+    /// Reads a stored row; `None` when it is damaged (the baseline is a cache).
+    pub(super) fn decode(bytes: &[u8]) -> Option<Row> {
+        postcard::from_bytes(bytes).ok()
+    }
+
+    /// Every object that the row refers to.
+    pub(super) fn objects(&self) -> impl Iterator<Item = Object> + '_ {
+        let children = self
+            .children
+            .iter()
+            .flatten()
+            .filter_map(|(_, child)| match child {
+                Child::Entry(record) => record.object(),
+                Child::Directory => None,
+            });
+        self.own.iter().filter_map(Record::object).chain(children)
+    }
+}

@@ -1,0 +1,407 @@
+//! Copies the content that the baseline lacks, within the limits.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use rayon::prelude::*;
+
+use super::objects::Objects;
+use super::observe::{Draft, DraftChild, Found};
+use super::record::{Child, Content, Object, Record, Unkept};
+use super::walk::lock;
+use crate::error::Result;
+use crate::infer::{Certainty, ScopePath};
+use crate::path::AbsPath;
+use crate::progress::{Event, Phase, Progress};
+use crate::request::Limits;
+use crate::snapshot::Unobserved;
+use crate::sys::{Dir, Pinned, Stat, copy_content, read_state, system_clock};
+
+/// How often a file is copied again when it changed while it was copied.
+const ATTEMPTS: usize = 3;
+
+/// One file whose content is to be secured.
+struct Job {
+    /// Index into the walk's findings.
+    found: usize,
+    /// Index into its children; `None`: the path itself.
+    child: Option<usize>,
+    name: OsString,
+    stat: Stat,
+    plan: Plan,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Plan {
+    Copy(Object),
+    /// Another name of the same inode is copied.
+    SameAs(usize),
+    Leave(Unkept),
+}
+
+/// What became of one job.
+enum Secured {
+    Record(Record),
+    /// It went away before it could be copied.
+    Gone,
+}
+
+/// What securing gives.
+pub(super) struct Outcome {
+    pub(super) unobserved: Vec<Unobserved>,
+    /// New objects, not yet durable, with the open directories that hold them.
+    pub(super) serials: Vec<u64>,
+    pub(super) dirs: Vec<(u64, Dir)>,
+    pub(super) claim: Option<super::objects::Claim>,
+}
+
+/// What securing works with.
+pub(super) struct Context<'a> {
+    pub(super) scope: &'a [ScopePath],
+    pub(super) limits: Limits,
+    pub(super) deadline: Instant,
+    pub(super) free_bytes: u64,
+    pub(super) objects: &'a Objects,
+    pub(super) progress: &'a dyn Progress,
+}
+
+/// Completes every draft in `found`. `reserve` gives the first of so many object numbers.
+pub(super) fn secure(
+    found: &mut [(AbsPath, Found)],
+    context: &Context<'_>,
+    reserve: impl FnOnce(u64) -> Result<u64>,
+) -> Result<Outcome> {
+    let mut jobs = collect(found);
+    let mut outcome = Outcome {
+        unobserved: Vec::new(),
+        serials: Vec::new(),
+        dirs: Vec::new(),
+        claim: None,
+    };
+    if jobs.is_empty() {
+        return Ok(outcome);
+    }
+    fit(&mut jobs, found, context);
+    let copies = jobs
+        .iter()
+        .filter(|j| matches!(j.plan, Plan::Copy(_)))
+        .count() as u64;
+    if copies > 0 {
+        let first = reserve(copies)?;
+        outcome.claim = Some(context.objects.claim(first, copies)?);
+        outcome.dirs = context.objects.prepare(first, copies)?;
+        number(&mut jobs, first);
+        outcome.serials = (first..first + copies).collect();
+    }
+    let total = jobs
+        .iter()
+        .filter(|j| matches!(j.plan, Plan::Copy(_)))
+        .map(|j| j.stat.size)
+        .sum();
+    context.progress.event(Event::Begin {
+        phase: Phase::Secure,
+        total: Some(total),
+    });
+    let results = copy_all(&jobs, found, context, &outcome.dirs);
+    context.progress.event(Event::End);
+    outcome.unobserved = fill(found, jobs, results);
+    Ok(outcome)
+}
+
+/// Every pending file, and which of them are names of the same inode.
+fn collect(found: &[(AbsPath, Found)]) -> Vec<Job> {
+    let mut jobs = Vec::new();
+    let mut first_name: HashMap<(u64, u64), usize> = HashMap::new();
+    let mut add = |found: usize, child: Option<usize>, name: &OsStr, stat: &Stat| {
+        let object = Object {
+            serial: 0,
+            shared: stat.identity.links > 1,
+        };
+        let mut plan = Plan::Copy(object);
+        if object.shared {
+            let inode = (stat.identity.device, stat.identity.inode);
+            match first_name.get(&inode) {
+                Some(first) => plan = Plan::SameAs(*first),
+                None => drop(first_name.insert(inode, jobs.len())),
+            }
+        }
+        jobs.push(Job {
+            found,
+            child,
+            name: name.to_owned(),
+            stat: *stat,
+            plan,
+        });
+    };
+    for (index, (path, found)) in found.iter().enumerate() {
+        let Found::Draft(draft) = found else { continue };
+        if let (Some(stat), Some(name)) = (&draft.own_pending, path.name()) {
+            add(index, None, name, stat);
+        }
+        for (at, (name, child)) in draft.children.iter().flatten().enumerate() {
+            if let DraftChild::Pending(stat) = child {
+                add(index, Some(at), name, stat);
+            }
+        }
+    }
+    jobs
+}
+
+/// Leaves files out, in the documented order, until the rest fits.
+fn fit(jobs: &mut [Job], found: &[(AbsPath, Found)], context: &Context<'_>) {
+    let limits = &context.limits;
+    let room = limits
+        .max_bytes
+        .min(context.free_bytes.saturating_sub(limits.min_free_bytes));
+    for job in jobs
+        .iter_mut()
+        .filter(|j| j.stat.size > limits.max_file_bytes)
+    {
+        job.plan = Plan::Leave(Unkept::TooLarge);
+    }
+    let mut needed: u64 = jobs
+        .iter()
+        .filter(|j| matches!(j.plan, Plan::Copy(_)))
+        .map(|j| weight(&j.stat))
+        .sum();
+    if needed <= room {
+        return;
+    }
+    // The least certain paths first, deepest trees before single entries.
+    let mut order: Vec<&ScopePath> = context
+        .scope
+        .iter()
+        .filter(|s| s.certainty < Certainty::Certain)
+        .collect();
+    order.sort_by_key(|s| (s.certainty, std::cmp::Reverse(s.depth)));
+    for root in order {
+        for job in jobs.iter_mut() {
+            let within = found[job.found].0.starts_with(&root.path);
+            let by_certain = within && is_certain(context.scope, &found[job.found].0);
+            if needed > room && within && !by_certain && matches!(job.plan, Plan::Copy(_)) {
+                needed -= weight(&job.stat);
+                job.plan = Plan::Leave(Unkept::NoRoom);
+            }
+        }
+    }
+    let mut largest: Vec<usize> = (0..jobs.len())
+        .filter(|at| matches!(jobs[*at].plan, Plan::Copy(_)))
+        .collect();
+    largest.sort_by_key(|at| std::cmp::Reverse(jobs[*at].stat.size));
+    for at in largest {
+        if needed <= room {
+            return;
+        }
+        needed -= weight(&jobs[at].stat);
+        jobs[at].plan = Plan::Leave(Unkept::NoRoom);
+    }
+}
+
+fn is_certain(scope: &[ScopePath], path: &AbsPath) -> bool {
+    scope
+        .iter()
+        .any(|s| s.certainty == Certainty::Certain && path.starts_with(&s.path))
+}
+
+/// Bytes that a copy will occupy: holes are not copied.
+fn weight(stat: &Stat) -> u64 {
+    stat.allocated.min(stat.size)
+}
+
+fn number(jobs: &mut [Job], first: u64) {
+    let mut serial = first;
+    for job in jobs {
+        if let Plan::Copy(object) = &mut job.plan {
+            object.serial = serial;
+            serial += 1;
+        }
+    }
+}
+
+type Results = HashMap<usize, Secured>;
+
+fn copy_all(
+    jobs: &[Job],
+    found: &[(AbsPath, Found)],
+    context: &Context<'_>,
+    dirs: &[(u64, Dir)],
+) -> Results {
+    let mut by_directory: BTreeMap<(usize, bool), Vec<usize>> = BTreeMap::new();
+    for (at, job) in jobs.iter().enumerate() {
+        if !matches!(job.plan, Plan::SameAs(_)) {
+            by_directory
+                .entry((job.found, job.child.is_some()))
+                .or_default()
+                .push(at);
+        }
+    }
+    let groups: Vec<_> = by_directory.into_iter().collect();
+    let dirs: HashMap<u64, &Dir> = dirs.iter().map(|(number, dir)| (*number, dir)).collect();
+    let results = Mutex::new(Results::with_capacity(jobs.len()));
+    groups.par_iter().for_each(|((index, inside), members)| {
+        let path = &found[*index].0;
+        let dir = match (inside, path.parent()) {
+            (true, _) => Dir::open(path),
+            (false, Some(parent)) => Dir::open_path(&parent),
+            (false, None) => return,
+        };
+        members.par_chunks(32).for_each(|chunk| {
+            let secured: Vec<_> = chunk
+                .iter()
+                .map(|at| {
+                    let job = &jobs[*at];
+                    let result = match &dir {
+                        Ok(dir) => secure_file(dir, job, context, &dirs),
+                        Err(e) if e.kind() == io::ErrorKind::NotFound => Secured::Gone,
+                        Err(_) => unkept_from_stat(&job.stat, Unkept::Unreadable),
+                    };
+                    context.progress.event(Event::Advance { by: job.stat.size });
+                    (*at, result)
+                })
+                .collect();
+            lock(&results).extend(secured);
+        });
+    });
+    results
+        .into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn secure_file(dir: &Dir, job: &Job, context: &Context<'_>, dirs: &HashMap<u64, &Dir>) -> Secured {
+    let object = match job.plan {
+        Plan::Copy(object) if Instant::now() < context.deadline => object,
+        Plan::Copy(_) => return keep_metadata(dir, job, Unkept::NoTime),
+        Plan::Leave(reason) => return keep_metadata(dir, job, reason),
+        Plan::SameAs(_) => return Secured::Gone,
+    };
+    let (number, object_name) = Objects::place(object.serial);
+    let Some(to) = dirs.get(&number) else {
+        return keep_metadata(dir, job, Unkept::NoRoom);
+    };
+    for _ in 0..ATTEMPTS {
+        match copy_once(dir, &job.name, to, &object_name, object) {
+            Ok(Some(record)) => return Secured::Record(record),
+            Ok(None) => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Secured::Gone,
+            Err(e) => {
+                let _ = to.unlink(&object_name);
+                let reason = match e.kind() {
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Unkept::NoRoom,
+                    _ => Unkept::Unreadable,
+                };
+                return keep_metadata(dir, job, reason);
+            }
+        }
+        let _ = to.unlink(&object_name);
+    }
+    keep_metadata(dir, job, Unkept::Unstable)
+}
+
+/// Copies a file; `None` when it changed meanwhile.
+fn copy_once(
+    dir: &Dir,
+    name: &OsStr,
+    to: &Dir,
+    object_name: &OsStr,
+    object: Object,
+) -> io::Result<Option<Record>> {
+    let file = dir.open_file(name)?;
+    let pinned = Pinned::of(&file)?;
+    let now = system_clock();
+    let before = pinned.stat()?;
+    let state = read_state(dir, name, &before, Some(&file))?;
+    let copy = to.create_file(object_name)?;
+    let (length, hash) = copy_content(&file, &copy)?;
+    let after = pinned.stat()?;
+    let stable = length == before.size
+        && before.identity == after.identity
+        && before.modified == after.modified;
+    Ok(stable.then(|| Record::new(state, Content::Object(object, hash), now)))
+}
+
+/// The record of a file whose content is left out.
+fn keep_metadata(dir: &Dir, job: &Job, reason: Unkept) -> Secured {
+    let now = system_clock();
+    let read = || -> io::Result<Record> {
+        let stat = dir.stat(&job.name)?;
+        Ok(Record::new(
+            read_state(dir, &job.name, &stat, None)?,
+            Content::Unkept(reason),
+            now,
+        ))
+    };
+    match read() {
+        Ok(record) => Secured::Record(record),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Secured::Gone,
+        Err(_) => unkept_from_stat(&job.stat, reason),
+    }
+}
+
+fn unkept_from_stat(stat: &Stat, reason: Unkept) -> Secured {
+    let state = crate::entry::EntryState::from_stat(stat);
+    Secured::Record(Record::new(state, Content::Unkept(reason), system_clock()))
+}
+
+/// Puts the results into the drafts; tells which files have no content.
+fn fill(found: &mut [(AbsPath, Found)], jobs: Vec<Job>, mut results: Results) -> Vec<Unobserved> {
+    // Further names of an inode get the record of the name that was copied.
+    for (at, job) in jobs.iter().enumerate() {
+        if let Plan::SameAs(first) = job.plan {
+            let shared = match results.get(&first) {
+                Some(Secured::Record(record)) => Secured::Record(record.clone()),
+                _ => Secured::Gone,
+            };
+            results.insert(at, shared);
+        }
+    }
+    let mut unobserved = Vec::new();
+    let mut gone: HashMap<usize, HashSet<usize>> = HashMap::new();
+    for (at, job) in jobs.into_iter().enumerate() {
+        let (path, Found::Draft(draft)) = &mut found[job.found] else {
+            continue;
+        };
+        let record = match results.remove(&at) {
+            Some(Secured::Record(record)) => Some(record),
+            _ => None,
+        };
+        if let Some(Content::Unkept(reason)) = record.as_ref().map(|r| r.content) {
+            let full = job.child.map_or(Ok(path.clone()), |_| path.join(&job.name));
+            unobserved.extend(full.ok().map(|path| Unobserved {
+                path,
+                reason: reason.reason().to_owned(),
+            }));
+        }
+        match (job.child, record) {
+            (None, record) => {
+                draft.own = record;
+                draft.own_pending = None;
+            }
+            (Some(child), Some(record)) => {
+                if let Some(children) = &mut draft.children {
+                    children[child].1 = DraftChild::Done(Child::Entry(record));
+                }
+            }
+            (Some(child), None) => drop(gone.entry(job.found).or_default().insert(child)),
+        }
+    }
+    for (index, missing) in gone {
+        if let (
+            _,
+            Found::Draft(Draft {
+                children: Some(children),
+                ..
+            }),
+        ) = &mut found[index]
+        {
+            let mut at = 0;
+            children.retain(|_| {
+                at += 1;
+                !missing.contains(&(at - 1))
+            });
+        }
+    }
+    unobserved
+}

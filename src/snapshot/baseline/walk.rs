@@ -1,0 +1,411 @@
+//! The stat walk: visits a scope with several threads, one directory at a time.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use super::exclude::{IGNORE_FILE, Rules};
+use crate::error::Result;
+use crate::infer::{Depth, ScopePath};
+use crate::path::AbsPath;
+use crate::snapshot::{Exclusions, Unobserved};
+use crate::sys::{Dir, Stat};
+
+/// One directory as the walk found it.
+pub(super) struct Visit<'a> {
+    pub(super) path: &'a AbsPath,
+    /// The directory, open for listing.
+    pub(super) dir: &'a Dir,
+    /// What it is itself.
+    pub(super) stat: &'a Stat,
+    /// What is in it, sorted by name; `None` where only the directory itself is in the scope.
+    pub(super) entries: Option<&'a [(OsString, Stat)]>,
+    /// Names that are left alone.
+    pub(super) skipped: &'a [OsString],
+}
+
+/// Takes what the walk finds, from several threads.
+pub(super) trait Visitor: Sync {
+    /// How deep the walk goes into a path of the scope that is a directory now.
+    fn root_depth(&self, _path: &AbsPath, depth: Depth) -> Depth {
+        depth
+    }
+
+    /// A directory. Says into which of its subdirectories the walk goes.
+    fn directory(&self, visit: &Visit<'_>) -> Descend;
+
+    /// The path of a scope that is not a directory: something else, or nothing.
+    fn root(&self, path: &AbsPath, parent: Option<&Dir>, name: &OsStr, stat: Option<&Stat>);
+}
+
+/// Into which subdirectories a walk goes.
+pub(super) enum Descend {
+    /// Into all of them, as deep as the scope says.
+    All,
+    /// As said for each entry, by its index; those beyond the end are left out.
+    Each(Vec<Step>),
+}
+
+/// What a walk does with one subdirectory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Leaves it out.
+    Skip,
+    /// Goes as deep as the scope says.
+    Scope,
+    /// Goes through all of it.
+    Whole,
+}
+
+/// Bounds of a walk.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    pub(super) max_entries: u64,
+    pub(super) deadline: Option<Instant>,
+}
+
+/// What a walk gives besides what its visitor collected.
+pub(super) struct Walked {
+    pub(super) entries: u64,
+    pub(super) unobserved: Vec<Unobserved>,
+    /// The ignore files that were read.
+    pub(super) ignore_files: Vec<(AbsPath, String)>,
+}
+
+struct Walk<'a, V> {
+    visitor: &'a V,
+    exclusions: &'a Exclusions,
+    /// Ignore files are those of `exclusions` (a second walk) instead of those found.
+    frozen: bool,
+    roots: Vec<&'a AbsPath>,
+    bounds: Bounds,
+    entries: AtomicU64,
+    unobserved: Mutex<Vec<Unobserved>>,
+    ignore_files: Mutex<Vec<(AbsPath, String)>>,
+}
+
+/// A directory that is to be visited.
+struct Task {
+    path: AbsPath,
+    depth: Depth,
+    rules: Rules,
+    /// The open root of the scope path, and the device that the walk stays on.
+    root: Arc<Root>,
+}
+
+struct Root {
+    path: AbsPath,
+    dir: Dir,
+    device: u64,
+}
+
+/// Walks `scope`. With `frozen` the ignore files are those listed in `exclusions`, otherwise they
+/// are read where they are found.
+pub(super) fn walk<V: Visitor>(
+    scope: &[ScopePath],
+    exclusions: &Exclusions,
+    frozen: bool,
+    bounds: Bounds,
+    visitor: &V,
+) -> Result<Walked> {
+    let walk = Walk {
+        visitor,
+        exclusions,
+        frozen,
+        roots: scope.iter().map(|s| &s.path).collect(),
+        bounds,
+        entries: AtomicU64::new(0),
+        unobserved: Mutex::default(),
+        ignore_files: Mutex::default(),
+    };
+    let mut tasks = Vec::new();
+    for path in scope {
+        let rules = Rules::at_root(&path.path, &exclusions.patterns)?;
+        tasks.extend(walk.start(path, rules));
+    }
+    rayon::scope(|s| {
+        for task in tasks {
+            s.spawn(|s| walk.visit(s, task));
+        }
+    });
+    let mut unobserved = walk
+        .unobserved
+        .into_inner()
+        .unwrap_or_else(|e| e.into_inner());
+    unobserved.sort_by(|a, b| a.path.cmp(&b.path));
+    unobserved.dedup();
+    let mut ignore_files = walk
+        .ignore_files
+        .into_inner()
+        .unwrap_or_else(|e| e.into_inner());
+    ignore_files.sort();
+    Ok(Walked {
+        entries: walk.entries.into_inner(),
+        unobserved,
+        ignore_files,
+    })
+}
+
+impl<'a, V: Visitor> Walk<'a, V> {
+    /// Looks at the path of a scope itself; gives a task where it is a directory.
+    fn start(&self, scope: &ScopePath, rules: Rules) -> Option<Task> {
+        let path = &scope.path;
+        if self.exclusions.covers(path) {
+            self.skip(path, "excluded");
+            return None;
+        }
+        let (parent, name) = match (path.parent(), path.name()) {
+            (Some(parent), Some(name)) => (Some(parent), name),
+            _ => (None, OsStr::new("")),
+        };
+        let parent_dir = match parent.as_ref().map(Dir::open_path) {
+            None => None,
+            Some(Ok(dir)) => Some(dir),
+            // Nothing above it, so nothing is there.
+            Some(Err(e)) if e.kind() == std::io::ErrorKind::NotFound => {
+                self.visitor.root(path, None, name, None);
+                return None;
+            }
+            Some(Err(e)) => {
+                self.skip(path, &format!("cannot be reached: {e}"));
+                return None;
+            }
+        };
+        let found = match &parent_dir {
+            Some(dir) => dir.stat_opt(name),
+            None => Dir::open(path).and_then(|d| d.stat_self()).map(Some),
+        };
+        let stat = match found {
+            Ok(Some(stat)) if stat.kind == crate::entry::EntryKind::Directory => stat,
+            Ok(other) => {
+                self.entries.fetch_add(1, Ordering::Relaxed);
+                self.visitor
+                    .root(path, parent_dir.as_ref(), name, other.as_ref());
+                return None;
+            }
+            Err(e) => {
+                self.skip(path, &format!("cannot be looked at: {e}"));
+                return None;
+            }
+        };
+        let depth = self.visitor.root_depth(path, scope.depth);
+        let opened = if depth == Depth::Entry {
+            Dir::open_path(path)
+        } else {
+            Dir::open(path)
+        };
+        match opened {
+            Ok(dir) => Some(Task {
+                path: path.clone(),
+                depth,
+                rules,
+                root: Arc::new(Root {
+                    path: path.clone(),
+                    dir,
+                    device: stat.identity.device,
+                }),
+            }),
+            Err(e) => {
+                self.skip(path, &format!("cannot be opened: {e}"));
+                None
+            }
+        }
+    }
+
+    fn visit<'s>(&'s self, scope: &rayon::Scope<'s>, task: Task)
+    where
+        'a: 's,
+    {
+        let opened;
+        let dir = if task.path == task.root.path {
+            &task.root.dir
+        } else {
+            let relative = task.path.as_path().strip_prefix(&task.root.path);
+            match task
+                .root
+                .dir
+                .open_beneath(relative.unwrap_or(Path::new(".")))
+            {
+                Ok(dir) => {
+                    opened = dir;
+                    &opened
+                }
+                // It went away since its parent was listed; what is left shows in the parent.
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => return,
+                Err(e) => return self.skip(&task.path, &format!("cannot be opened: {e}")),
+            }
+        };
+        let stat = match dir.stat_self() {
+            Ok(stat) => stat,
+            Err(e) => return self.skip(&task.path, &format!("cannot be looked at: {e}")),
+        };
+        if stat.identity.device != task.root.device {
+            return self.skip(&task.path, "another filesystem is mounted here");
+        }
+        if let Err(reason) = self.account() {
+            return self.skip(&task.path, reason);
+        }
+        if task.depth == Depth::Entry {
+            let visit = Visit {
+                path: &task.path,
+                dir,
+                stat: &stat,
+                entries: None,
+                skipped: &[],
+            };
+            self.visitor.directory(&visit);
+            return;
+        }
+        self.list(scope, &task, dir, &stat);
+    }
+
+    fn list<'s>(&'s self, scope: &rayon::Scope<'s>, task: &Task, dir: &Dir, stat: &Stat)
+    where
+        'a: 's,
+    {
+        let names = match dir.names() {
+            Ok(names) => names,
+            Err(e) => return self.skip(&task.path, &format!("cannot be listed: {e}")),
+        };
+        let rules = self.rules_beneath(task, dir, &names);
+        let mut entries = Vec::with_capacity(names.len());
+        let mut skipped = Vec::new();
+        for name in names {
+            match dir.stat_opt(&name) {
+                Ok(Some(found)) if self.excluded(task, &rules, &name, &found) => skipped.push(name),
+                Ok(Some(found)) => entries.push((name, found)),
+                Ok(None) => {}
+                Err(e) => {
+                    self.skip_child(task, &name, &format!("cannot be looked at: {e}"));
+                    skipped.push(name);
+                }
+            }
+        }
+        self.entries.fetch_add(
+            entries.iter().filter(|(_, s)| !is_dir(s)).count() as u64,
+            Ordering::Relaxed,
+        );
+        let visit = Visit {
+            path: &task.path,
+            dir,
+            stat,
+            entries: Some(&entries),
+            skipped: &skipped,
+        };
+        let descend = self.visitor.directory(&visit);
+        for (index, (name, found)) in entries.iter().enumerate() {
+            let step = match &descend {
+                Descend::All => Step::Scope,
+                Descend::Each(steps) => steps.get(index).copied().unwrap_or(Step::Skip),
+            };
+            if !is_dir(found) || step == Step::Skip {
+                continue;
+            }
+            let Ok(path) = task.path.join(name) else {
+                continue;
+            };
+            // A directory that is in the scope by itself is walked by its own task.
+            if task.depth == Depth::Children && self.roots.contains(&&path) {
+                continue;
+            }
+            let whole = task.depth == Depth::Tree || step == Step::Whole;
+            let depth = if whole { Depth::Tree } else { Depth::Entry };
+            let next = Task {
+                path,
+                depth,
+                rules: rules.clone(),
+                root: Arc::clone(&task.root),
+            };
+            scope.spawn(move |s| self.visit(s, next));
+        }
+    }
+
+    /// The rules for what is in a directory: those above it and its own ignore file.
+    fn rules_beneath(&self, task: &Task, dir: &Dir, names: &[OsString]) -> Rules {
+        if self.frozen {
+            let text = self
+                .exclusions
+                .files
+                .iter()
+                .find(|(at, _)| *at == task.path);
+            return text.map_or_else(
+                || task.rules.clone(),
+                |(_, t)| task.rules.with_file(&task.path, t),
+            );
+        }
+        let ignore_file = OsStr::new(IGNORE_FILE);
+        if names
+            .binary_search_by(|n| n.as_os_str().cmp(ignore_file))
+            .is_err()
+        {
+            return task.rules.clone();
+        }
+        let text = dir.open_file(ignore_file).and_then(std::io::read_to_string);
+        match text {
+            Ok(text) => {
+                let rules = task.rules.with_file(&task.path, &text);
+                lock(&self.ignore_files).push((task.path.clone(), text));
+                rules
+            }
+            Err(error) => {
+                tracing::warn!(directory = %task.path, %error, "cannot read {IGNORE_FILE}");
+                task.rules.clone()
+            }
+        }
+    }
+
+    fn excluded(&self, task: &Task, rules: &Rules, name: &OsStr, stat: &Stat) -> bool {
+        if rules.is_empty() && self.exclusions.subtrees.is_empty() {
+            return false;
+        }
+        let Ok(path) = task.path.join(name) else {
+            return true;
+        };
+        if is_dir(stat) && self.exclusions.subtrees.contains(&path) {
+            return true;
+        }
+        rules.exclude(path.as_path(), is_dir(stat))
+    }
+
+    /// Counts a directory; says why the walk must not go on where it reached its bounds.
+    fn account(&self) -> Result<(), &'static str> {
+        if self.entries.fetch_add(1, Ordering::Relaxed) >= self.bounds.max_entries {
+            return Err("more entries than the limit (max_entries)");
+        }
+        if self
+            .bounds
+            .deadline
+            .is_some_and(|deadline| Instant::now() > deadline)
+        {
+            return Err("the time for the snapshot was over (max_duration)");
+        }
+        Ok(())
+    }
+
+    fn skip(&self, path: &AbsPath, reason: &str) {
+        lock(&self.unobserved).push(Unobserved {
+            path: path.clone(),
+            reason: reason.to_owned(),
+        });
+    }
+
+    fn skip_child(&self, task: &Task, name: &OsStr, reason: &str) {
+        if let Ok(path) = task.path.join(name) {
+            self.skip(&path, reason);
+        }
+    }
+}
+
+fn is_dir(stat: &Stat) -> bool {
+    stat.kind == crate::entry::EntryKind::Directory
+}
+
+/// A poisoned lock only means that another thread panicked; what it guards stays valid.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
