@@ -101,14 +101,12 @@ impl<'a> Comparer<'a> {
             .before = Some(record);
     }
 
+    /// An entry as it is now. What is known of its old state stays.
     fn add(&self, path: AbsPath, before: Option<Record>, after: EntryState) {
-        lock(&self.differences).insert(
-            path,
-            Difference {
-                before,
-                after: Some(after),
-            },
-        );
+        let mut differences = lock(&self.differences);
+        let entry = differences.entry(path).or_insert(Difference { before: None, after: None });
+        entry.before = before.or(entry.before.take());
+        entry.after = Some(after);
     }
 
     fn skip(&self, path: AbsPath, error: &std::io::Error) {

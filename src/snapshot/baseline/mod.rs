@@ -18,5 +18,8 @@ mod record;
 mod secure;
 mod walk;
 
+#[cfg(all(test, unix))]
+mod tests;
+
 pub use capture::{Baseline, BaselineCapture};
 pub use exclude::IGNORE_FILE;

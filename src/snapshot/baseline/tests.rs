@@ -1,0 +1,391 @@
+//! Captures of real trees: what a command does between begin and seal must be found exactly.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use super::Baseline;
+use crate::entry::EntryKind;
+use crate::infer::{Certainty, Depth, ScopePath};
+use crate::path::AbsPath;
+use crate::progress::Silent;
+use crate::request::Limits;
+use crate::seal::{Change, ChangeKind, PreImage};
+use crate::snapshot::{Capture, CaptureRequest, Exclusions, Placement, Sealed};
+
+struct Bench {
+    _keep: tempfile::TempDir,
+    tree: PathBuf,
+    files: PathBuf,
+    baseline: Baseline,
+    limits: Limits,
+    patterns: Vec<String>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let keep = tempfile::tempdir().unwrap();
+        let root = keep.path().canonicalize().unwrap();
+        for name in ["tree", "files", "baseline"] {
+            fs::create_dir(root.join(name)).unwrap();
+        }
+        Self {
+            tree: root.join("tree"),
+            files: root.join("files"),
+            baseline: Baseline::new(root.join("baseline")),
+            limits: Limits { min_free_bytes: 0, ..Limits::default() },
+            patterns: Vec::new(),
+            _keep: keep,
+        }
+    }
+
+    fn scope(&self, depth: Depth) -> Vec<ScopePath> {
+        scope_of(&self.tree, depth)
+    }
+
+    fn begin(&self, scope: &[ScopePath]) -> super::BaselineCapture {
+        let exclusions = Exclusions { patterns: self.patterns.clone(), ..Exclusions::default() };
+        self.baseline
+            .begin(CaptureRequest { scope, exclusions, limits: self.limits, progress: &Silent })
+            .unwrap()
+    }
+
+    fn seal(&self, capture: &mut super::BaselineCapture) -> Sealed {
+        capture.seal(Placement { files: &self.files, prefix: "" }, &Silent).unwrap()
+    }
+
+    /// Captures the tree, runs `command`, seals.
+    fn run(&self, command: impl FnOnce(&Path)) -> Sealed {
+        let mut capture = self.begin(&self.scope(Depth::Tree));
+        command(&self.tree);
+        let sealed = self.seal(&mut capture);
+        Box::new(capture).finish();
+        sealed
+    }
+
+    fn kinds(&self, sealed: &Sealed) -> BTreeMap<String, ChangeKind> {
+        let name = |c: &Change| {
+            c.path.as_path().strip_prefix(&self.tree).unwrap().display().to_string()
+        };
+        sealed
+            .changes
+            .iter()
+            .filter(|c| c.kind() != ChangeKind::Incidental)
+            .map(|c| (name(c), c.kind()))
+            .collect()
+    }
+
+    fn stored(&self, sealed: &Sealed, name: &str) -> Vec<u8> {
+        let path = self.tree.join(name);
+        let change = sealed.changes.iter().find(|c| c.path.as_path() == path).unwrap();
+        match &change.content {
+            PreImage::Stored { name, .. } => fs::read(self.files.join(name)).unwrap(),
+            other => panic!("{path:?} has {other:?}"),
+        }
+    }
+
+    fn objects(&self) -> usize {
+        let root = self.tree.parent().unwrap().join("baseline/objects");
+        walkdir::WalkDir::new(root).into_iter().filter(|e| e.as_ref().unwrap().file_type().is_file()).count()
+    }
+}
+
+fn scope_of(path: &Path, depth: Depth) -> Vec<ScopePath> {
+    vec![ScopePath {
+        path: AbsPath::new(path).unwrap(),
+        depth,
+        reason: "test".into(),
+        certainty: Certainty::Likely,
+    }]
+}
+
+fn kinds<const N: usize>(expected: [(&str, ChangeKind); N]) -> BTreeMap<String, ChangeKind> {
+    expected.into_iter().map(|(name, kind)| (name.to_owned(), kind)).collect()
+}
+
+#[test]
+fn an_unchanged_tree_gives_an_empty_record() {
+    let bench = Bench::new();
+    fs::create_dir_all(bench.tree.join("a/b")).unwrap();
+    fs::write(bench.tree.join("a/b/f"), "x").unwrap();
+    symlink("f", bench.tree.join("a/b/l")).unwrap();
+    for _ in 0..3 {
+        assert!(bench.run(|_| ()).changes.is_empty());
+    }
+}
+
+#[test]
+fn every_sort_of_change_is_found_with_its_old_content() {
+    let bench = Bench::new();
+    let tree = &bench.tree;
+    fs::create_dir_all(tree.join("gone/deep")).unwrap();
+    fs::write(tree.join("gone/deep/f"), "deep").unwrap();
+    fs::write(tree.join("edited"), "old").unwrap();
+    fs::write(tree.join("chmodded"), "same").unwrap();
+    fs::write(tree.join("was-file"), "file").unwrap();
+    fs::create_dir(tree.join("was-dir")).unwrap();
+    fs::write(tree.join("was-dir/f"), "inside").unwrap();
+    fs::write(tree.join("moved"), "moved").unwrap();
+    let sealed = bench.run(|tree| {
+        fs::remove_dir_all(tree.join("gone")).unwrap();
+        fs::write(tree.join("edited"), "new").unwrap();
+        fs::set_permissions(tree.join("chmodded"), fs::Permissions::from_mode(0o600)).unwrap();
+        fs::remove_file(tree.join("was-file")).unwrap();
+        fs::create_dir(tree.join("was-file")).unwrap();
+        fs::write(tree.join("was-file/f"), "x").unwrap();
+        fs::remove_dir_all(tree.join("was-dir")).unwrap();
+        fs::write(tree.join("was-dir"), "now a file").unwrap();
+        fs::rename(tree.join("moved"), tree.join("elsewhere")).unwrap();
+        fs::create_dir_all(tree.join("new/sub")).unwrap();
+        fs::write(tree.join("new/sub/f"), "new").unwrap();
+    });
+    use ChangeKind::{Created, Deleted, Metadata, Modified};
+    let expected = kinds([
+        ("gone", Deleted),
+        ("gone/deep", Deleted),
+        ("gone/deep/f", Deleted),
+        ("edited", Modified),
+        ("chmodded", Metadata),
+        ("was-file", Modified),
+        ("was-file/f", Created),
+        ("was-dir", Modified),
+        ("was-dir/f", Deleted),
+        ("moved", Deleted),
+        ("elsewhere", Created),
+        ("new", Created),
+        ("new/sub", Created),
+        ("new/sub/f", Created),
+    ]);
+    assert_eq!(bench.kinds(&sealed), expected);
+    assert_eq!(bench.stored(&sealed, "gone/deep/f"), b"deep");
+    assert_eq!(bench.stored(&sealed, "edited"), b"old");
+    assert_eq!(bench.stored(&sealed, "was-file"), b"file");
+    assert_eq!(bench.stored(&sealed, "was-dir/f"), b"inside");
+    assert_eq!(bench.stored(&sealed, "moved"), b"moved");
+    assert!(sealed.unobserved.is_empty());
+}
+
+#[test]
+fn a_rewrite_of_equal_size_with_the_old_times_put_back_is_found() {
+    let bench = Bench::new();
+    let file = bench.tree.join("f");
+    fs::write(&file, "aaaa").unwrap();
+    let times = fs::metadata(&file).unwrap();
+    let sealed = bench.run(|_| {
+        fs::write(&file, "bbbb").unwrap();
+        let handle = fs::File::options().write(true).open(&file).unwrap();
+        handle.set_modified(times.modified().unwrap()).unwrap();
+    });
+    assert_eq!(bench.kinds(&sealed), kinds([("f", ChangeKind::Modified)]));
+    assert_eq!(bench.stored(&sealed, "f"), b"aaaa");
+}
+
+#[test]
+fn writes_right_after_the_capture_are_found_whatever_the_clock_says() {
+    let bench = Bench::new();
+    let file = bench.tree.join("f");
+    for round in 0..40u8 {
+        fs::write(&file, [round, 0]).unwrap();
+        let sealed = bench.run(|_| fs::write(&file, [round, 1]).unwrap());
+        assert_eq!(bench.stored(&sealed, "f"), [round, 0], "round {round}");
+    }
+}
+
+#[test]
+fn unchanged_files_are_never_copied_twice_and_old_objects_go() {
+    let bench = Bench::new();
+    for n in 0..100 {
+        fs::write(bench.tree.join(format!("f{n}")), format!("content {n}")).unwrap();
+    }
+    bench.run(|_| ());
+    assert_eq!(bench.objects(), 100);
+    for round in 0..3 {
+        bench.run(|tree| fs::write(tree.join("f7"), format!("round {round}")).unwrap());
+    }
+    bench.run(|tree| fs::remove_file(tree.join("f8")).unwrap());
+    bench.run(|_| ());
+    assert_eq!(bench.objects(), 99);
+}
+
+#[test]
+fn names_of_one_inode_share_one_object() {
+    let bench = Bench::new();
+    fs::write(bench.tree.join("a"), "linked").unwrap();
+    fs::create_dir(bench.tree.join("d")).unwrap();
+    fs::hard_link(bench.tree.join("a"), bench.tree.join("d/b")).unwrap();
+    let sealed = bench.run(|tree| {
+        fs::remove_file(tree.join("a")).unwrap();
+        fs::write(tree.join("d/b"), "written through").unwrap();
+    });
+    assert_eq!(bench.stored(&sealed, "a"), b"linked");
+    assert_eq!(bench.stored(&sealed, "d/b"), b"linked");
+    assert_eq!(fs::read_dir(&bench.files).unwrap().count(), 1);
+    let inodes: Vec<u64> = sealed
+        .changes
+        .iter()
+        .filter_map(|c| c.before.as_ref().filter(|b| b.is_file()))
+        .map(|b| b.identity.inode)
+        .collect();
+    assert_eq!(inodes.len(), 2);
+    assert_eq!(inodes[0], inodes[1]);
+    bench.run(|tree| fs::remove_dir_all(tree.join("d")).unwrap());
+    bench.run(|_| ());
+    assert_eq!(bench.objects(), 0);
+}
+
+#[test]
+fn a_capture_sees_its_own_beginning_while_others_go_on() {
+    let bench = Bench::new();
+    let file = bench.tree.join("f");
+    fs::write(&file, "first").unwrap();
+    let mut long = bench.begin(&bench.scope(Depth::Tree));
+    fs::write(&file, "second").unwrap();
+    let inner = bench.run(|_| fs::write(&file, "third").unwrap());
+    assert_eq!(bench.stored(&inner, "f"), b"second");
+    fs::remove_dir_all(&bench.files).unwrap();
+    fs::create_dir(&bench.files).unwrap();
+    let token = long.token();
+    drop(long);
+    let mut resumed = bench.baseline.resume(&token).unwrap();
+    let sealed = bench.seal(&mut resumed);
+    assert_eq!(bench.stored(&sealed, "f"), b"first");
+    Box::new(resumed).finish();
+    bench.run(|_| ());
+    assert_eq!(bench.objects(), 1, "old versions stay when nobody needs them");
+}
+
+#[test]
+fn what_is_excluded_is_neither_missing_nor_new() {
+    let mut bench = Bench::new();
+    bench.patterns = vec!["*.log".into(), "cache/".into()];
+    fs::create_dir(bench.tree.join("cache")).unwrap();
+    fs::write(bench.tree.join("cache/x"), "x").unwrap();
+    fs::write(bench.tree.join("a.log"), "x").unwrap();
+    fs::write(bench.tree.join(".deployxignore"), "secret\n").unwrap();
+    fs::write(bench.tree.join("secret"), "x").unwrap();
+    let sealed = bench.run(|tree| {
+        fs::remove_dir_all(tree.join("cache")).unwrap();
+        fs::remove_file(tree.join("a.log")).unwrap();
+        fs::write(tree.join("b.log"), "new").unwrap();
+        fs::write(tree.join("secret"), "changed").unwrap();
+        // Rules are frozen: dropping them now changes nothing.
+        fs::write(tree.join(".deployxignore"), "\n").unwrap();
+        fs::write(tree.join("seen"), "new").unwrap();
+    });
+    let expected = kinds([(".deployxignore", ChangeKind::Modified), ("seen", ChangeKind::Created)]);
+    assert_eq!(bench.kinds(&sealed), expected);
+}
+
+#[test]
+fn a_root_that_is_not_there_yet_is_found_with_everything_in_it() {
+    let bench = Bench::new();
+    let new = bench.tree.join("new");
+    for depth in [Depth::Entry, Depth::Children, Depth::Tree] {
+        let mut capture = bench.begin(&scope_of(&new, depth));
+        fs::create_dir_all(new.join("a/b")).unwrap();
+        fs::write(new.join("a/b/f"), "x").unwrap();
+        let sealed = bench.seal(&mut capture);
+        Box::new(capture).finish();
+        assert_eq!(sealed.changes.len(), 4, "{depth:?}");
+        assert!(sealed.changes.iter().all(|c| c.before.is_none()));
+        fs::remove_dir_all(&new).unwrap();
+    }
+}
+
+#[test]
+fn a_deleted_root_is_recorded_with_everything_in_it() {
+    let bench = Bench::new();
+    fs::create_dir(bench.tree.join("d")).unwrap();
+    fs::write(bench.tree.join("d/f"), "x").unwrap();
+    let sealed = bench.run(|tree| fs::remove_dir_all(tree).unwrap());
+    assert_eq!(sealed.changes.len(), 3);
+    assert!(sealed.changes.iter().all(|c| c.after.is_none()));
+}
+
+#[test]
+fn a_shallow_look_does_not_forget_what_is_known_of_the_inside() {
+    let bench = Bench::new();
+    fs::create_dir(bench.tree.join("d")).unwrap();
+    fs::write(bench.tree.join("d/f"), "x").unwrap();
+    bench.run(|_| ());
+    let mut capture = bench.begin(&bench.scope(Depth::Entry));
+    fs::write(bench.tree.join("d/g"), "not in the scope").unwrap();
+    fs::write(bench.tree.join("h"), "not in the scope either").unwrap();
+    let sealed = bench.seal(&mut capture);
+    Box::new(capture).finish();
+    assert_eq!(bench.kinds(&sealed), BTreeMap::new());
+    assert_eq!(bench.objects(), 1);
+}
+
+#[test]
+fn files_over_the_limits_keep_their_metadata_and_are_named() {
+    let mut bench = Bench::new();
+    bench.limits.max_file_bytes = 10;
+    bench.limits.max_bytes = 12;
+    fs::write(bench.tree.join("large"), "more than ten bytes").unwrap();
+    fs::write(bench.tree.join("a"), "12345678").unwrap();
+    fs::write(bench.tree.join("b"), "1234").unwrap();
+    let mut capture = bench.begin(&bench.scope(Depth::Tree));
+    let names: Vec<String> = capture.unobserved().iter().map(|u| u.path.to_string()).collect();
+    assert!(names.iter().any(|n| n.ends_with("/large")), "{names:?}");
+    fs::write(bench.tree.join("large"), "x").unwrap();
+    let sealed = bench.seal(&mut capture);
+    let change = sealed.changes.iter().find(|c| c.path.as_path().ends_with("large")).unwrap();
+    assert!(matches!(change.content, PreImage::Lost { .. }));
+}
+
+#[test]
+fn a_walk_that_reached_its_bounds_never_calls_anything_new_or_gone() {
+    let mut bench = Bench::new();
+    for n in 0..20 {
+        fs::create_dir(bench.tree.join(format!("d{n}"))).unwrap();
+        fs::write(bench.tree.join(format!("d{n}/f")), "x").unwrap();
+    }
+    bench.limits.max_entries = 5;
+    let mut capture = bench.begin(&bench.scope(Depth::Tree));
+    assert!(!capture.unobserved().is_empty());
+    let sealed = bench.seal(&mut capture);
+    assert!(sealed.changes.is_empty(), "{:?}", sealed.changes);
+}
+
+#[test]
+fn special_entries_are_recorded_without_being_opened() {
+    let bench = Bench::new();
+    let make = |name: &str, kind| {
+        let dir = crate::sys::Dir::open(&AbsPath::new(&*bench.tree).unwrap()).unwrap();
+        dir.make_node(name.as_ref(), kind, None).unwrap();
+    };
+    make("fifo", EntryKind::Fifo);
+    make("socket", EntryKind::Socket);
+    let sealed = bench.run(|tree| {
+        fs::remove_file(tree.join("fifo")).unwrap();
+        fs::remove_file(tree.join("socket")).unwrap();
+    });
+    let found: Vec<_> = sealed.changes.iter().filter_map(|c| c.before.as_ref().map(|b| b.kind)).collect();
+    assert!(found.contains(&EntryKind::Fifo) && found.contains(&EntryKind::Socket));
+}
+
+#[test]
+fn a_damaged_index_is_built_anew() {
+    let bench = Bench::new();
+    fs::write(bench.tree.join("f"), "x").unwrap();
+    bench.run(|_| ());
+    let index = bench.tree.parent().unwrap().join("baseline/index.sqlite");
+    fs::write(&index, "not a database at all, but long enough to look like one").unwrap();
+    let sealed = bench.run(|tree| fs::write(tree.join("f"), "y").unwrap());
+    assert_eq!(bench.stored(&sealed, "f"), b"x");
+}
+
+#[test]
+fn reading_a_file_for_its_backup_leaves_its_access_time_alone() {
+    let bench = Bench::new();
+    let file = bench.tree.join("f");
+    fs::write(&file, "x").unwrap();
+    let handle = fs::File::options().write(true).open(&file).unwrap();
+    let past = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000);
+    handle.set_times(fs::FileTimes::new().set_accessed(past).set_modified(past)).unwrap();
+    drop(handle);
+    bench.run(|_| ());
+    assert_eq!(fs::metadata(&file).unwrap().atime(), 1_000_000);
+}
