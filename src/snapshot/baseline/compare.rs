@@ -104,7 +104,10 @@ impl<'a> Comparer<'a> {
     /// An entry as it is now. What is known of its old state stays.
     fn add(&self, path: AbsPath, before: Option<Record>, after: EntryState) {
         let mut differences = lock(&self.differences);
-        let entry = differences.entry(path).or_insert(Difference { before: None, after: None });
+        let entry = differences.entry(path).or_insert(Difference {
+            before: None,
+            after: None,
+        });
         entry.before = before.or(entry.before.take());
         entry.after = Some(after);
     }

@@ -129,6 +129,12 @@ mod tests {
             patterns: vec!["[z-a]".into()],
             ..Exclusions::default()
         };
-        assert!(exclusions.check().unwrap_err().to_string().contains("[z-a]"));
+        assert!(
+            exclusions
+                .check()
+                .unwrap_err()
+                .to_string()
+                .contains("[z-a]")
+        );
     }
 }

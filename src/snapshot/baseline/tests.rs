@@ -34,7 +34,10 @@ impl Bench {
             tree: root.join("tree"),
             files: root.join("files"),
             baseline: Baseline::new(root.join("baseline")),
-            limits: Limits { min_free_bytes: 0, ..Limits::default() },
+            limits: Limits {
+                min_free_bytes: 0,
+                ..Limits::default()
+            },
             patterns: Vec::new(),
             _keep: keep,
         }
@@ -45,14 +48,30 @@ impl Bench {
     }
 
     fn begin(&self, scope: &[ScopePath]) -> super::BaselineCapture {
-        let exclusions = Exclusions { patterns: self.patterns.clone(), ..Exclusions::default() };
+        let exclusions = Exclusions {
+            patterns: self.patterns.clone(),
+            ..Exclusions::default()
+        };
         self.baseline
-            .begin(CaptureRequest { scope, exclusions, limits: self.limits, progress: &Silent })
+            .begin(CaptureRequest {
+                scope,
+                exclusions,
+                limits: self.limits,
+                progress: &Silent,
+            })
             .unwrap()
     }
 
     fn seal(&self, capture: &mut super::BaselineCapture) -> Sealed {
-        capture.seal(Placement { files: &self.files, prefix: "" }, &Silent).unwrap()
+        capture
+            .seal(
+                Placement {
+                    files: &self.files,
+                    prefix: "",
+                },
+                &Silent,
+            )
+            .unwrap()
     }
 
     /// Captures the tree, runs `command`, seals.
@@ -66,7 +85,12 @@ impl Bench {
 
     fn kinds(&self, sealed: &Sealed) -> BTreeMap<String, ChangeKind> {
         let name = |c: &Change| {
-            c.path.as_path().strip_prefix(&self.tree).unwrap().display().to_string()
+            c.path
+                .as_path()
+                .strip_prefix(&self.tree)
+                .unwrap()
+                .display()
+                .to_string()
         };
         sealed
             .changes
@@ -78,7 +102,11 @@ impl Bench {
 
     fn stored(&self, sealed: &Sealed, name: &str) -> Vec<u8> {
         let path = self.tree.join(name);
-        let change = sealed.changes.iter().find(|c| c.path.as_path() == path).unwrap();
+        let change = sealed
+            .changes
+            .iter()
+            .find(|c| c.path.as_path() == path)
+            .unwrap();
         match &change.content {
             PreImage::Stored { name, .. } => fs::read(self.files.join(name)).unwrap(),
             other => panic!("{path:?} has {other:?}"),
@@ -87,7 +115,10 @@ impl Bench {
 
     fn objects(&self) -> usize {
         let root = self.tree.parent().unwrap().join("baseline/objects");
-        walkdir::WalkDir::new(root).into_iter().filter(|e| e.as_ref().unwrap().file_type().is_file()).count()
+        walkdir::WalkDir::new(root)
+            .into_iter()
+            .filter(|e| e.as_ref().unwrap().file_type().is_file())
+            .count()
     }
 }
 
@@ -101,7 +132,10 @@ fn scope_of(path: &Path, depth: Depth) -> Vec<ScopePath> {
 }
 
 fn kinds<const N: usize>(expected: [(&str, ChangeKind); N]) -> BTreeMap<String, ChangeKind> {
-    expected.into_iter().map(|(name, kind)| (name.to_owned(), kind)).collect()
+    expected
+        .into_iter()
+        .map(|(name, kind)| (name.to_owned(), kind))
+        .collect()
 }
 
 #[test]
@@ -252,7 +286,11 @@ fn a_capture_sees_its_own_beginning_while_others_go_on() {
     assert_eq!(bench.stored(&sealed, "f"), b"first");
     Box::new(resumed).finish();
     bench.run(|_| ());
-    assert_eq!(bench.objects(), 1, "old versions stay when nobody needs them");
+    assert_eq!(
+        bench.objects(),
+        1,
+        "old versions stay when nobody needs them"
+    );
 }
 
 #[test]
@@ -273,7 +311,10 @@ fn what_is_excluded_is_neither_missing_nor_new() {
         fs::write(tree.join(".deployxignore"), "\n").unwrap();
         fs::write(tree.join("seen"), "new").unwrap();
     });
-    let expected = kinds([(".deployxignore", ChangeKind::Modified), ("seen", ChangeKind::Created)]);
+    let expected = kinds([
+        (".deployxignore", ChangeKind::Modified),
+        ("seen", ChangeKind::Created),
+    ]);
     assert_eq!(bench.kinds(&sealed), expected);
 }
 
@@ -327,11 +368,19 @@ fn files_over_the_limits_keep_their_metadata_and_are_named() {
     fs::write(bench.tree.join("a"), "12345678").unwrap();
     fs::write(bench.tree.join("b"), "1234").unwrap();
     let mut capture = bench.begin(&bench.scope(Depth::Tree));
-    let names: Vec<String> = capture.unobserved().iter().map(|u| u.path.to_string()).collect();
+    let names: Vec<String> = capture
+        .unobserved()
+        .iter()
+        .map(|u| u.path.to_string())
+        .collect();
     assert!(names.iter().any(|n| n.ends_with("/large")), "{names:?}");
     fs::write(bench.tree.join("large"), "x").unwrap();
     let sealed = bench.seal(&mut capture);
-    let change = sealed.changes.iter().find(|c| c.path.as_path().ends_with("large")).unwrap();
+    let change = sealed
+        .changes
+        .iter()
+        .find(|c| c.path.as_path().ends_with("large"))
+        .unwrap();
     assert!(matches!(change.content, PreImage::Lost { .. }));
 }
 
@@ -362,7 +411,11 @@ fn special_entries_are_recorded_without_being_opened() {
         fs::remove_file(tree.join("fifo")).unwrap();
         fs::remove_file(tree.join("socket")).unwrap();
     });
-    let found: Vec<_> = sealed.changes.iter().filter_map(|c| c.before.as_ref().map(|b| b.kind)).collect();
+    let found: Vec<_> = sealed
+        .changes
+        .iter()
+        .filter_map(|c| c.before.as_ref().map(|b| b.kind))
+        .collect();
     assert!(found.contains(&EntryKind::Fifo) && found.contains(&EntryKind::Socket));
 }
 
@@ -372,7 +425,11 @@ fn a_damaged_index_is_built_anew() {
     fs::write(bench.tree.join("f"), "x").unwrap();
     bench.run(|_| ());
     let index = bench.tree.parent().unwrap().join("baseline/index.sqlite");
-    fs::write(&index, "not a database at all, but long enough to look like one").unwrap();
+    fs::write(
+        &index,
+        "not a database at all, but long enough to look like one",
+    )
+    .unwrap();
     let sealed = bench.run(|tree| fs::write(tree.join("f"), "y").unwrap());
     assert_eq!(bench.stored(&sealed, "f"), b"x");
 }
@@ -384,7 +441,9 @@ fn reading_a_file_for_its_backup_leaves_its_access_time_alone() {
     fs::write(&file, "x").unwrap();
     let handle = fs::File::options().write(true).open(&file).unwrap();
     let past = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000);
-    handle.set_times(fs::FileTimes::new().set_accessed(past).set_modified(past)).unwrap();
+    handle
+        .set_times(fs::FileTimes::new().set_accessed(past).set_modified(past))
+        .unwrap();
     drop(handle);
     bench.run(|_| ());
     assert_eq!(fs::metadata(&file).unwrap().atime(), 1_000_000);
