@@ -8,7 +8,7 @@ use super::hints::Situation;
 use super::render::text;
 use super::screen::Screen;
 use super::settings::Settings;
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineConfig};
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::path::{AbsPath, escape};
 use crate::store::ListFilter;
@@ -48,33 +48,37 @@ impl App {
 
     /// Opens the store for work: makes it where it does not exist and finishes what was
     /// interrupted.
-    pub(crate) fn open(&self) -> Result<Engine> {
-        Engine::open(self.settings.engine(&self.environment)?)
+    pub(crate) fn open(&self) -> Result<Engine, Failure> {
+        Ok(Engine::open(self.engine_config()?)?)
     }
 
     /// Opens the store, which must exist, for work.
     pub(crate) fn open_for_change(&self) -> Result<Engine, Failure> {
         self.require_store()?;
-        Ok(self.open()?)
+        self.open()
     }
 
     /// Opens the store, which must exist, for looking.
     pub(crate) fn open_for_reading(&self) -> Result<Engine, Failure> {
         self.require_store()?;
-        Ok(Engine::open_existing(
-            self.settings.engine(&self.environment)?,
-        )?)
+        Ok(Engine::open_existing(self.engine_config()?)?)
     }
 
     /// Opens the store for questions that need no snapshots; an engine is there even before the
     /// first snapshot is taken.
-    pub(crate) fn open_for_questions(&self) -> Result<Engine> {
-        match Engine::open_existing(self.settings.engine(&self.environment)?) {
+    pub(crate) fn open_for_questions(&self) -> Result<Engine, Failure> {
+        match Engine::open_existing(self.engine_config()?) {
             Err(error) if error.kind() == ErrorKind::NotFound && !self.settings.store.exists() => {
                 self.open()
             }
-            other => other,
+            other => Ok(other?),
         }
+    }
+
+    fn engine_config(&self) -> Result<EngineConfig, Failure> {
+        self.settings.engine(&self.environment).map_err(|error| {
+            Failure::from(error).with_hint("key_file in the configuration names the key file")
+        })
     }
 
     fn require_store(&self) -> Result<(), Failure> {
@@ -89,18 +93,6 @@ impl App {
         let hint = "take one with: deployx run -- COMMAND, or name another place with \
                     --snapshot-dir DIR";
         Err(Failure::from(error).with_hint(hint))
-    }
-
-    /// The shortest text that names the snapshot `id` alone, at least eight digits; the whole id
-    /// where the others cannot be read.
-    pub(crate) fn short_id(&self, engine: &Engine, id: &str) -> String {
-        match engine.list(&ListFilter::default()) {
-            Ok((snapshots, _)) => {
-                let others = snapshots.iter().map(|one| one.snapshot_id.as_str());
-                unique_prefix(id, others).to_owned()
-            }
-            Err(_) => id.to_owned(),
-        }
     }
 
     /// Paths of the command line, absolute and physical.
@@ -121,6 +113,18 @@ impl App {
     }
 }
 
+/// The shortest text that names the snapshot `id` alone, at least eight digits; the whole id
+/// where the others cannot be read.
+pub(crate) fn short_id(engine: &Engine, id: &str) -> String {
+    match engine.list(&ListFilter::default()) {
+        Ok((snapshots, _)) => {
+            let others = snapshots.iter().map(|one| one.snapshot_id.as_str());
+            unique_prefix(id, others).to_owned()
+        }
+        Err(_) => id.to_owned(),
+    }
+}
+
 /// There is no current directory to start at.
 pub(crate) fn no_current_directory() -> Error {
     Error::new(
@@ -132,11 +136,12 @@ pub(crate) fn no_current_directory() -> Error {
 
 /// `deployx` with the flags that lead to the same store.
 fn program(settings: &Settings) -> String {
-    let mut program = "deployx".to_owned();
+    let mut words = vec!["deployx".to_owned()];
     for (flag, path) in &settings.repeat {
-        program.push_str(&format!(" {flag} {}", text::word(path.as_os_str())));
+        words.push((*flag).to_owned());
+        words.push(text::word(path.as_os_str()));
     }
-    program
+    words.join(" ")
 }
 
 /// The shortest prefix of `id` that none of `others` (of which `id` may be one) has.

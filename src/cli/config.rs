@@ -95,6 +95,7 @@ pub(crate) struct ListSection {
 }
 
 /// `[retention]`: what `cleanup` deletes when it is not told.
+#[allow(clippy::struct_field_names)] // the names are the keys of the file
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RetentionSection {

@@ -27,7 +27,7 @@ pub enum Exit {
     Corrupt,
     /// `run`, `batch`: the command reached its time limit (`124`).
     TimedOut,
-    /// `run`, `batch`: DeployX failed before the command ran (`125`).
+    /// `run`, `batch`: failed before the command ran (`125`).
     NotStarted,
     /// `run`, `batch`: the command could not be started, or was refused (`126`).
     Refused,

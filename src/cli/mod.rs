@@ -35,6 +35,8 @@ use render::text;
 use screen::Screen;
 use settings::Settings;
 
+use crate::error::ErrorKind;
+
 /// Reads the process's arguments and environment, does what they ask for, and gives the exit code.
 pub fn main() -> ExitCode {
     match Cli::try_parse() {
@@ -66,7 +68,12 @@ fn run(cli: Cli, environment: Environment) -> Exit {
                 snapshot_required: false,
             };
             let family = family(&cli.command, &Config::default());
-            return report(&Failure::from(error), situation, family, &screen);
+            let mut failure = Failure::from(error);
+            if failure.error.kind() == ErrorKind::InvalidRequest {
+                failure =
+                    failure.with_hint("without --config and DEPLOYX_CONFIG defaults are used");
+            }
+            return report(&failure, situation, family, screen);
         }
     };
     let app = App::new(settings, environment, base);
@@ -84,13 +91,13 @@ fn run(cli: Cli, environment: Environment) -> Exit {
         Ok(exit) => exit,
         Err(failure) => {
             let required = family == Family::Running { required: true };
-            report(&failure, app.situation(name, required), family, &app.screen)
+            report(&failure, app.situation(name, required), family, app.screen)
         }
     }
 }
 
 /// Tells what went wrong and what to do next, and gives the exit code.
-fn report(failure: &Failure, situation: Situation<'_>, family: Family, screen: &Screen) -> Exit {
+fn report(failure: &Failure, situation: Situation<'_>, family: Family, screen: Screen) -> Exit {
     let error = &failure.error;
     let hint = failure
         .hint
@@ -99,13 +106,13 @@ fn report(failure: &Failure, situation: Situation<'_>, family: Family, screen: &
     // The text comes from the library and may quote foreign names; its line breaks are its own.
     let lines: Vec<String> = error.to_string().lines().map(text::content).collect();
     let palette = screen.err;
-    screen.say(&format!(
+    screen::say(&format!(
         "deployx: {} {}\n",
         palette.bad("error:"),
         lines.join("\n")
     ));
     if let Some(hint) = &hint {
-        screen.say(&format!("{} {hint}\n", palette.accent("hint:")));
+        screen::say(&format!("{} {hint}\n", palette.accent("hint:")));
     }
     if screen.json
         && let Err(error) = screen.print_json(&ErrorDocument::new(error, hint.as_deref()))

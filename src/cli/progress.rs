@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::render::text;
-use super::screen::Screen;
+use super::screen::{self, Screen};
 use crate::progress::{Event, Phase, Progress};
 
 /// Work that is done sooner shows nothing.
@@ -79,11 +79,11 @@ impl Bars {
         }
     }
 
-    /// Writes a line above the bar.
-    fn say(&self, line: impl FnOnce(&Screen)) {
+    /// Writes something without mixing it up with the bar.
+    fn above_bar(&self, write: impl FnOnce()) {
         match self.current().as_ref().and_then(|work| work.bar.as_ref()) {
-            Some(bar) => bar.suspend(|| line(&self.screen)),
-            None => line(&self.screen),
+            Some(bar) => bar.suspend(write),
+            None => write(),
         }
     }
 }
@@ -94,20 +94,19 @@ impl Progress for Bars {
             Event::Begin { phase, total } => self.begin(phase, total),
             Event::Advance { by } => self.advance(by),
             Event::End => self.clear(),
-            Event::Waiting { reason } if !self.screen.quiet => {
-                let reason = text::line(&reason);
-                self.say(|screen| screen.say(&format!("deployx: waiting: {reason}\n")));
+            Event::Waiting { .. } | Event::Warning { .. } if self.screen.quiet => {}
+            Event::Waiting { reason } => {
+                let line = format!("deployx: waiting: {}\n", text::line(&reason));
+                self.above_bar(|| screen::say(&line));
             }
-            Event::Waiting { .. } => {}
-            Event::Warning { path, message } if !self.screen.quiet => {
+            Event::Warning { path, message } => {
                 let message = text::line(&message);
                 let text = match path {
                     Some(path) => format!("{}: {message}", text::path(&path)),
                     None => message,
                 };
-                self.say(|screen| screen.warn(&text));
+                self.above_bar(|| self.screen.warn(&text));
             }
-            Event::Warning { .. } => {}
         }
     }
 }

@@ -53,20 +53,8 @@ impl Screen {
         }
     }
 
-    /// Prints `text` on standard output. A reader that went away (`deployx list | head`) is not an
-    /// error: what it wanted to know it knows.
-    pub(crate) fn print(&self, text: &str) -> Result<()> {
-        let mut out = io::stdout().lock();
-        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-            other => other.map_err(|source| {
-                Error::io(Stage::Request, "cannot write to standard output", source)
-            }),
-        }
-    }
-
     /// Prints `value` as JSON with a newline: over several lines on a terminal, else on one.
-    pub(crate) fn print_json(&self, value: &impl Serialize) -> Result<()> {
+    pub(crate) fn print_json(self, value: &impl Serialize) -> Result<()> {
         let text = if self.terminal {
             serde_json::to_string_pretty(value)
         } else {
@@ -74,38 +62,49 @@ impl Screen {
         };
         let text =
             text.map_err(|error| Error::io(Stage::Request, "cannot write JSON", error.into()))?;
-        self.print(&format!("{text}\n"))
+        print(&format!("{text}\n"))
     }
 
     /// Prints the result: `value` under `--json`, else the text.
     pub(crate) fn result(
-        &self,
+        self,
         value: &impl Serialize,
         text: impl FnOnce() -> String,
     ) -> Result<()> {
         if self.json {
             self.print_json(value)
         } else {
-            self.print(&text())
+            print(&text())
         }
     }
 
     /// Writes a summary to standard error, unless it is not wanted.
-    pub(crate) fn note(&self, text: &str) {
+    pub(crate) fn note(self, text: &str) {
         if !self.quiet && !self.json {
-            self.say(text);
+            say(text);
         }
     }
 
-    /// Writes to standard error in any case. Nothing can be done when that fails.
-    pub(crate) fn say(&self, text: &str) {
-        let mut err = io::stderr().lock();
-        let _ = err.write_all(text.as_bytes());
-        let _ = err.flush();
-    }
-
     /// Writes one line that begins with `deployx: warning:`.
-    pub(crate) fn warn(&self, text: &str) {
-        self.say(&format!("deployx: {} {text}\n", self.err.warn("warning:")));
+    pub(crate) fn warn(self, text: &str) {
+        say(&format!("deployx: {} {text}\n", self.err.warn("warning:")));
     }
+}
+
+/// Prints `text` on standard output. A reader that went away (`deployx list | head`) is not an
+/// error: what it wanted to know it knows.
+pub(crate) fn print(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        other => other
+            .map_err(|source| Error::io(Stage::Request, "cannot write to standard output", source)),
+    }
+}
+
+/// Writes to standard error in any case. Nothing can be done when that fails.
+pub(crate) fn say(text: &str) {
+    let mut err = io::stderr().lock();
+    let _ = err.write_all(text.as_bytes());
+    let _ = err.flush();
 }

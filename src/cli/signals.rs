@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use super::screen::Screen;
+use super::screen;
 use crate::error::{Error, Result, Stage};
 use crate::execute::Cancel;
 
@@ -51,8 +51,8 @@ impl Received {
     }
 }
 
-/// Turns signals into `cancel` from now to the end of the program.
-pub(crate) fn watch(cancel: &Cancel, notices: Notices, screen: Screen) -> Result<Received> {
+/// Turns signals into `cancel` from now to the end of the program. `terminal` tells that standard error is one.
+pub(crate) fn watch(cancel: &Cancel, notices: Notices, terminal: bool) -> Result<Received> {
     let failed = |source| Error::io(Stage::Request, "cannot watch for signals", source);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -70,8 +70,8 @@ pub(crate) fn watch(cancel: &Cancel, notices: Notices, screen: Screen) -> Result
             cancel.cancel();
             let text = if first { notices.first } else { notices.again };
             // A terminal has just echoed the key.
-            let start = if screen.err_terminal { "\n" } else { "" };
-            screen.say(&format!("{start}deployx: {text}\n"));
+            let start = if terminal { "\n" } else { "" };
+            screen::say(&format!("{start}deployx: {text}\n"));
         }
     };
     std::thread::Builder::new()

@@ -22,6 +22,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 
 use crate::cli::exit::Exit;
+use crate::cli::render::text::Lines as _;
 use crate::request::OnConflict;
 
 /// The whole command line.
@@ -49,10 +50,10 @@ pub(crate) struct Cli {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalArgs {
-    /// Where snapshots are kept [env: DEPLOYX_SNAPSHOT_DIR]
+    #[arg(help = "Where snapshots are kept [env: DEPLOYX_SNAPSHOT_DIR]")]
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) snapshot_dir: Option<PathBuf>,
-    /// Read defaults from this TOML file [env: DEPLOYX_CONFIG]
+    #[arg(help = "Read defaults from this TOML file [env: DEPLOYX_CONFIG]")]
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) config: Option<PathBuf>,
     /// Print one JSON value on standard output instead of text
@@ -75,7 +76,7 @@ pub(crate) struct GlobalArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ColorMode {
-    /// On a terminal, unless NO_COLOR is set
+    /// On a terminal, unless `NO_COLOR` is set
     #[default]
     Auto,
     /// Always
@@ -159,7 +160,7 @@ fn after_help() -> String {
          Exit codes (run and batch end with the command's own; 128+n: ended by signal n):\n",
     );
     for (exit, meaning) in Exit::TABLE {
-        text.push_str(&format!("  {:>3}  {meaning}\n", exit.code()));
+        text.line(format_args!("  {:>3}  {meaning}", exit.code()));
     }
     text.push_str(
         "\nEnvironment:\n  \

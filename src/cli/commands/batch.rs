@@ -36,7 +36,7 @@ pub(super) fn batch(app: &App, args: &BatchArgs) -> Result<Exit, Failure> {
     };
     let engine = app.open()?;
     let cancel = Cancel::default();
-    let signals = signals::watch(&cancel, signals::RUNNING, app.screen)?;
+    let signals = signals::watch(&cancel, signals::RUNNING, app.screen.err_terminal)?;
     let bars = Bars::new(app.screen);
     let mut position = 0;
     let outcome = engine.batch(
@@ -66,24 +66,19 @@ pub(super) fn batch(app: &App, args: &BatchArgs) -> Result<Exit, Failure> {
 }
 
 fn announce(app: &App, report: &RunReport, position: usize, total: usize) {
-    let palette = app.screen.err;
-    if !app.screen.quiet && !app.screen.json {
-        for warning in render::warnings(report, palette) {
-            app.screen.warn(&warning);
-        }
-    }
-    app.screen
-        .note(&render::batch_line(report, position, total, palette));
+    execution::tell(app, report);
+    let line = render::batch_line(report, position, total, app.screen.err);
+    app.screen.note(&line);
 }
 
 fn summarize(app: &App, report: &BatchReport) {
     let palette = app.screen.err;
-    if let Some(undo) = report.rollback.as_ref()
-        && !app.screen.json
-        && !(app.screen.quiet && undo.success)
-    {
-        for line in render::rolled_back(undo, palette) {
-            app.screen.warn(&line);
+    if let Some(undo) = report.rollback.as_ref().filter(|_| !app.screen.json) {
+        for error in render::undo_errors(undo, palette) {
+            app.screen.warn(&error);
+        }
+        if let Some(remark) = render::undo_remark(undo).filter(|_| !app.screen.quiet) {
+            app.screen.warn(&remark);
         }
     }
     app.screen

@@ -10,6 +10,7 @@ use crate::cli::config::{Config, RunSection};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::paths;
+use crate::cli::render::run as render;
 use crate::cli::signals::Received;
 use crate::engine::RunReport;
 use crate::error::{Error, ErrorKind, Result, Stage};
@@ -85,6 +86,23 @@ pub(super) fn output(app: &App) -> Output {
 /// Whether commands get this process's standard input.
 pub(super) fn inherits_stdin(args: &ExecutionArgs, config: &RunSection) -> bool {
     args.stdin.or(config.stdin).unwrap_or_default()
+}
+
+/// Writes what went wrong around a command, and remarks where they are wanted. Under `--json` both
+/// are in the result.
+pub(super) fn tell(app: &App, report: &RunReport) {
+    if app.screen.json {
+        return;
+    }
+    let palette = app.screen.err;
+    for error in render::errors(report, palette) {
+        app.screen.warn(&error);
+    }
+    if !app.screen.quiet {
+        for remark in render::remarks(report) {
+            app.screen.warn(&remark);
+        }
+    }
 }
 
 /// The exit code after a command that ran.

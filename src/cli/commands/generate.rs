@@ -10,7 +10,7 @@ use crate::cli::app::App;
 use crate::cli::args::{Cli, CompletionsArgs, ManArgs};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::cli::render::text;
+use crate::cli::render::text::{self, Lines as _};
 use crate::error::{IoContext as _, Result, Stage};
 use crate::path::{WirePath, escape};
 
@@ -57,11 +57,11 @@ pub(super) fn man(app: &App, args: &ManArgs) -> Result<Exit, Failure> {
         written: write(&app.base()?.join(dir))?,
     };
     app.screen.result(&document, || {
-        document
-            .written
-            .iter()
-            .map(|path| format!("{}\n", text::wire(path)))
-            .collect()
+        let mut out = String::new();
+        for path in &document.written {
+            out.line(format_args!("{}", text::wire(path)));
+        }
+        out
     })?;
     Ok(Exit::Done)
 }

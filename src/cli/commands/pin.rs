@@ -7,6 +7,7 @@ use crate::cli::args::PinArgs;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::render::maintain as render;
+use crate::store::SnapshotId;
 
 /// The result as JSON.
 #[derive(Serialize)]
@@ -18,7 +19,7 @@ struct Pinned<'a> {
 /// Pins or unpins what the arguments name.
 pub(super) fn pin(app: &App, args: &PinArgs, pinned: bool) -> Result<Exit, Failure> {
     let ids = app.open_for_change()?.pin(&args.target, pinned)?;
-    let ids: Vec<&str> = ids.iter().map(|id| id.as_str()).collect();
+    let ids: Vec<&str> = ids.iter().map(SnapshotId::as_str).collect();
     let document = Pinned {
         snapshot_ids: &ids,
         pinned,

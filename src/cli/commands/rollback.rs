@@ -9,6 +9,7 @@ use crate::cli::failure::Failure;
 use crate::cli::hints;
 use crate::cli::progress::Bars;
 use crate::cli::render::rollback as render;
+use crate::cli::screen;
 use crate::cli::signals;
 use crate::engine::Engine;
 use crate::error::{ErrorKind, Result, Stage};
@@ -37,12 +38,12 @@ pub(super) fn rollback(app: &App, args: RollbackArgs) -> Result<Exit, Failure> {
     let engine = app.open_for_change()?;
     let agreed = args.yes.or(config.yes).unwrap_or_default();
     let ask = !agreed && !request.dry_run && !app.screen.json && app.environment.interactive;
-    if ask && !confirmed(app, &engine, &request)? {
-        app.screen.say("deployx: nothing was changed\n");
+    if ask && !confirmed(&engine, &request)? {
+        screen::say("deployx: nothing was changed\n");
         return Ok(Exit::Failed);
     }
     let cancel = Cancel::default();
-    let signals = signals::watch(&cancel, signals::FINISHING, app.screen)?;
+    let signals = signals::watch(&cancel, signals::FINISHING, app.screen.err_terminal)?;
     let bars = Bars::new(app.screen);
     let outcome = engine.rollback(&request, &cancel, &bars);
     bars.clear();
@@ -58,8 +59,7 @@ pub(super) fn rollback(app: &App, args: RollbackArgs) -> Result<Exit, Failure> {
     if exit == Exit::Conflicts && !app.screen.json {
         let situation = app.situation("rollback", false);
         if let Some(hint) = hints::hint(ErrorKind::Conflict, Stage::Rollback, situation) {
-            app.screen
-                .say(&format!("{} {hint}\n", app.screen.err.accent("hint:")));
+            screen::say(&format!("{} {hint}\n", app.screen.err.accent("hint:")));
         }
     }
     Ok(exit)
@@ -73,13 +73,12 @@ fn show(app: &App, report: &RollbackReport) -> Result<()> {
     } else if quiet {
         Ok(())
     } else {
-        app.screen
-            .print(&render::report(report, &app.program, app.screen.out))
+        screen::print(&render::report(report, &app.program, app.screen.out))
     }
 }
 
 /// Whether the rollback is small, or was agreed to. Conflicts that stop it are not asked about.
-fn confirmed(app: &App, engine: &Engine, request: &RollbackRequest) -> Result<bool> {
+fn confirmed(engine: &Engine, request: &RollbackRequest) -> Result<bool> {
     let dry = RollbackRequest {
         dry_run: true,
         ..request.clone()
@@ -88,7 +87,7 @@ fn confirmed(app: &App, engine: &Engine, request: &RollbackRequest) -> Result<bo
     if !is_large(&plan) || stops(&plan, request.on_conflict) {
         return Ok(true);
     }
-    app.screen.say(&format!(
+    screen::say(&format!(
         "deployx: {}. Go on? [y/N] ",
         render::question(&plan)
     ));

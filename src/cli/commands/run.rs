@@ -1,7 +1,7 @@
 //! `deployx run`: a command with a snapshot around it.
 
 use super::execution;
-use crate::cli::app::App;
+use crate::cli::app::{App, short_id};
 use crate::cli::args::RunArgs;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
@@ -17,7 +17,7 @@ pub(super) fn run(app: &App, args: &RunArgs) -> Result<Exit, Failure> {
     request.command = execution::command_line(&request.shell, &args.command)?;
     let engine = app.open()?;
     let cancel = Cancel::default();
-    let signals = signals::watch(&cancel, signals::RUNNING, app.screen)?;
+    let signals = signals::watch(&cancel, signals::RUNNING, app.screen.err_terminal)?;
     let bars = Bars::new(app.screen);
     let outcome = engine.run(
         &request,
@@ -42,14 +42,12 @@ pub(super) fn run(app: &App, args: &RunArgs) -> Result<Exit, Failure> {
 }
 
 fn summarize(app: &App, engine: &Engine, report: &RunReport) {
+    execution::tell(app, report);
     if app.screen.quiet || app.screen.json {
         return;
     }
-    for warning in render::warnings(report, app.screen.err) {
-        app.screen.warn(&warning);
-    }
     let id = report.snapshot_id.as_deref().unwrap_or_default();
-    let target = app.short_id(engine, id);
+    let target = short_id(engine, id);
     let naming = Naming {
         program: &app.program,
         target: &target,

@@ -1,5 +1,6 @@
 //! What a command changed: unified diffs, a histogram, or names.
 
+use super::text::Lines as _;
 use super::{Palette, text};
 use crate::engine::FileDiff;
 use crate::seal::ChangeKind;
@@ -22,9 +23,9 @@ pub(crate) fn unified(diffs: &[FileDiff], content: Content, palette: Palette) ->
     for diff in shown(diffs) {
         let path = text::path(&diff.path);
         let title = format!("diff {} {path}", text::change(diff.change));
-        out.push_str(&format!("{}\n", palette.bold(&title)));
+        out.line(format_args!("{}", palette.bold(&title)));
         for note in &diff.notes {
-            out.push_str(&format!("{}\n", palette.warn(&text::line(note))));
+            out.line(format_args!("{}", palette.warn(&text::line(note))));
         }
         match (&diff.text, &diff.summary) {
             (Some(body), _) => {
@@ -34,7 +35,7 @@ pub(crate) fn unified(diffs: &[FileDiff], content: Content, palette: Palette) ->
                 push_body(&mut out, body, content, palette);
             }
             (None, Some(summary)) => {
-                out.push_str(&format!("{}{}\n", text::line(summary), sizes(diff)));
+                out.line(format_args!("{}{}", text::line(summary), sizes(diff)));
             }
             (None, None) => {}
         }
@@ -120,8 +121,8 @@ pub(crate) fn stat(diffs: &[FileDiff], palette: Palette) -> String {
     let sum = |part: fn(&FileDiff) -> Option<u64>| -> u64 {
         rows.iter().filter_map(|(_, diff)| part(diff)).sum()
     };
-    out.push_str(&format!(
-        " {}, {}(+), {}(-)\n",
+    out.line(format_args!(
+        " {}, {}(+), {}(-)",
         text::count(rows.len() as u64, "entry changed", "entries changed"),
         text::count(sum(|diff| diff.added), "insertion", "insertions"),
         text::count(sum(|diff| diff.removed), "deletion", "deletions"),
@@ -166,7 +167,7 @@ pub(crate) fn name_status(diffs: &[FileDiff], palette: Palette) -> String {
             ChangeKind::Modified => palette.warn("M"),
             ChangeKind::Metadata | ChangeKind::Incidental => palette.warn("P"),
         };
-        out.push_str(&format!("{letter}\t{}\n", text::path(&diff.path)));
+        out.line(format_args!("{letter}\t{}", text::path(&diff.path)));
     }
     out
 }

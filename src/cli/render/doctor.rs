@@ -1,6 +1,7 @@
 //! What works on this host.
 
 use super::table::{Columns, Tone};
+use super::text::Lines as _;
 use super::{Palette, text};
 use crate::engine::{DoctorReport, PluginReport, StoreReport, VolumeReport};
 
@@ -13,32 +14,35 @@ pub(crate) fn report(report: &DoctorReport, palette: Palette) -> String {
         out.push_str(&self::volume(volume, palette));
     }
     if !report.shells.is_empty() {
-        out.push_str(&format!("\n{}\n", palette.bold("Shells")));
+        out.line(format_args!("\n{}", palette.bold("Shells")));
         for shell in &report.shells {
-            out.push_str(&format!(
-                "  {:<10} {}\n",
+            out.line(format_args!(
+                "  {:<10} {}",
                 text::line(&shell.name),
                 text::wire(&shell.path)
             ));
         }
     }
     if !report.plugins.is_empty() {
-        out.push_str(&format!("\n{}\n", palette.bold("Rule sets")));
+        out.line(format_args!("\n{}", palette.bold("Rule sets")));
         for line in plugins(&report.plugins, palette).lines() {
-            out.push_str(&format!("  {line}\n"));
+            out.line(format_args!("  {line}"));
         }
     }
-    out.push_str(&format!("\n{}\n", palette.bold("Limits")));
+    out.line(format_args!("\n{}", palette.bold("Limits")));
     for (name, value) in limits(report) {
-        out.push_str(&format!("  {name:<28} {value}\n"));
+        out.line(format_args!("  {name:<28} {value}"));
     }
     if report.warnings.is_empty() {
-        out.push_str(&format!("\n{}\n", palette.good("Everything is in order.")));
+        out.line(format_args!(
+            "\n{}",
+            palette.good("Everything is in order.")
+        ));
     } else {
-        out.push_str(&format!("\n{}\n", palette.bold("To look at")));
+        out.line(format_args!("\n{}", palette.bold("To look at")));
         for warning in &report.warnings {
             let line = text::line(warning);
-            out.push_str(&format!("  {} {line}\n", palette.warn("!")));
+            out.line(format_args!("  {} {line}", palette.warn("!")));
         }
     }
     out
@@ -76,17 +80,17 @@ fn volume(volume: &VolumeReport, palette: Palette) -> String {
             (true, false) => ("+".to_owned(), name),
             (false, _) => (palette.dim("-"), palette.dim(&name)),
         };
-        out.push_str(&format!(
-            "  {mark} {name} {}\n",
+        out.line(format_args!(
+            "  {mark} {name} {}",
             text::line(&strategy.reason)
         ));
     }
     match &volume.chosen {
-        Some(_) => out.push_str(&format!(
-            "  {}\n",
+        Some(_) => out.line(format_args!(
+            "  {}",
             palette.dim("* is what auto takes, + works too, - does not work here")
         )),
-        None => out.push_str(&format!("  {}\n", palette.bad("no strategy works here"))),
+        None => out.line(format_args!("  {}", palette.bad("no strategy works here"))),
     }
     out
 }

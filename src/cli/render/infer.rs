@@ -1,6 +1,7 @@
 //! The scope that the rules give.
 
 use super::table::{Columns, Tone};
+use super::text::Lines as _;
 use super::{Palette, text};
 use crate::infer::{Certainty, Depth, Scope};
 
@@ -32,7 +33,7 @@ pub(crate) fn scope(scope: &Scope, palette: Palette) -> String {
         out.push_str(&columns.text());
     }
     if let Some(cwd) = &scope.cwd_after {
-        out.push_str(&format!("directory afterwards: {}\n", text::path(cwd)));
+        out.line(format_args!("directory afterwards: {}", text::path(cwd)));
     }
     if scope.destructive {
         out.push_str(&palette.warn("deletes or overwrites something as its purpose"));
@@ -44,7 +45,7 @@ pub(crate) fn scope(scope: &Scope, palette: Palette) -> String {
             text::line(&effect.what),
             text::line(&effect.reason)
         );
-        out.push_str(&format!("{}\n", palette.bad(&line)));
+        out.line(format_args!("{}", palette.bad(&line)));
     }
     out
 }

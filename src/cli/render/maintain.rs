@@ -1,8 +1,9 @@
 //! What expiry, pinning and checking did.
 
+use super::text::Lines as _;
 use super::{Palette, text};
 use crate::engine::VerifyReport;
-use crate::store::{ExpiryReason, ExpiryReport, SnapshotId};
+use crate::store::{ExpiryReason, ExpiryReport};
 
 /// What `cleanup` deleted or would delete.
 pub(crate) fn expiry(report: &ExpiryReport, dry_run: bool, palette: Palette) -> String {
@@ -16,48 +17,43 @@ pub(crate) fn expiry(report: &ExpiryReport, dry_run: bool, palette: Palette) -> 
             ExpiryReason::Named => "named",
         };
         let id = palette.accent(one.snapshot_id.as_str());
-        out.push_str(&format!(
-            "{verb} {id} ({reason}, {})\n",
+        out.line(format_args!(
+            "{verb} {id} ({reason}, {})",
             text::size(one.bytes)
         ));
     }
-    out.push_str(&rest("kept", &report.kept, Palette::warn, palette));
-    out.push_str(&rest("failed", &report.failures, Palette::bad, palette));
+    for (id, why) in &report.kept {
+        out.line(format_args!(
+            "{} {id}: {}",
+            palette.warn("kept"),
+            text::line(why)
+        ));
+    }
+    for (id, why) in &report.failures {
+        out.line(format_args!(
+            "{} {id}: {}",
+            palette.bad("failed"),
+            text::line(why)
+        ));
+    }
     let snapshots = text::count(report.expired.len() as u64, "snapshot", "snapshots");
     let bytes = text::size(report.freed_bytes);
-    out.push_str(&if dry_run {
-        format!("{snapshots} would be deleted, {bytes} freed; this was a dry run\n")
+    if dry_run {
+        out.line(format_args!(
+            "{snapshots} would be deleted, {bytes} freed; this was a dry run"
+        ));
     } else {
-        format!("{snapshots} deleted, {bytes} freed\n")
-    });
+        out.line(format_args!("{snapshots} deleted, {bytes} freed"));
+    }
     out
-}
-
-fn rest(
-    word: &str,
-    snapshots: &[(SnapshotId, String)],
-    paint: fn(Palette, &str) -> String,
-    palette: Palette,
-) -> String {
-    snapshots
-        .iter()
-        .map(|(id, why)| {
-            format!(
-                "{} {}: {}\n",
-                paint(palette, word),
-                palette.accent(id.as_str()),
-                text::line(why)
-            )
-        })
-        .collect()
 }
 
 /// What `verify` found.
 pub(crate) fn verification(report: &VerifyReport, palette: Palette) -> String {
     let mut out = String::new();
     for problem in &report.problems {
-        out.push_str(&format!(
-            "{} {} {}: {}\n",
+        out.line(format_args!(
+            "{} {} {}: {}",
             palette.bad("damaged"),
             palette.accent(&text::line(&problem.snapshot_id)),
             text::line(&problem.file),
@@ -74,7 +70,7 @@ pub(crate) fn verification(report: &VerifyReport, palette: Palette) -> String {
             text::count(problems, "problem", "problems")
         ))
     };
-    out.push_str(&format!("{checked} checked, {found}\n"));
+    out.line(format_args!("{checked} checked, {found}"));
     out
 }
 
@@ -85,9 +81,11 @@ pub(crate) fn pinned(ids: &[&str], pinned: bool) -> String {
     } else {
         "no longer pinned"
     };
-    ids.iter()
-        .map(|id| format!("{} {what}\n", text::line(id)))
-        .collect()
+    let mut out = String::new();
+    for id in ids {
+        out.line(format_args!("{} {what}", text::line(id)));
+    }
+    out
 }
 
 #[cfg(test)]

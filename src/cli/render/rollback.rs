@@ -1,5 +1,6 @@
 //! What a rollback did or would do, and what `restore` and `recover` did.
 
+use super::text::Lines as _;
 use super::{Palette, text};
 use crate::engine::{RecoverReport, RestoreReport};
 use crate::path::AbsPath;
@@ -14,33 +15,27 @@ pub(crate) fn report(report: &RollbackReport, program: &str, palette: Palette) -
             "remove" => palette.bad(&verb),
             _ => palette.good(&verb),
         };
-        out.push_str(&format!("{verb} {}\n", text::path(&action.path)));
+        out.line(format_args!("{verb} {}", text::path(&action.path)));
     }
     for line in troubles(report) {
-        out.push_str(&format!("{}\n", palette.warn(&line)));
+        out.line(format_args!("{}", palette.warn(&line)));
     }
     for note in &report.notes {
-        out.push_str(&format!("note: {}\n", text::line(note)));
+        out.line(format_args!("note: {}", text::line(note)));
     }
-    out.push_str(&format!("{}\n", outcome(report, palette)));
+    out.line(format_args!("{}", outcome(report, palette)));
     if let Some(redo) = report.redo_snapshot_id.as_ref().filter(|_| !report.dry_run) {
         let line = format!("take this rollback back with: {program} rollback {redo}");
-        out.push_str(&format!("{}\n", palette.dim(&line)));
+        out.line(format_args!("{}", palette.dim(&line)));
     }
     out
 }
 
 /// The sentence that sums it up.
 fn outcome(report: &RollbackReport, palette: Palette) -> String {
-    let what = text::count(report.snapshot_ids.len() as u64, "snapshot", "snapshots");
-    let ids: Vec<String> = report
-        .snapshot_ids
-        .iter()
-        .map(|id| text::line(id))
-        .collect();
-    let what = match ids.as_slice() {
-        [one] => palette.accent(one),
-        _ => what,
+    let what = match report.snapshot_ids.as_slice() {
+        [one] => text::line(one),
+        several => text::count(several.len() as u64, "snapshot", "snapshots"),
     };
     if report.dry_run {
         let steps = report.plan.as_ref().map_or(0, Vec::len) as u64;
@@ -51,7 +46,7 @@ fn outcome(report: &RollbackReport, palette: Palette) -> String {
     }
     let changed = report.restored + report.removed > 0;
     if report.success {
-        format!("rolled back {what}: {}", counts(report))
+        palette.good(&format!("rolled back {what}: {}", counts(report)))
     } else if changed {
         palette.bad(&format!(
             "rolled back {what} in part: {}, {} not",
@@ -115,20 +110,17 @@ pub(crate) fn question(plan: &RollbackReport) -> String {
 pub(crate) fn restored(report: &RestoreReport, palette: Palette) -> String {
     let mut out = String::new();
     for path in &report.written {
-        out.push_str(&format!("{}\n", text::path(path)));
+        out.line(format_args!("{}", text::path(path)));
     }
     for failure in &report.failures {
         let line = trouble("failed", &failure.path, &failure.error);
-        out.push_str(&format!("{}\n", palette.bad(&line)));
+        out.line(format_args!("{}", palette.bad(&line)));
     }
-    out.push_str(&format!(
-        "{} copied out",
-        text::count(report.restored, "entry", "entries")
-    ));
-    if !report.failures.is_empty() {
-        out.push_str(&format!(", {} not", report.failures.len()));
+    let copied = text::count(report.restored, "entry", "entries");
+    match report.failures.len() {
+        0 => out.line(format_args!("{copied} copied out")),
+        failed => out.line(format_args!("{copied} copied out, {failed} not")),
     }
-    out.push('\n');
     out
 }
 
@@ -137,14 +129,14 @@ pub(crate) fn recovered(report: &RecoverReport, program: &str, palette: Palette)
     let mut out = String::new();
     for id in &report.sealed {
         let id = text::line(id);
-        out.push_str(&format!(
-            "{} the interrupted command's snapshot is complete; undo with: {program} rollback {id}\n",
+        out.line(format_args!(
+            "{} the interrupted command's snapshot is complete; undo with: {program} rollback {id}",
             palette.accent(&id)
         ));
     }
     for (id, reason) in &report.failed {
-        out.push_str(&format!(
-            "{} given up: {}\n",
+        out.line(format_args!(
+            "{} given up: {}",
             palette.accent(&text::line(id)),
             palette.warn(&text::line(reason))
         ));

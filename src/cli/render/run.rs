@@ -2,6 +2,7 @@
 
 use super::{Palette, rollback, text};
 use crate::engine::{BatchReport, RunReport};
+use crate::rollback::RollbackReport;
 use crate::store::CoverageRecord;
 
 /// At most so many parts of a list are shown in a summary.
@@ -105,8 +106,8 @@ fn redo_step(redo: Option<&str>, program: &str) -> String {
     }
 }
 
-/// What a person should know besides the summary, one text a line.
-pub(crate) fn warnings(report: &RunReport, palette: Palette) -> Vec<String> {
+/// What went wrong around the command; shown even where summaries are not wanted.
+pub(crate) fn errors(report: &RunReport, palette: Palette) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(error) = &report.snapshot_error {
         let error = text::line(error);
@@ -116,24 +117,33 @@ pub(crate) fn warnings(report: &RunReport, palette: Palette) -> Vec<String> {
             format!("the snapshot is not complete: {error}")
         });
     }
-    lines.extend(coverage(&report.coverage));
     if let Some(undo) = &report.rollback {
-        lines.extend(rolled_back(undo, palette));
+        lines.extend(undo_errors(undo, palette));
     }
     lines
 }
 
-/// What `--rollback-on-failure` did, for a run or a whole batch.
-pub(crate) fn rolled_back(undo: &crate::rollback::RollbackReport, palette: Palette) -> Vec<String> {
+/// What a person should know besides the summary, one text a line.
+pub(crate) fn remarks(report: &RunReport) -> Vec<String> {
+    let mut lines = coverage(&report.coverage);
+    lines.extend(report.rollback.as_ref().and_then(undo_remark));
+    lines
+}
+
+/// What `--rollback-on-failure` could not do, for a run or a whole batch.
+pub(crate) fn undo_errors(undo: &RollbackReport, palette: Palette) -> Vec<String> {
     if undo.success {
-        return vec![format!(
-            "it failed and was undone: {}",
-            rollback::counts(undo)
-        )];
+        return Vec::new();
     }
     let mut lines = vec![palette.bad("it failed and could not be undone completely")];
     lines.extend(rollback::troubles(undo));
     lines
+}
+
+/// What `--rollback-on-failure` did.
+pub(crate) fn undo_remark(undo: &RollbackReport) -> Option<String> {
+    undo.success
+        .then(|| format!("it failed and was undone: {}", rollback::counts(undo)))
 }
 
 /// What is not covered and what cannot be undone.
@@ -171,11 +181,12 @@ fn coverage(coverage: &CoverageRecord) -> Vec<String> {
 /// The first few, with the number of the others.
 fn first(parts: impl ExactSizeIterator<Item = String>) -> String {
     let rest = parts.len().saturating_sub(SHOWN);
-    let mut shown = parts.take(SHOWN).collect::<Vec<_>>().join(", ");
+    let shown = parts.take(SHOWN).collect::<Vec<_>>().join(", ");
     if rest > 0 {
-        shown.push_str(&format!(" and {rest} more"));
+        format!("{shown} and {rest} more")
+    } else {
+        shown
     }
-    shown
 }
 
 #[cfg(test)]
@@ -183,7 +194,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::infer::Irreversible;
     use crate::path::{AbsPath, WirePath};
-    use crate::rollback::{Failure, RollbackReport};
+    use crate::rollback::Failure;
     use crate::seal::ChangeCounts;
     use crate::snapshot::Unobserved;
 
@@ -231,7 +242,8 @@ pub(crate) mod tests {
             "deployx: 3 created, 1 modified, 2 deleted  ·  12 ms  ·  copy  ·  a1b2c3d4e5f60718\n\
              undo with: deployx rollback a1b2c3d4\n"
         );
-        assert_eq!(warnings(&report(), PLAIN), Vec::<String>::new());
+        assert_eq!(errors(&report(), PLAIN), Vec::<String>::new());
+        assert_eq!(remarks(&report()), Vec::<String>::new());
     }
 
     #[test]
@@ -264,7 +276,7 @@ pub(crate) mod tests {
             "deployx: no snapshot  ·  12 ms\ncannot be undone: no snapshot was taken\n"
         );
         assert_eq!(
-            warnings(&report, PLAIN),
+            errors(&report, PLAIN),
             ["no snapshot, the command cannot be undone: disk\\nfull"]
         );
     }
@@ -284,7 +296,7 @@ pub(crate) mod tests {
             reason: "curl".into(),
         }];
         report.coverage.notes = vec!["a process goes on".into()];
-        let lines = warnings(&report, PLAIN);
+        let lines = remarks(&report);
         assert_eq!(lines.len(), 3);
         assert!(lines[0].starts_with("7 paths are not covered"), "{lines:?}");
         assert!(
@@ -312,7 +324,7 @@ pub(crate) mod tests {
             )
         );
         assert_eq!(
-            warnings(&report, PLAIN),
+            remarks(&report),
             ["it failed and was undone: 3 restored, 1 removed"]
         );
     }
@@ -328,7 +340,8 @@ pub(crate) mod tests {
             ..RollbackReport::default()
         });
         assert!(summary(&report, NAMING, PLAIN).contains("undo with: deployx rollback"));
-        let lines = warnings(&report, PLAIN);
+        assert_eq!(remarks(&report), Vec::<String>::new());
+        let lines = errors(&report, PLAIN);
         assert!(lines[0].contains("could not be undone"), "{lines:?}");
         assert!(lines[1].contains("/f: no space"), "{lines:?}");
     }

@@ -1,5 +1,6 @@
 //! Everything about one snapshot.
 
+use super::text::Lines as _;
 use super::{Palette, list, text};
 use crate::engine::{EntryChange, EntryView, SnapshotDetail};
 use crate::entry::EntryKind;
@@ -10,7 +11,7 @@ pub(crate) fn detail(detail: &SnapshotDetail, palette: Palette) -> String {
     let mut out = String::new();
     for (name, value) in facts(detail) {
         let title = palette.bold(&format!("{name:<12}"));
-        out.push_str(&format!("{title} {value}\n"));
+        out.line(format_args!("{title} {value}"));
     }
     section(&mut out, palette, "Covers", paths(detail));
     section(
@@ -109,9 +110,9 @@ fn section(out: &mut String, palette: Palette, title: &str, lines: Vec<String>) 
     if lines.is_empty() {
         return;
     }
-    out.push_str(&format!("\n{}\n", palette.bold(title)));
+    out.line(format_args!("\n{}", palette.bold(title)));
     for line in lines {
-        out.push_str(&format!("  {line}\n"));
+        out.line(format_args!("  {line}"));
     }
 }
 

@@ -1,12 +1,26 @@
 //! Numbers, times and foreign text in a form for people.
 
 use std::ffi::OsStr;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
 use crate::path::{AbsPath, WirePath};
 use crate::seal::{ChangeCounts, ChangeKind};
+
+/// Text that is put together line by line.
+pub(crate) trait Lines {
+    /// Appends `line` and ends it.
+    fn line(&mut self, line: fmt::Arguments<'_>);
+}
+
+impl Lines for String {
+    fn line(&mut self, line: fmt::Arguments<'_>) {
+        // Writing to a string cannot fail.
+        let _ = self.write_fmt(line);
+        self.push('\n');
+    }
+}
 
 /// Foreign bytes on one line: control characters and what is not UTF-8 are escaped, and so are
 /// characters that reorder or hide text.
