@@ -97,6 +97,15 @@ fn every_command_has_help_with_examples_or_nothing_to_show() {
 }
 
 #[test]
+fn the_help_of_run_tells_how_arguments_become_a_command() {
+    let output = run(&["run", "--help"]);
+    assert!(stdout(&output).contains("Usage: deployx run [OPTIONS] -- <COMMAND>..."));
+    assert!(stdout(&output).contains("several are an argument vector"));
+    let output = run(&["cleanup", "--help"]);
+    assert!(stdout(&output).contains("Without ids and without flags"));
+}
+
+#[test]
 fn no_arguments_show_help_and_fail_as_usage() {
     let output = run(&[]);
     assert_eq!(code(&output), 2);

@@ -21,7 +21,7 @@ pub(crate) struct Notices {
 
 /// While a command runs.
 pub(crate) const RUNNING: Notices = Notices {
-    first: "ending the command; its snapshot is sealed first, so that it can be undone",
+    first: "ending the command; its snapshot will still be sealed, so that it can be undone",
     again: "still sealing the snapshot, so that the command can be undone",
 };
 

@@ -16,17 +16,17 @@ pub(crate) struct PinArgs {
     pub(crate) target: String,
 }
 
+/// What the full help of `cleanup` begins with.
+pub(super) const CLEANUP_ABOUT: &str = "Delete snapshots: those named, or those that the policy picks.\n\n\
+        Without ids and without flags the policy is the configuration's [retention], or a \
+        greatest age of 24 hours. Pinned snapshots and those in use are kept, with the reason.";
+
 /// Arguments of `cleanup`.
 #[derive(Debug, Args)]
-#[command(
-    long_about = "Delete snapshots: those named, or those that the policy picks.\n\n\
-        Without ids and without flags the policy is the configuration's [retention], or a \
-        greatest age of 24 hours. Pinned snapshots and those in use are kept, with the reason.",
-    after_long_help = "Examples:\n  \
+#[command(after_long_help = "Examples:\n  \
         deployx cleanup --max-age 48 --dry-run\n  \
         deployx cleanup --max-size 10G --max-count 500\n  \
-        deployx cleanup a1b2c3d4"
-)]
+        deployx cleanup a1b2c3d4")]
 pub(crate) struct CleanupArgs {
     /// Delete these: snapshot ids or unique prefixes of them, or batch ids
     #[arg(value_name = "ID", conflicts_with_all = ["max_age", "max_size", "max_count"])]

@@ -35,7 +35,6 @@ use crate::request::OnConflict;
                   state of whatever it may touch is secured; `deployx rollback` gives it back.",
     subcommand_required = true,
     arg_required_else_help = true,
-    disable_help_subcommand = false,
     after_long_help = after_help(),
     max_term_width = 100
 )]
@@ -76,7 +75,8 @@ pub(crate) struct GlobalArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ColorMode {
-    /// On a terminal, unless `NO_COLOR` is set
+    /// On a terminal, unless it is switched off there.
+    #[value(help = "On a terminal, unless NO_COLOR is set")]
     #[default]
     Auto,
     /// Always
@@ -112,10 +112,13 @@ impl From<ConflictMode> for OnConflict {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a command with a snapshot around it
+    #[command(long_about = run::RUN_ABOUT)]
     Run(RunArgs),
     /// Run several commands in one shell, one snapshot each
+    #[command(long_about = run::BATCH_ABOUT)]
     Batch(BatchArgs),
     /// Take a command back
+    #[command(long_about = undo::ROLLBACK_ABOUT)]
     Rollback(RollbackArgs),
     /// List snapshots, newest first
     #[command(visible_alias = "ls")]
@@ -125,12 +128,14 @@ pub(crate) enum Command {
     /// Show what a command changed
     Diff(DiffArgs),
     /// Copy old state out without touching the live tree
+    #[command(long_about = undo::RESTORE_ABOUT)]
     Restore(RestoreArgs),
     /// Exempt a snapshot from expiry
     Pin(PinArgs),
     /// Let a pinned snapshot expire again
     Unpin(PinArgs),
     /// Delete expired snapshots now
+    #[command(long_about = maintain::CLEANUP_ABOUT)]
     Cleanup(CleanupArgs),
     /// Check stored content against its hashes
     Verify(VerifyArgs),
@@ -138,6 +143,7 @@ pub(crate) enum Command {
     #[command(after_help = "Every run, batch and rollback does this at its start as well.")]
     Recover,
     /// Show which paths a command is expected to touch; runs nothing
+    #[command(long_about = run::INFER_ABOUT)]
     Infer(InferArgs),
     /// Show what works on this host
     Doctor(DoctorArgs),

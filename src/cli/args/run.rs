@@ -60,13 +60,16 @@ fn variable() -> impl clap::builder::TypedValueParser<Value = (OsString, OsStrin
     OsStringValueParser::new().try_map(|text| values::variable(&text))
 }
 
+/// What the full help of `run` begins with.
+pub(super) const RUN_ABOUT: &str = "Run a command with a snapshot around it.\n\n\
+        One argument is a shell command line; several are an argument vector that reaches the \
+        program byte for byte. The command's output passes through untouched; a summary with \
+        the way to undo it follows on standard error. The exit code is the command's own.";
+
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Run a command with a snapshot around it.\n\n\
-        One argument is a shell command line; several are an argument vector that reaches the \
-        program byte for byte. The command's output passes through untouched; a summary with \
-        the way to undo it follows on standard error. The exit code is the command's own.",
+    override_usage = "deployx run [OPTIONS] -- <COMMAND>...",
     after_long_help = "Examples:\n  \
         deployx run -- 'rm -rf build && make'\n  \
         deployx run --also /etc/nginx -- systemctl reload nginx\n  \
@@ -84,20 +87,20 @@ pub(crate) struct RunArgs {
     pub(crate) command: Vec<OsString>,
 }
 
-/// Arguments of `batch`.
-#[derive(Debug, Args)]
-#[command(
-    long_about = "Run several commands in one shell, one snapshot each.\n\n\
+/// What the full help of `batch` begins with.
+pub(super) const BATCH_ABOUT: &str = "Run several commands in one shell, one snapshot each.\n\n\
         FILE has one command per line; `-` reads standard input. Blank lines and lines that \
         begin with # are skipped. The commands share one shell: directory, variables, functions \
-        and options persist from line to line. The whole batch can be undone by its id.",
-    after_long_help = "Examples:\n  \
+        and options persist from line to line. The whole batch can be undone by its id.";
+
+/// Arguments of `batch`.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:\n  \
         deployx batch deploy.txt\n  \
         deployx batch --batch-id release-7 --rollback-on-failure deploy.txt\n  \
         printf 'cd app\\nmake install\\n' | deployx batch -\n  \
         deployx rollback release-7\n\n\
-        Exit code: that of the first command that failed, else 0; 124 to 127 as for run."
-)]
+        Exit code: that of the first command that failed, else 0; 124 to 127 as for run.")]
 pub(crate) struct BatchArgs {
     #[command(flatten)]
     pub(crate) execution: ExecutionArgs,
@@ -113,10 +116,14 @@ pub(crate) struct BatchArgs {
     pub(crate) file: PathBuf,
 }
 
+/// What the full help of `infer` begins with.
+pub(super) const INFER_ABOUT: &str =
+    "Show which paths a command is expected to touch, and why. Runs nothing.";
+
 /// Arguments of `infer`.
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Show which paths a command is expected to touch, and why. Runs nothing.",
+    override_usage = "deployx infer [OPTIONS] -- <COMMAND>...",
     after_long_help = "Examples:\n  \
         deployx infer -- 'mv a.txt b/ && rm -rf tmp'\n  \
         deployx infer --shell sh --json -- make install"

@@ -6,21 +6,21 @@ use clap::Args;
 
 use super::ConflictMode;
 
-/// Arguments of `rollback`.
-#[derive(Debug, Args)]
-#[command(
-    long_about = "Take a command, or a whole batch, back.\n\n\
+/// What the full help of `rollback` begins with.
+pub(super) const ROLLBACK_ABOUT: &str = "Take a command, or a whole batch, back.\n\n\
         Everything the command changed is given its old state; what it created is removed. Entries \
         that were changed since then are conflicts: by default nothing is touched and they are \
-        listed. What a rollback replaces is saved first, so a rollback can be taken back too.",
-    after_long_help = "Examples:\n  \
+        listed. What a rollback replaces is saved first, so a rollback can be taken back too.";
+
+/// Arguments of `rollback`.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:\n  \
         deployx rollback last\n  \
         deployx rollback a1b2c3d4 --dry-run\n  \
         deployx rollback a1b2c3d4 --path etc/app.conf --on-conflict overwrite\n  \
         deployx rollback a1b2c3d4 --through --yes\n\n\
         Exit codes: 0 done; 3 no such snapshot; 4 conflicts, nothing was changed;\n\
-        5 some entries were not restored (they are listed); 6 in use; 7 damaged."
-)]
+        5 some entries were not restored (they are listed); 6 in use; 7 damaged.")]
 pub(crate) struct RollbackArgs {
     /// A snapshot id or a unique prefix of one, a batch id, or `last`
     #[arg(value_name = "ID")]
@@ -44,14 +44,15 @@ pub(crate) struct RollbackArgs {
     pub(crate) yes: Option<bool>,
 }
 
+/// What the full help of `restore` begins with.
+pub(super) const RESTORE_ABOUT: &str =
+    "Copy the state before a command into a directory, without touching the live tree.";
+
 /// Arguments of `restore`.
 #[derive(Debug, Args)]
-#[command(
-    long_about = "Copy the state before a command into a directory, without touching the live tree.",
-    after_long_help = "Examples:\n  \
+#[command(after_long_help = "Examples:\n  \
         deployx restore last config.toml --to /tmp/before\n  \
-        deployx restore a1b2c3d4 /etc/nginx --to ."
-)]
+        deployx restore a1b2c3d4 /etc/nginx --to .")]
 pub(crate) struct RestoreArgs {
     /// A snapshot id or a unique prefix of one, or `last`
     #[arg(value_name = "ID")]

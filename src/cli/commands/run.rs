@@ -46,8 +46,11 @@ fn summarize(app: &App, engine: &Engine, report: &RunReport) {
     if app.screen.quiet || app.screen.json {
         return;
     }
-    let id = report.snapshot_id.as_deref().unwrap_or_default();
-    let target = short_id(engine, id);
+    let target = report
+        .snapshot_id
+        .as_deref()
+        .map(|id| short_id(engine, id))
+        .unwrap_or_default();
     let naming = Naming {
         program: &app.program,
         target: &target,
