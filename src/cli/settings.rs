@@ -1,0 +1,258 @@
+//! What is in force: flags, environment, configuration and defaults put together.
+
+use std::path::{Path, PathBuf};
+
+use super::app::no_current_directory;
+use super::args::{ColorMode, GlobalArgs};
+use super::config::{self, Config};
+use super::environment::Environment;
+use crate::engine::EngineConfig;
+use crate::error::Result;
+
+/// Where an administrator can make a place for snapshots that survives reboots.
+const SYSTEM_DIR: &str = "/var/lib/deployx";
+
+/// The settings of one run of the program.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// Where snapshots are kept; absolute.
+    pub(crate) store: PathBuf,
+    /// Arguments that a later call needs to find the same store and configuration.
+    pub(crate) repeat: Vec<(&'static str, PathBuf)>,
+    /// Print JSON.
+    pub(crate) json: bool,
+    /// No summaries, no progress.
+    pub(crate) quiet: bool,
+    /// Levels of logging above warnings.
+    pub(crate) verbose: u8,
+    /// When to use colours.
+    pub(crate) color: ColorMode,
+    /// The configuration file's content.
+    pub(crate) config: Config,
+}
+
+impl Settings {
+    /// Settings before the configuration file is read: enough to report errors with.
+    pub(crate) fn preliminary(flags: &GlobalArgs) -> Self {
+        Self {
+            store: PathBuf::new(),
+            repeat: Vec::new(),
+            json: flags.json.unwrap_or_default(),
+            quiet: flags.quiet.unwrap_or_default(),
+            verbose: flags.verbose,
+            color: flags.color.unwrap_or_default(),
+            config: Config::default(),
+        }
+    }
+
+    /// Puts everything together. `base` is the directory that relative paths start at; without
+    /// one they are refused.
+    pub(crate) fn resolve(
+        flags: &GlobalArgs,
+        environment: &Environment,
+        base: Option<&Path>,
+    ) -> Result<Self> {
+        let absolute = |path: &Path| match base {
+            _ if path.is_absolute() => Ok(path.to_path_buf()),
+            Some(base) => Ok(base.join(path)),
+            None => Err(no_current_directory()),
+        };
+        let config = match flags.config.as_ref().or(environment.config.as_ref()) {
+            Some(file) => Config::load(&absolute(file)?)?,
+            None => Config::default(),
+        };
+        let named = [
+            &flags.snapshot_dir,
+            &environment.snapshot_dir,
+            &config.snapshot_dir,
+        ]
+        .into_iter()
+        .flatten()
+        .next();
+        let store = match named {
+            Some(path) => absolute(path)?,
+            None => default_store(Path::new(SYSTEM_DIR), &environment.temp_dir),
+        };
+        let repeat = [
+            ("--config", &flags.config),
+            ("--snapshot-dir", &flags.snapshot_dir),
+        ]
+        .into_iter()
+        .filter_map(|(flag, path)| Some((flag, path.clone()?)))
+        .collect();
+        Ok(Self {
+            store,
+            repeat,
+            json: flags.json.or(config.json).unwrap_or_default(),
+            quiet: flags.quiet.or(config.quiet).unwrap_or_default(),
+            verbose: match flags.verbose {
+                0 => config.verbose.unwrap_or_default(),
+                times => times,
+            },
+            color: flags.color.or(config.color).unwrap_or_default(),
+            config,
+        })
+    }
+
+    /// What the engine needs to know. Reads the key file where there is one.
+    pub(crate) fn engine(&self, environment: &Environment) -> Result<EngineConfig> {
+        let mut engine = EngineConfig::new(&self.store);
+        engine.limits = self.config.limits.limits();
+        engine.exclude.clone_from(&self.config.exclude);
+        engine.key = self
+            .config
+            .key_file
+            .as_deref()
+            .map(config::read_key)
+            .transpose()?;
+        if let Some(time) = self.config.lock_timeout() {
+            engine.lock_timeout = time;
+        }
+        if let Some(time) = self.config.kill_grace() {
+            engine.kill_grace = time;
+        }
+        if let Some(names) = &self.config.environment_allow {
+            engine.env_allow.clone_from(names);
+        }
+        engine.environment.clone_from(&environment.variables);
+        engine.home.clone_from(&environment.home);
+        Ok(engine)
+    }
+}
+
+/// The place for snapshots where nobody names one: beneath `system` where an administrator made
+/// that and this user may use it, else in `temp`.
+fn default_store(system: &Path, temp: &Path) -> PathBuf {
+    let store = system.join("snapshots");
+    let usable = if store.exists() {
+        may_write(&store)
+    } else {
+        system.is_dir() && may_write(system)
+    };
+    if usable {
+        store
+    } else {
+        temp.join(".deployx_snapshots")
+    }
+}
+
+/// Whether this process may add entries to `dir`.
+#[cfg(unix)]
+fn may_write(dir: &Path) -> bool {
+    use rustix::fs::Access;
+    rustix::fs::access(dir, Access::WRITE_OK | Access::EXEC_OK).is_ok()
+}
+
+/// Whether this process may add entries to `dir`.
+#[cfg(not(unix))]
+fn may_write(dir: &Path) -> bool {
+    std::fs::metadata(dir).is_ok_and(|metadata| !metadata.permissions().readonly())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(flags: &GlobalArgs, environment: &Environment) -> Settings {
+        Settings::resolve(flags, environment, Some(Path::new("/base"))).unwrap()
+    }
+
+    #[test]
+    fn a_flag_goes_before_the_environment_and_that_before_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("c.toml");
+        std::fs::write(&file, "snapshot_dir = \"/from-file\"\njson = true\n").unwrap();
+        let mut flags = GlobalArgs::default();
+        let mut environment = Environment {
+            temp_dir: "/tmp-here".into(),
+            ..Environment::default()
+        };
+
+        environment.config = Some(file.clone());
+        let settings = resolve(&flags, &environment);
+        assert_eq!(settings.store, Path::new("/from-file"));
+        assert!(settings.json);
+        assert!(settings.repeat.is_empty());
+
+        environment.snapshot_dir = Some("/from-env".into());
+        let settings = resolve(&flags, &environment);
+        assert_eq!(settings.store, Path::new("/from-env"));
+
+        flags.snapshot_dir = Some("relative".into());
+        flags.json = Some(false);
+        let settings = resolve(&flags, &environment);
+        assert_eq!(settings.store, Path::new("/base/relative"));
+        assert!(!settings.json);
+        assert_eq!(settings.repeat, [("--snapshot-dir", "relative".into())]);
+    }
+
+    #[test]
+    fn the_flag_for_the_file_goes_before_its_variable() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("c.toml");
+        std::fs::write(&file, "verbose = 2\nquiet = true\ncolor = \"never\"\n").unwrap();
+        let flags = GlobalArgs {
+            config: Some(file.clone()),
+            ..GlobalArgs::default()
+        };
+        let environment = Environment {
+            config: Some("/nonexistent/c.toml".into()),
+            ..Environment::default()
+        };
+        let settings = resolve(&flags, &environment);
+        assert_eq!((settings.verbose, settings.quiet), (2, true));
+        assert_eq!(settings.color, ColorMode::Never);
+        assert_eq!(settings.repeat, [("--config", file)]);
+    }
+
+    #[test]
+    fn the_system_directory_is_used_only_where_it_was_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let system = dir.path().join("deployx");
+        let temp = Path::new("/t");
+        assert_eq!(
+            default_store(&system, temp),
+            Path::new("/t/.deployx_snapshots")
+        );
+        std::fs::create_dir(&system).unwrap();
+        assert_eq!(default_store(&system, temp), system.join("snapshots"));
+        std::fs::create_dir(system.join("snapshots")).unwrap();
+        assert_eq!(default_store(&system, temp), system.join("snapshots"));
+    }
+
+    #[test]
+    fn without_a_current_directory_only_absolute_paths_work() {
+        let environment = Environment::default();
+        let mut flags = GlobalArgs {
+            snapshot_dir: Some("/s".into()),
+            ..GlobalArgs::default()
+        };
+        assert!(Settings::resolve(&flags, &environment, None).is_ok());
+        flags.snapshot_dir = Some("s".into());
+        assert!(Settings::resolve(&flags, &environment, None).is_err());
+    }
+
+    #[test]
+    fn the_engine_gets_what_the_file_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("c.toml");
+        std::fs::write(
+            &file,
+            "exclude = [\"*.o\"]\nenvironment_allow = [\"LANG\"]\nlock_timeout_seconds = 1\n\
+             kill_grace_seconds = 0.5\n[limits]\nmax_files = 7\n",
+        )
+        .unwrap();
+        let flags = GlobalArgs {
+            config: Some(file),
+            ..GlobalArgs::default()
+        };
+        let environment = Environment::default();
+        let engine = resolve(&flags, &environment).engine(&environment).unwrap();
+        assert_eq!(engine.exclude, ["*.o"]);
+        assert_eq!(engine.env_allow, ["LANG"]);
+        assert_eq!(engine.lock_timeout.as_secs(), 1);
+        assert_eq!(engine.kill_grace.as_millis(), 500);
+        assert_eq!(engine.limits.max_entries, 7);
+        assert!(engine.key.is_none());
+    }
+}
