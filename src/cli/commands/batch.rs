@@ -46,11 +46,11 @@ pub(super) fn batch(app: &App, args: &BatchArgs) -> Result<Exit, Failure> {
             inherit_stdin,
             cancel: &cancel,
             progress: &bars,
-            on_report: &mut |report| {
+            on_report: Some(&mut |report| {
                 position += 1;
                 bars.clear();
                 announce(app, report, position, total);
-            },
+            }),
         },
     );
     bars.clear();
