@@ -99,18 +99,23 @@ impl Store {
             total: Some(plan.expire.len() as u64),
         });
         let mut report = ExpiryReport::default();
+        let mut durable = true;
         for group in plan.expire.chunks(GROUP) {
-            self.expire_group(group, &mut report);
+            durable &= self.expire_group(group, &mut report);
             progress.event(Event::Advance {
                 by: group.len() as u64,
             });
         }
         progress.event(Event::End);
-        self.sweep()?;
+        if durable {
+            self.sweep()?;
+        }
         Ok(report)
     }
 
-    fn expire_group(&self, group: &[Expiry], report: &mut ExpiryReport) {
+    /// Deletes some snapshots. `false` when that could not be made durable: their metadata may come
+    /// back with the next start of the system, so their content has to stay.
+    fn expire_group(&self, group: &[Expiry], report: &mut ExpiryReport) -> bool {
         let mut doomed = Vec::new();
         for one in group {
             match self.inner.doom(&one.snapshot_id, one.reason) {
@@ -123,7 +128,7 @@ impl Store {
             }
         }
         if doomed.is_empty() {
-            return;
+            return true;
         }
         // Content goes only once no power cut can bring the metadata back.
         let synced = self
@@ -146,6 +151,7 @@ impl Store {
                 Err(error) => report.failures.push((id.clone(), error)),
             }
         }
+        synced.is_ok()
     }
 
     /// Deletes what crashes left: directories without metadata whose process is gone, and

@@ -32,20 +32,21 @@ impl Store {
         ids: &[SnapshotId],
         progress: &dyn Progress,
     ) -> Result<Vec<VerifyProblem>> {
-        let ids = if ids.is_empty() {
-            let mut ids = self.inner.ids()?;
+        let named = !ids.is_empty();
+        let mut ids = ids.to_vec();
+        if !named {
+            ids = self.inner.ids()?;
             ids.sort();
-            ids
-        } else {
-            ids.to_vec()
-        };
-        let read: Vec<(SnapshotId, Result<SnapshotMeta>)> = ids
-            .into_iter()
-            .map(|id| {
-                let meta = self.inner.read_meta(&id);
-                (id, meta)
-            })
-            .collect();
+        }
+        let mut read = Vec::with_capacity(ids.len());
+        for id in ids {
+            match self.inner.read_meta(&id) {
+                Err(error) if error.kind() == ErrorKind::NotFound && named => return Err(error),
+                // Deleted since the directory was read.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                meta => read.push((id, meta)),
+            }
+        }
         let total = read
             .iter()
             .filter_map(|(_, meta)| meta.as_ref().ok())
@@ -64,7 +65,7 @@ impl Store {
             if found.problems.is_empty() {
                 continue;
             }
-            // Deleted while it was looked at: no damage, unless it was asked for by name.
+            // What was deleted while it was looked at is not damaged.
             if self.inner.has_json(&id)? {
                 problems.append(&mut found.problems);
             }
