@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::SnapshotMeta;
+use super::row::Head;
 use crate::entry::Timestamp;
 
 /// An instant by both clocks.
@@ -27,19 +27,19 @@ impl Instant {
     ///
     /// Within one boot the clock that does not jump decides. A snapshot of an earlier boot is by the
     /// wall clock, but at least as old as this boot.
-    pub(super) fn age_of(&self, meta: &SnapshotMeta) -> Duration {
-        match (&self.boot, &meta.monotonic) {
-            (Some((boot, now)), Some((then_boot, then))) if boot == then_boot => {
-                Duration::from_nanos(now.saturating_sub(*then))
+    pub(super) fn age_of(&self, head: &Head<'_>) -> Duration {
+        match (&self.boot, head.monotonic) {
+            (Some((boot, now)), Some((then_boot, then))) if *boot == then_boot => {
+                Duration::from_nanos(now.saturating_sub(then))
             }
-            (Some((_, now)), Some(_)) => self.wall_age(meta).max(Duration::from_nanos(*now)),
-            _ => self.wall_age(meta),
+            (Some((_, now)), Some(_)) => self.wall_age(head).max(Duration::from_nanos(*now)),
+            _ => self.wall_age(head),
         }
     }
 
-    fn wall_age(&self, meta: &SnapshotMeta) -> Duration {
+    fn wall_age(&self, head: &Head<'_>) -> Duration {
         // A damaged timestamp (not a number, absurdly large) counts as brand-new.
-        Duration::try_from_secs_f64(self.wall - meta.timestamp).unwrap_or_default()
+        Duration::try_from_secs_f64(self.wall - head.timestamp).unwrap_or_default()
     }
 }
 
@@ -65,6 +65,7 @@ pub(super) fn since_boot() -> Option<(String, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::SnapshotMeta;
     use crate::store::testing::meta;
 
     const HOUR: u64 = 3600;
@@ -86,23 +87,29 @@ mod tests {
     #[test]
     fn a_wall_clock_that_jumps_ahead_ages_nothing_within_one_boot() {
         let meta = taken(&at(1e9, "a", 1));
-        assert_eq!(at(2e9, "a", 2).age_of(&meta), Duration::from_secs(HOUR));
+        assert_eq!(
+            at(2e9, "a", 2).age_of(&Head::of(&meta)),
+            Duration::from_secs(HOUR)
+        );
     }
 
     #[test]
     fn a_clock_that_runs_backwards_gives_age_zero() {
         let meta = taken(&at(1e9, "a", 5));
-        assert_eq!(at(5e8, "a", 4).age_of(&meta), Duration::ZERO);
+        assert_eq!(at(5e8, "a", 4).age_of(&Head::of(&meta)), Duration::ZERO);
         let mut unknown = meta.clone();
         unknown.monotonic = None;
-        assert_eq!(at(5e8, "a", 4).age_of(&unknown), Duration::ZERO);
+        assert_eq!(at(5e8, "a", 4).age_of(&Head::of(&unknown)), Duration::ZERO);
     }
 
     #[test]
     fn a_snapshot_of_an_earlier_boot_is_at_least_as_old_as_this_boot() {
         let meta = taken(&at(1e9, "a", 5));
-        assert_eq!(at(5e8, "b", 3).age_of(&meta), Duration::from_secs(3 * HOUR));
-        let later = at(1e9 + 7200.0, "b", 0).age_of(&meta);
+        assert_eq!(
+            at(5e8, "b", 3).age_of(&Head::of(&meta)),
+            Duration::from_secs(3 * HOUR)
+        );
+        let later = at(1e9 + 7200.0, "b", 0).age_of(&Head::of(&meta));
         assert_eq!(later, Duration::from_secs(2 * HOUR));
     }
 
@@ -112,7 +119,7 @@ mod tests {
         meta.monotonic = None;
         for damaged in [f64::NAN, f64::INFINITY, -f64::INFINITY] {
             meta.timestamp = damaged;
-            assert_eq!(at(1e9, "a", 1).age_of(&meta), Duration::ZERO);
+            assert_eq!(at(1e9, "a", 1).age_of(&Head::of(&meta)), Duration::ZERO);
         }
     }
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::layout::{InStore, Inner, id_of_json, id_of_temporary, json_temporary};
 use super::lock::{Attempt, Mode, attempt, in_use};
 use super::retention::{self, Candidate};
+use super::row::Head;
 use super::{
-    Expiry, ExpiryPlan, ExpiryReason, ExpiryReport, ListFilter, SnapshotId, SnapshotMeta,
-    SnapshotState, Store, clock,
+    Expiry, ExpiryPlan, ExpiryReason, ExpiryReport, SnapshotId, SnapshotState, Store, clock,
 };
 use crate::error::{ErrorKind, Result};
 use crate::progress::{Event, Phase, Progress};
@@ -33,15 +33,16 @@ impl Store {
     /// Which snapshots the policy expires now. Pinned ones, unfinished ones and those in use are
     /// left out; so are damaged ones, which only go by name.
     pub fn plan_expiry(&self, policy: &RetentionPolicy) -> Result<ExpiryPlan> {
-        let (all, _) = self.list(&ListFilter::default())?;
+        let catalogue = self.inner.catalogue()?;
         let now = clock::Instant::now();
-        let mut candidates: Vec<Candidate> = all
+        let mut candidates: Vec<Candidate> = catalogue
+            .items()
             .iter()
-            .map(|meta| Candidate {
-                id: meta.snapshot_id.clone(),
-                age: now.age_of(meta),
-                bytes: meta.stored_bytes,
-                kept: reason_to_keep(meta).is_some(),
+            .map(|item| Candidate {
+                id: item.id.clone(),
+                age: now.age_of(&item.head),
+                bytes: item.head.stored_bytes,
+                kept: reason_to_keep(&item.head).is_some(),
             })
             .collect();
         // Locks are looked at only for what would go; what turns out to be held makes room for
@@ -217,7 +218,7 @@ impl Inner {
         let _guard = self.lock_meta(id, &directory)?;
         match self.read_meta(id) {
             Ok(meta) => {
-                if let Some(reason) = reason_to_keep(&meta) {
+                if let Some(reason) = reason_to_keep(&Head::of(&meta)) {
                     return Ok(Fate::Kept(reason.into()));
                 }
             }
@@ -268,11 +269,11 @@ impl Inner {
 }
 
 /// Why a snapshot must not be deleted, whoever asks.
-fn reason_to_keep(meta: &SnapshotMeta) -> Option<&'static str> {
-    if meta.pinned {
+fn reason_to_keep(head: &Head<'_>) -> Option<&'static str> {
+    if head.pinned {
         return Some("pinned");
     }
-    match meta.state {
+    match head.state {
         SnapshotState::Sealed | SnapshotState::RolledBack | SnapshotState::Failed => None,
         SnapshotState::Capturing | SnapshotState::Captured => {
             Some("its command has not ended, or was interrupted and not recovered yet")

@@ -5,124 +5,26 @@
 //! passes. An index that is damaged, locked, missing or from another version of the program costs
 //! time, never a wrong answer and never an error.
 
-use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, params};
-use serde::{Deserialize, Serialize};
 
-use super::checksum::{self, Sealing};
+use super::checksum::{self, Checksum, Sealing};
 use super::layout::{INDEX, Inner};
-use super::{CoverageRecord, Outcome, SnapshotId, SnapshotMeta, SnapshotState, StrategyUse};
-use crate::infer::ScopePath;
-use crate::path::{AbsPath, WirePath};
-use crate::seal::ChangeCounts;
+use super::row::{self, Head};
+use super::{SnapshotId, SnapshotMeta};
 use crate::sys::durable::FileVersion;
 
-/// Raised whenever [`Row`] or the table changes; rows of other versions are thrown away.
+/// Raised whenever rows or the table change; an index of another version is emptied.
 const SCHEMA: i64 = 1;
 
 /// How long a writer waits for another. Readers do not wait for writers at all.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// The metadata without what only `meta` gives: entries, tokens.
-#[derive(Serialize, Deserialize)]
-struct Row {
-    format_version: u32,
-    state: SnapshotState,
-    timestamp: f64,
-    monotonic: Option<(String, u64)>,
-    command: Vec<u8>,
-    shell: String,
-    command_index: Option<u64>,
-    batch_id: Option<String>,
-    working_directory: AbsPath,
-    monitored_paths: Vec<AbsPath>,
-    file_count: u64,
-    changes: ChangeCounts,
-    environment_vars: BTreeMap<String, String>,
-    /// As JSON text: free data does not describe itself in a compact encoding.
-    metadata: Option<String>,
-    strategies: Vec<StrategyUse>,
-    scope: Vec<ScopePath>,
-    coverage: CoverageRecord,
-    outcome: Outcome,
-    stored_bytes: u64,
-    pinned: bool,
-    error: Option<String>,
-    redo_snapshot_id: Option<SnapshotId>,
-    manifest_checksum: Option<String>,
-}
-
-impl Row {
-    fn of(meta: &SnapshotMeta) -> Option<Self> {
-        let metadata = if meta.metadata.is_empty() {
-            None
-        } else {
-            Some(serde_json::to_string(&meta.metadata).ok()?)
-        };
-        Some(Self {
-            format_version: meta.format_version,
-            state: meta.state,
-            timestamp: meta.timestamp,
-            monotonic: meta.monotonic.clone(),
-            command: meta.command.to_bytes().ok()?,
-            shell: meta.shell.clone(),
-            command_index: meta.command_index,
-            batch_id: meta.batch_id.clone(),
-            working_directory: meta.working_directory.clone(),
-            monitored_paths: meta.monitored_paths.clone(),
-            file_count: meta.file_count,
-            changes: meta.changes,
-            environment_vars: meta.environment_vars.clone(),
-            metadata,
-            strategies: meta.strategies.clone(),
-            scope: meta.scope.clone(),
-            coverage: meta.coverage.clone(),
-            outcome: meta.outcome.clone(),
-            stored_bytes: meta.stored_bytes,
-            pinned: meta.pinned,
-            error: meta.error.clone(),
-            redo_snapshot_id: meta.redo_snapshot_id.clone(),
-            manifest_checksum: meta.manifest_checksum.clone(),
-        })
-    }
-
-    fn into_meta(self, snapshot_id: SnapshotId) -> Option<SnapshotMeta> {
-        Some(SnapshotMeta {
-            format_version: self.format_version,
-            snapshot_id,
-            state: self.state,
-            timestamp: self.timestamp,
-            monotonic: self.monotonic,
-            command: WirePath::from_bytes(&self.command),
-            shell: self.shell,
-            command_index: self.command_index,
-            batch_id: self.batch_id,
-            working_directory: self.working_directory,
-            monitored_paths: self.monitored_paths,
-            file_snapshots: Vec::new(),
-            file_count: self.file_count,
-            changes: self.changes,
-            environment_vars: self.environment_vars,
-            metadata: match self.metadata {
-                Some(text) => serde_json::from_str(&text).ok()?,
-                None => BTreeMap::new(),
-            },
-            strategies: self.strategies,
-            scope: self.scope,
-            coverage: self.coverage,
-            outcome: self.outcome,
-            stored_bytes: self.stored_bytes,
-            pinned: self.pinned,
-            capture_tokens: Vec::new(),
-            error: self.error,
-            redo_snapshot_id: self.redo_snapshot_id,
-            manifest_checksum: self.manifest_checksum,
-        })
-    }
-}
+/// Bytes of a version as it stands in the index.
+const VERSION: usize = 32;
 
 /// A metadata file as the directory shows it.
 #[derive(Debug, Clone)]
@@ -131,10 +33,14 @@ pub(super) struct Listed {
     pub(super) version: FileVersion,
 }
 
-/// A cached row, not yet checked.
-pub(super) struct Cached {
-    row: Vec<u8>,
-    checksum: Vec<u8>,
+/// Rows as they were read, one after the other in one buffer.
+#[derive(Default)]
+pub(super) struct Rows {
+    bytes: Vec<u8>,
+    /// For every listed file its row: checksum, then content. Not checked yet.
+    ranges: Vec<Option<Range<usize>>>,
+    /// Rows of files that are no longer there.
+    gone: Vec<i64>,
 }
 
 /// The open index.
@@ -160,52 +66,53 @@ impl Index {
         }
     }
 
-    /// The rows of the files in `listed` (sorted by id) that still are of the same version, in the
-    /// same order; `None` where there is no such row. Also gives ids that are no longer listed.
-    pub(super) fn rows(&self, listed: &[Listed]) -> (Vec<Option<Cached>>, Vec<i64>) {
-        let mut rows: Vec<Option<Cached>> = listed.iter().map(|_| None).collect();
-        let mut gone = Vec::new();
-        if let Err(error) = self.collect(listed, &mut rows, &mut gone) {
+    /// The rows of those files in `listed` (sorted by id) that are still the same version.
+    pub(super) fn rows(&self, listed: &[Listed]) -> Rows {
+        let mut rows = Rows {
+            ranges: vec![None; listed.len()],
+            ..Rows::default()
+        };
+        if let Err(error) = self.collect(listed, &mut rows) {
             // What was read until then is good: each row is checked on its own.
             tracing::debug!(%error, "the index could not be read to its end");
         }
-        (rows, gone)
+        rows
     }
 
-    fn collect(
-        &self,
-        listed: &[Listed],
-        rows: &mut [Option<Cached>],
-        gone: &mut Vec<i64>,
-    ) -> rusqlite::Result<()> {
+    fn collect(&self, listed: &[Listed], rows: &mut Rows) -> rusqlite::Result<()> {
         let mut statement = self
             .connection
-            .prepare("SELECT id, version, row, checksum FROM snapshots")?;
+            .prepare("SELECT id, version, checksum, row FROM snapshots")?;
         let mut results = statement.query([])?;
         while let Some(result) = results.next()? {
             let id: i64 = result.get(0)?;
             let number = id.cast_unsigned();
             let Ok(at) = listed.binary_search_by_key(&number, |one| one.id.number()) else {
-                gone.push(id);
+                rows.gone.push(id);
                 continue;
             };
             if result.get_ref(1)?.as_blob()? == version_bytes(&listed[at].version) {
-                rows[at] = Some(Cached {
-                    row: result.get_ref(2)?.as_blob()?.to_vec(),
-                    checksum: result.get_ref(3)?.as_blob()?.to_vec(),
-                });
+                let start = rows.bytes.len();
+                rows.bytes.extend_from_slice(result.get_ref(2)?.as_blob()?);
+                rows.bytes.extend_from_slice(result.get_ref(3)?.as_blob()?);
+                rows.ranges[at] = Some(start..rows.bytes.len());
             }
         }
         Ok(())
     }
 
-    /// Stores rows of files that were read anew and forgets those that are gone. Failures are
-    /// ignored: the next caller tries again.
-    pub(super) fn store(&mut self, fresh: &[(&Listed, &SnapshotMeta)], gone: &[i64], s: &Sealing) {
-        if fresh.is_empty() && gone.is_empty() {
+    /// Stores rows of files that were read anew and forgets those of `rows` that are gone. Failures
+    /// are ignored: the next caller tries again.
+    pub(super) fn store(
+        &mut self,
+        fresh: &[(&Listed, &SnapshotMeta)],
+        rows: &Rows,
+        sealing: &Sealing,
+    ) {
+        if fresh.is_empty() && rows.gone.is_empty() {
             return;
         }
-        if let Err(error) = self.write(fresh, gone, s) {
+        if let Err(error) = self.write(fresh, &rows.gone, sealing) {
             tracing::debug!(%error, "the index could not be brought up to date");
         }
     }
@@ -219,16 +126,15 @@ impl Index {
         let transaction = self.connection.transaction()?;
         {
             let mut insert = transaction.prepare(
-                "INSERT OR REPLACE INTO snapshots (id, version, row, checksum) VALUES (?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO snapshots (id, version, checksum, row) VALUES (?, ?, ?, ?)",
             )?;
             for (listed, meta) in fresh {
-                let Some(row) = Row::of(meta).and_then(|row| postcard::to_stdvec(&row).ok()) else {
+                let Some(row) = row::encode(meta) else {
                     continue;
                 };
-                let version = version_bytes(&listed.version);
-                let checksum = row_checksum(sealing, &listed.id, &version, &row);
+                let checksum = row_checksum(sealing, listed, &row);
                 let id = listed.id.number().cast_signed();
-                insert.execute(params![id, version, row, checksum])?;
+                insert.execute(params![id, version_bytes(&listed.version), checksum, row])?;
             }
             let mut delete = transaction.prepare("DELETE FROM snapshots WHERE id = ?")?;
             for id in gone {
@@ -239,16 +145,23 @@ impl Index {
     }
 }
 
-impl Cached {
-    /// The metadata, where the row passes its checksum.
-    pub(super) fn decode(&self, listed: &Listed, sealing: &Sealing) -> Option<SnapshotMeta> {
-        let version = version_bytes(&listed.version);
-        let checksum = row_checksum(sealing, &listed.id, &version, &self.row);
-        if !checksum::equal(&checksum, &self.checksum) {
-            return None;
-        }
-        let row: Row = postcard::from_bytes(&self.row).ok()?;
-        row.into_meta(listed.id.clone())
+impl Rows {
+    /// Whether there is a row of `listed[at]` that passes its checksum and can be read.
+    pub(super) fn passes(&self, at: usize, listed: &Listed, sealing: &Sealing) -> bool {
+        self.split(at).is_some_and(|(stored, row)| {
+            checksum::equal(&row_checksum(sealing, listed, row), stored)
+                && Head::read(row).is_some()
+        })
+    }
+
+    /// The content of the row of `listed[at]`, for one that [`passes`](Self::passes).
+    pub(super) fn content(&self, at: usize) -> Option<&[u8]> {
+        self.split(at).map(|(_, row)| row)
+    }
+
+    fn split(&self, at: usize) -> Option<(&[u8], &[u8])> {
+        let range = self.ranges.get(at)?.clone()?;
+        self.bytes.get(range)?.split_at_checked(checksum::LENGTH)
     }
 }
 
@@ -269,8 +182,8 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
              CREATE TABLE snapshots (
                  id INTEGER PRIMARY KEY,
                  version BLOB NOT NULL,
-                 row BLOB NOT NULL,
-                 checksum BLOB NOT NULL
+                 checksum BLOB NOT NULL,
+                 row BLOB NOT NULL
              );
              PRAGMA user_version = {SCHEMA};
              COMMIT;"
@@ -296,8 +209,8 @@ fn remove(path: &Path) {
     }
 }
 
-fn version_bytes(version: &FileVersion) -> [u8; 32] {
-    let mut bytes = [0; 32];
+fn version_bytes(version: &FileVersion) -> [u8; VERSION] {
+    let mut bytes = [0; VERSION];
     bytes[..8].copy_from_slice(&version.inode.to_le_bytes());
     bytes[8..16].copy_from_slice(&version.size.to_le_bytes());
     bytes[16..24].copy_from_slice(&version.modified.to_le_bytes());
@@ -305,16 +218,11 @@ fn version_bytes(version: &FileVersion) -> [u8; 32] {
     bytes
 }
 
-fn row_checksum(
-    sealing: &Sealing,
-    id: &SnapshotId,
-    version: &[u8; 32],
-    row: &[u8],
-) -> checksum::Checksum {
+fn row_checksum(sealing: &Sealing, listed: &Listed, row: &[u8]) -> Checksum {
     sealing.checksum(&[
         b"deployx index row\0",
-        &id.number().to_le_bytes(),
-        version,
+        &listed.id.number().to_le_bytes(),
+        &version_bytes(&listed.version),
         row,
     ])
 }

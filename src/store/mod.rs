@@ -19,6 +19,7 @@
 //! `src/docs/store_format.md` has the formats byte by byte.
 
 mod capture;
+mod catalogue;
 mod checksum;
 mod clock;
 mod expire;
@@ -31,7 +32,9 @@ mod manifest;
 mod meta;
 mod meta_file;
 mod open;
+mod resolve;
 mod retention;
+mod row;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
