@@ -11,31 +11,53 @@
 //! ├── baseline/                cache shared by strategies
 //! ├── rollback/                journals of rollbacks in progress
 //! ├── index.sqlite             cache of the JSON files, for `list`
-//! └── lock                     shared by everyone, exclusive while the set of snapshots changes
+//! ├── format                   the layout's version
+//! └── lock                     shared while a snapshot comes into being, exclusive while orphans
+//!                              are picked for deletion
 //! ```
 //!
 //! `src/docs/store_format.md` has the formats byte by byte.
 
+mod capture;
+mod catalogue;
+mod checksum;
+mod clock;
+mod expire;
+mod id;
+mod index;
+mod layout;
+mod list;
+mod lock;
+mod manifest;
 mod meta;
+mod meta_file;
+mod open;
+mod resolve;
+mod retention;
+mod row;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod validate;
+mod verify;
 
+pub use capture::OpenSnapshot;
+pub use id::SnapshotId;
+pub use list::ROLLBACK_OF;
 pub use meta::{CoverageRecord, FileSnapshot, Outcome, SnapshotMeta, StrategyUse};
 
-use std::fmt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::path::AbsPath;
-use crate::progress::Progress;
-use crate::request::RetentionPolicy;
-use crate::seal::UndoRecord;
-
-/// A snapshot's id: 16 lowercase hexadecimal digits, chosen at random.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(transparent)]
-pub struct SnapshotId(String);
+use crate::sys::durable::Durability;
+use layout::{BASELINE, FILES, Inner, ROLLBACK};
+use lock::Mode;
 
 /// Where a snapshot is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -53,33 +75,6 @@ pub enum SnapshotState {
     RolledBack,
     /// It could not be taken; it cannot be rolled back.
     Failed,
-}
-
-impl SnapshotId {
-    /// A new random id.
-    pub fn random() -> Self {
-        todo!()
-    }
-    /// Checks that `text` is a whole id.
-    pub fn parse(text: &str) -> Result<Self> {
-        todo!()
-    }
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for SnapshotId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for SnapshotId {
-    fn deserialize<D: serde::Deserializer<'de>>(_d: D) -> Result<Self, D::Error> {
-        todo!()
-    }
 }
 
 /// How a store is opened.
@@ -170,147 +165,99 @@ pub struct ExpiryReport {
 }
 
 /// An open store. Cheap to clone; may be used by several threads.
+///
+/// The directory is held by descriptor: whatever later happens to its path, the store goes on
+/// working in the directory that was checked when it was opened.
 #[derive(Clone)]
 pub struct Store {
-    root: PathBuf,
-}
-
-/// A snapshot that is being made (or undone) by this process: holds its lock until dropped.
-pub struct OpenSnapshot {
-    _p: (),
+    inner: Arc<Inner>,
 }
 
 /// Keeps a snapshot from expiry and from other writers while alive.
+#[must_use = "the snapshot is let go of when this is dropped"]
 pub struct InUse {
-    _p: (),
+    _lock: File,
 }
 
 impl Store {
     /// Opens the store at `path`, after checking owner and permissions.
+    ///
+    /// # Errors
+    /// [`UnsafeStore`](crate::ErrorKind::UnsafeStore) where the directory is a symbolic link,
+    /// another user's, writable by others, or full of other things;
+    /// [`NotFound`](crate::ErrorKind::NotFound) where there is none and `options.create` is not set;
+    /// [`NewerFormat`](crate::ErrorKind::NewerFormat);
+    /// [`InvalidRequest`](crate::ErrorKind::InvalidRequest) for a key that is too short.
     pub fn open(path: &Path, options: StoreOptions) -> Result<Self> {
-        todo!()
+        open::open(path, &options)
     }
+
     /// The store's directory (absolute, physical).
     pub fn path(&self) -> &Path {
-        &self.root
+        &self.inner.path
     }
+
     /// Where strategies keep their shared cache; exists.
     pub fn baseline_dir(&self) -> PathBuf {
-        todo!()
+        self.inner.path.join(BASELINE)
     }
+
     /// Where rollbacks keep their journals; exists.
     pub fn rollback_dir(&self) -> PathBuf {
-        todo!()
+        self.inner.path.join(ROLLBACK)
     }
-    /// Begins a snapshot: takes an id, its lock and its marker, writes the metadata with state
-    /// `capturing` (not yet durable). `meta.snapshot_id` and `meta.state` are set here.
-    pub fn begin(&self, meta: SnapshotMeta) -> Result<OpenSnapshot> {
-        todo!()
-    }
-    /// Snapshots whose process died before sealing (state capturing or captured), locked for the
-    /// caller. Costs a look at `open/` only.
-    pub fn interrupted(&self) -> Result<Vec<OpenSnapshot>> {
-        todo!()
-    }
-    /// Ids of snapshots that are being made by live processes now.
-    pub fn running(&self) -> Result<Vec<SnapshotId>> {
-        todo!()
-    }
-    /// One snapshot's metadata.
-    pub fn meta(&self, id: &SnapshotId) -> Result<SnapshotMeta> {
-        todo!()
-    }
-    /// One snapshot's undo record, checksum verified. Empty for a sealed one without changes.
-    pub fn record(&self, id: &SnapshotId) -> Result<UndoRecord> {
-        todo!()
-    }
+
     /// The directory with the old content.
     pub fn files_dir(&self, id: &SnapshotId) -> PathBuf {
-        todo!()
+        self.inner.path.join(id.as_str()).join(FILES)
     }
-    /// Metadata of every readable snapshot, newest first; damaged ones come second with the error.
-    pub fn list(
-        &self,
-        filter: &ListFilter,
-    ) -> Result<(Vec<SnapshotMeta>, Vec<(String, crate::Error)>)> {
-        todo!()
+
+    /// One snapshot's metadata.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound), [`Corrupt`](crate::ErrorKind::Corrupt),
+    /// [`NewerFormat`](crate::ErrorKind::NewerFormat).
+    pub fn meta(&self, id: &SnapshotId) -> Result<SnapshotMeta> {
+        self.inner.read_meta(id)
     }
-    /// What `text` names: an id, a unique prefix (4 digits or more), a batch id, or `last`.
-    pub fn resolve(&self, text: &str) -> Result<Selection> {
-        todo!()
-    }
-    /// Takes a snapshot for reading or changing; `Busy` when another process holds it.
+
+    /// Takes a snapshot for changing or undoing it; nobody else has it meanwhile.
+    ///
+    /// # Errors
+    /// [`Busy`](crate::ErrorKind::Busy) when another holds it longer than the options say, naming
+    /// the process where it is known; [`NotFound`](crate::ErrorKind::NotFound);
+    /// [`Corrupt`](crate::ErrorKind::Corrupt) where its directory is gone.
     pub fn acquire(&self, id: &SnapshotId) -> Result<InUse> {
-        todo!()
+        self.inner.acquire(id, Mode::Exclusive)
     }
+
+    /// Takes a snapshot for reading: it stays as it is meanwhile, other readers are welcome.
+    /// Errors as for [`acquire`](Self::acquire).
+    pub fn acquire_shared(&self, id: &SnapshotId) -> Result<InUse> {
+        self.inner.acquire(id, Mode::Shared)
+    }
+
     /// Changes metadata of a snapshot that the caller has acquired (or that only gets pinned);
-    /// durable on return.
+    /// durable on return. Two updates at the same time do not lose each other's change.
+    ///
+    /// # Errors
+    /// As for [`meta`](Self::meta), and when the change could not be made durable.
     pub fn update(
         &self,
         id: &SnapshotId,
         change: &mut dyn FnMut(&mut SnapshotMeta),
     ) -> Result<SnapshotMeta> {
-        todo!()
-    }
-    /// Which snapshots the policy expires now. Pinned ones and those in use are left out.
-    pub fn plan_expiry(&self, policy: &RetentionPolicy) -> Result<ExpiryPlan> {
-        todo!()
-    }
-    /// A plan that deletes the named snapshots.
-    pub fn plan_removal(&self, ids: &[SnapshotId]) -> Result<ExpiryPlan> {
-        todo!()
-    }
-    /// Carries a plan out.
-    pub fn expire(&self, plan: &ExpiryPlan, progress: &dyn Progress) -> Result<ExpiryReport> {
-        todo!()
-    }
-    /// Re-hashes everything that these snapshots hold (all of them when empty).
-    pub fn verify(
-        &self,
-        ids: &[SnapshotId],
-        progress: &dyn Progress,
-    ) -> Result<Vec<VerifyProblem>> {
-        todo!()
-    }
-    /// Bytes that all snapshots hold together, as recorded.
-    pub fn total_bytes(&self) -> Result<u64> {
-        todo!()
-    }
-}
-
-impl OpenSnapshot {
-    /// Its id.
-    pub fn id(&self) -> &SnapshotId {
-        todo!()
-    }
-    /// Its metadata as last written.
-    pub fn meta(&self) -> &SnapshotMeta {
-        todo!()
-    }
-    /// Where pre-images go; exists, mode 0700.
-    pub fn files_dir(&self) -> PathBuf {
-        todo!()
-    }
-    /// Changes and writes the metadata; on stable storage on return.
-    pub fn update(&mut self, change: impl FnOnce(&mut SnapshotMeta)) -> Result<()> {
-        todo!()
-    }
-    /// Writes the undo record and the metadata with state `sealed`, removes the marker and lets
-    /// go of the lock. Sets changes, file_count, file_snapshots, manifest_checksum itself;
-    /// everything is on stable storage on return.
-    pub fn seal(
-        self,
-        record: &UndoRecord,
-        change: impl FnOnce(&mut SnapshotMeta),
-    ) -> Result<SnapshotMeta> {
-        todo!()
-    }
-    /// Marks the snapshot as failed, with the reason, and lets go of it.
-    pub fn fail(self, reason: &str) -> Result<SnapshotMeta> {
-        todo!()
-    }
-    /// Deletes it as if it had never begun (the command did not run).
-    pub fn discard(self) -> Result<()> {
-        todo!()
+        let directory = self
+            .inner
+            .directory_of(id)?
+            .ok_or_else(|| layout::not_found(id.as_str()))?;
+        let _guard = self.inner.lock_meta(id, &directory)?;
+        let mut meta = self.inner.read_meta(id)?;
+        change(&mut meta);
+        meta.snapshot_id = id.clone();
+        meta.format_version = SnapshotMeta::FORMAT_VERSION;
+        self.inner
+            .write_meta(&meta, Durability::Durable, || Ok(()))?;
+        Ok(meta)
     }
 }

@@ -4,6 +4,7 @@
 //! the system with a path string after that path was checked: entries are reached by a [`Dir`],
 //! opened without following symbolic links, and one name.
 
+pub(crate) mod durable;
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]

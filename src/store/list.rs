@@ -1,0 +1,63 @@
+//! The list of snapshots.
+
+use std::cmp::Ordering;
+
+use rayon::prelude::*;
+
+use super::catalogue::Item;
+use super::row::Head;
+use super::{ListFilter, SnapshotMeta, Store};
+use crate::error::{Error, Result};
+
+/// The key in a snapshot's free data that marks it as made by a rollback (to take that back);
+/// `last` and batches pass over such snapshots.
+pub const ROLLBACK_OF: &str = "rollback_of";
+
+impl Store {
+    /// Metadata of every readable snapshot, newest first; damaged ones come second with the error.
+    ///
+    /// `file_snapshots`, `scope`, `environment_vars` and `capture_tokens` are left empty here to
+    /// keep long lists fast; [`meta`](Self::meta) has them. The filter does not apply to damaged
+    /// ones: nothing is known of them but the id.
+    pub fn list(&self, filter: &ListFilter) -> Result<(Vec<SnapshotMeta>, Vec<(String, Error)>)> {
+        let catalogue = self.inner.catalogue()?;
+        let mut picked = catalogue.items();
+        picked.retain(|item| filter.takes(&item.head));
+        picked.par_sort_unstable_by(newest_first);
+        picked.truncate(filter.limit.unwrap_or(usize::MAX));
+        let found = picked
+            .par_iter()
+            .filter_map(|item| {
+                // A row that passed its checksum can only be unreadable by a mistake of the
+                // program that wrote it; the file is the truth then.
+                item.meta().or_else(|| self.inner.read_meta(item.id).ok())
+            })
+            .collect();
+        Ok((found, catalogue.into_damaged()))
+    }
+
+    /// Bytes that all snapshots hold together, as recorded.
+    pub fn total_bytes(&self) -> Result<u64> {
+        let catalogue = self.inner.catalogue()?;
+        Ok(catalogue
+            .items()
+            .iter()
+            .fold(0, |sum, item| sum.saturating_add(item.head.stored_bytes)))
+    }
+}
+
+impl ListFilter {
+    fn takes(&self, head: &Head<'_>) -> bool {
+        let in_batch = self.batch_id.is_none() || self.batch_id.as_deref() == head.batch_id;
+        in_batch && self.since.is_none_or(|since| head.timestamp >= since)
+    }
+}
+
+/// Orders snapshots by when they were begun, the newest first.
+pub(super) fn newest_first(a: &Item<'_>, b: &Item<'_>) -> Ordering {
+    b.head
+        .timestamp
+        .total_cmp(&a.head.timestamp)
+        .then_with(|| b.head.command_index.cmp(&a.head.command_index))
+        .then_with(|| a.id.cmp(b.id))
+}

@@ -1,0 +1,8 @@
+//! Behaviour of the whole store.
+
+mod concurrency;
+mod crash;
+mod expire;
+mod lifecycle;
+mod list;
+mod verify;
