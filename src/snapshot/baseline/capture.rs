@@ -381,9 +381,9 @@ fn assemble(
                 out.before.insert(key, bytes);
             }
             Found::Draft(draft) => {
-                let row = finish_draft(draft);
+                let row = finish_draft(*draft);
                 let encoded = row.encode();
-                let stored = keep_known_children(row, known.get(&key));
+                let stored = keep_known_children(row, known.get(&key).map(AsRef::as_ref));
                 out.upsert
                     .insert(key.clone(), stored.unwrap_or_else(|| encoded.clone()));
                 out.before.insert(key, encoded);
@@ -424,7 +424,7 @@ fn finish_draft(draft: Draft) -> Row {
 }
 
 /// A directory that was only looked at from above keeps in the index what is known of its inside.
-fn keep_known_children(row: Row, known: Option<&Box<[u8]>>) -> Option<Box<[u8]>> {
+fn keep_known_children(row: Row, known: Option<&[u8]>) -> Option<Box<[u8]>> {
     let is_dir = row
         .own
         .as_ref()
@@ -432,7 +432,7 @@ fn keep_known_children(row: Row, known: Option<&Box<[u8]>>) -> Option<Box<[u8]>>
     if row.children.is_some() || !is_dir {
         return None;
     }
-    let children = known.and_then(|bytes| Row::decode(bytes))?.children?;
+    let children = known.and_then(Row::decode)?.children?;
     Some(
         Row {
             own: row.own,

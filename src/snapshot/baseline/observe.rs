@@ -17,7 +17,7 @@ pub(super) enum Found {
     /// The row that the baseline has is still true.
     Unchanged(Box<[u8]>),
     /// A new row, complete but for the content of some files.
-    Draft(Draft),
+    Draft(Box<Draft>),
 }
 
 /// A row in the making.
@@ -148,7 +148,7 @@ impl Visitor for Observer<'_> {
         };
         let found = match encoded {
             Some(bytes) if is_unchanged(&draft, &known) => Found::Unchanged(bytes.clone()),
-            _ => Found::Draft(draft),
+            _ => Found::Draft(Box::new(draft)),
         };
         self.push(visit.path, found);
         Descend::All
@@ -162,11 +162,11 @@ impl Visitor for Observer<'_> {
         let (Some(dir), Some(stat)) = (parent, stat) else {
             let found = match encoded {
                 Some(bytes) if known.own.is_none() => Found::Unchanged(bytes.clone()),
-                _ => Found::Draft(Draft {
+                _ => Found::Draft(Box::new(Draft {
                     own: None,
                     children: None,
                     own_pending: None,
-                }),
+                })),
             };
             return self.push(path, found);
         };
@@ -177,11 +177,11 @@ impl Visitor for Observer<'_> {
                     Some(bytes) if known.own.as_ref() == Some(&record) => {
                         Found::Unchanged(bytes.clone())
                     }
-                    _ => Found::Draft(Draft {
+                    _ => Found::Draft(Box::new(Draft {
                         own: Some(record),
                         children: None,
                         own_pending: None,
-                    }),
+                    })),
                 };
                 self.push(path, found);
             }
@@ -191,7 +191,7 @@ impl Visitor for Observer<'_> {
                     children: None,
                     own_pending: Some(stat),
                 };
-                self.push(path, Found::Draft(draft));
+                self.push(path, Found::Draft(Box::new(draft)));
             }
             Ok(DraftChild::Done(Child::Directory)) => {}
             Err(e) => self.skip(Some(path.clone()), &e),

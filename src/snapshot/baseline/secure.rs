@@ -388,20 +388,16 @@ fn fill(found: &mut [(AbsPath, Found)], jobs: Vec<Job>, mut results: Results) ->
         }
     }
     for (index, missing) in gone {
-        if let (
-            _,
-            Found::Draft(Draft {
-                children: Some(children),
-                ..
-            }),
-        ) = &mut found[index]
-        {
-            let mut at = 0;
+        let (_, Found::Draft(draft)) = &mut found[index] else {
+            continue;
+        };
+        let mut at = 0;
+        draft.children.iter_mut().for_each(|children| {
             children.retain(|_| {
                 at += 1;
                 !missing.contains(&(at - 1))
             });
-        }
+        });
     }
     unobserved
 }
