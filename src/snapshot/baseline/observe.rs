@@ -1,7 +1,6 @@
 //! The state before a command: walks the scope and tells what the baseline lacks.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
 use std::sync::Mutex;
 
 use super::index::Rows;
@@ -108,7 +107,7 @@ impl<'a> Observer<'a> {
                 continue;
             }
             let before = known
-                .binary_search_by(|(n, _)| n.as_slice().cmp(name.as_bytes()))
+                .binary_search_by(|(n, _)| n.as_slice().cmp(name.as_encoded_bytes()))
                 .ok()
                 .map(|at| &known[at].1);
             match self.child(visit.dir, name, stat, before) {
@@ -243,7 +242,7 @@ fn is_unchanged(draft: &Draft, known: &Row) -> bool {
                     .iter()
                     .zip(known)
                     .all(|((name, child), (known_name, known_child))| {
-                        name.as_bytes() == known_name.as_slice()
+                        name.as_encoded_bytes() == known_name.as_slice()
                             && matches!(child, DraftChild::Done(c) if c == known_child)
                     })
         }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use super::objects::Objects;
-use super::observe::{Draft, DraftChild, Found};
+use super::observe::{DraftChild, Found};
 use super::record::{Child, Content, Object, Record, Unkept};
 use super::walk::lock;
 use crate::error::Result;
