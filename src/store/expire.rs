@@ -254,10 +254,9 @@ impl Inner {
         if self.has_json(id)? || self.is_marked(id)? {
             return Ok(None);
         }
-        let directory = match self.directory_of(id) {
-            Ok(Some(directory)) => directory,
-            // Not a directory: nothing that the store made.
-            Ok(None) | Err(_) => return Ok(None),
+        // An error: it is no directory, and so nothing that the store made.
+        let Ok(Some(directory)) = self.directory_of(id) else {
+            return Ok(None);
         };
         let attempt = attempt(&directory, Mode::Exclusive, Duration::ZERO)
             .in_store(|| format!("cannot lock the remains of snapshot {id}"))?;

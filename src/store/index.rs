@@ -26,11 +26,27 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// Bytes of a version as it stands in the index.
 const VERSION: usize = 32;
 
+/// Bytes of an ordinary row, for a buffer that need not grow.
+const TYPICAL_ROW: usize = 768;
+
 /// A metadata file as the directory shows it.
 #[derive(Debug, Clone)]
 pub(super) struct Listed {
     pub(super) id: SnapshotId,
+    /// The id as a number, the row's key.
+    pub(super) number: u64,
     pub(super) version: FileVersion,
+}
+
+impl Listed {
+    /// The file of the snapshot `id` in this version.
+    pub(super) fn new(id: SnapshotId, version: FileVersion) -> Self {
+        Self {
+            number: id.number(),
+            id,
+            version,
+        }
+    }
 }
 
 /// Rows as they were read, one after the other in one buffer.
@@ -69,6 +85,7 @@ impl Index {
     /// The rows of those files in `listed` (sorted by id) that are still the same version.
     pub(super) fn rows(&self, listed: &[Listed]) -> Rows {
         let mut rows = Rows {
+            bytes: Vec::with_capacity(listed.len() * TYPICAL_ROW),
             ranges: vec![None; listed.len()],
             ..Rows::default()
         };
@@ -87,7 +104,7 @@ impl Index {
         while let Some(result) = results.next()? {
             let id: i64 = result.get(0)?;
             let number = id.cast_unsigned();
-            let Ok(at) = listed.binary_search_by_key(&number, |one| one.id.number()) else {
+            let Ok(at) = listed.binary_search_by_key(&number, |one| one.number) else {
                 rows.gone.push(id);
                 continue;
             };
@@ -133,7 +150,7 @@ impl Index {
                     continue;
                 };
                 let checksum = row_checksum(sealing, listed, &row);
-                let id = listed.id.number().cast_signed();
+                let id = listed.number.cast_signed();
                 insert.execute(params![id, version_bytes(&listed.version), checksum, row])?;
             }
             let mut delete = transaction.prepare("DELETE FROM snapshots WHERE id = ?")?;
@@ -173,6 +190,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(PATIENCE)?;
     // A cache need not survive a power cut; its rows carry checksums.
+    // It is not mapped into memory either: a truncated file would then be a fatal signal.
     connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;")?;
     let schema: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if schema != SCHEMA {
@@ -221,7 +239,7 @@ fn version_bytes(version: &FileVersion) -> [u8; VERSION] {
 fn row_checksum(sealing: &Sealing, listed: &Listed, row: &[u8]) -> Checksum {
     sealing.checksum(&[
         b"deployx index row\0",
-        &listed.id.number().to_le_bytes(),
+        &listed.number.to_le_bytes(),
         &version_bytes(&listed.version),
         row,
     ])

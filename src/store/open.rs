@@ -30,14 +30,19 @@ struct Format {
 }
 
 /// Opens the store at `path` as `options` say.
-pub(super) fn open(path: &Path, options: &StoreOptions) -> Result<Store> {
-    let sealing = Sealing::new(options.key.as_deref())?;
-    let path = physical(path, options.create)?;
-    let root = open_root(&path, options.create)?;
+pub(super) fn open(path: &Path, options: StoreOptions) -> Result<Store> {
+    let StoreOptions {
+        create,
+        key,
+        lock_timeout,
+    } = options;
+    let sealing = Sealing::new(key.as_deref())?;
+    let path = physical(path, create)?;
+    let root = open_root(&path, create)?;
     let open = match root.open_at(OPEN) {
         Ok(open) if has_format(&root, &path)? => open,
-        Ok(_) => initialize(&root, &path, options)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => initialize(&root, &path, options)?,
+        Ok(_) => initialize(&root, &path, create)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => initialize(&root, &path, create)?,
         Err(error) => return Err(unusable(&path, error)),
     };
     Ok(Store {
@@ -46,7 +51,7 @@ pub(super) fn open(path: &Path, options: &StoreOptions) -> Result<Store> {
             open,
             path,
             sealing,
-            lock_timeout: options.lock_timeout,
+            lock_timeout,
         }),
     })
 }
@@ -128,13 +133,12 @@ fn create_root(path: &Path) -> io::Result<Directory> {
     let name = path.file_name().and_then(OsStr::to_str);
     // The parent is pinned, so that the directory created is the one that is opened. Names that
     // are not UTF-8 go by the path.
-    let root = match name {
-        Some(name) => parent.open_or_create_at(name)?,
-        None => {
-            use std::os::unix::fs::DirBuilderExt as _;
-            fs::DirBuilder::new().mode(0o700).create(path)?;
-            Directory::open(path)?
-        }
+    let root = if let Some(name) = name {
+        parent.open_or_create_at(name)?
+    } else {
+        use std::os::unix::fs::DirBuilderExt as _;
+        fs::DirBuilder::new().mode(0o700).create(path)?;
+        Directory::open(path)?
     };
     parent.sync()?;
     Ok(root)
@@ -169,9 +173,9 @@ fn has_format(root: &Directory, path: &Path) -> Result<bool> {
 }
 
 /// Lays the store out, or completes what a crash left of that; gives the directory of markers.
-fn initialize(root: &Directory, path: &Path, options: &StoreOptions) -> Result<Directory> {
+fn initialize(root: &Directory, path: &Path, create: bool) -> Result<Directory> {
     let known = has_format(root, path)?;
-    if !known && !options.create {
+    if !known && !create {
         return Err(no_store(path));
     }
     refuse_foreign(root, path, known)?;
