@@ -91,6 +91,8 @@ impl Store {
 
     /// Carries a plan out. Takes time in proportion to what is deleted.
     ///
+    /// What crashes left of earlier deletions is swept on the way.
+    ///
     /// Every snapshot is looked at again under its lock: one that was pinned or taken into use
     /// since the plan was made is kept. Single failures do not stop the rest; they are in the
     /// report.
@@ -108,8 +110,11 @@ impl Store {
             });
         }
         progress.event(Event::End);
-        if durable {
-            self.sweep()?;
+        if durable && let Err(error) = self.sweep() {
+            progress.event(Event::Warning {
+                path: None,
+                message: format!("what a crash left could not be swept: {error}"),
+            });
         }
         Ok(report)
     }

@@ -62,21 +62,20 @@ pub(super) struct Rows {
 /// The open index.
 pub(super) struct Index {
     connection: Connection,
+    path: PathBuf,
 }
 
 impl Index {
     /// Opens the index of a store, making it where there is none. `None`: do without.
     pub(super) fn open(inner: &Inner) -> Option<Self> {
         let path = inner.path.join(INDEX);
+        // The database would make it readable for others. One that exists must not be opened
+        // here: closing it again would drop the locks of other connections of this process.
+        let _ = inner.root.create_file(INDEX);
         match connect(&path) {
-            Ok(connection) => Some(Self { connection }),
-            Err(error) if is_damaged(&error) => {
-                tracing::debug!(%error, "the index is damaged and is made anew");
-                remove(&path);
-                connect(&path).ok().map(|connection| Self { connection })
-            }
+            Ok(connection) => Some(Self { connection, path }),
             Err(error) => {
-                tracing::debug!(%error, "the index cannot be used");
+                give_up(&path, &error);
                 None
             }
         }
@@ -91,7 +90,7 @@ impl Index {
         };
         if let Err(error) = self.collect(listed, &mut rows) {
             // What was read until then is good: each row is checked on its own.
-            tracing::debug!(%error, "the index could not be read to its end");
+            give_up(&self.path, &error);
         }
         rows
     }
@@ -130,7 +129,7 @@ impl Index {
             return;
         }
         if let Err(error) = self.write(fresh, &rows.gone, sealing) {
-            tracing::debug!(%error, "the index could not be brought up to date");
+            give_up(&self.path, &error);
         }
     }
 
@@ -210,15 +209,14 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn is_damaged(error: &rusqlite::Error) -> bool {
+/// Does without the index this time. A damaged one is removed, so that the next caller makes it anew.
+fn give_up(path: &Path, error: &rusqlite::Error) {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-    matches!(
-        error.sqlite_error_code(),
-        Some(DatabaseCorrupt | NotADatabase)
-    )
-}
-
-fn remove(path: &Path) {
+    tracing::debug!(%error, "the index could not be used");
+    let code = error.sqlite_error_code();
+    if !matches!(code, Some(DatabaseCorrupt | NotADatabase)) {
+        return;
+    }
     for suffix in ["", "-wal", "-shm"] {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);

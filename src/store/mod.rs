@@ -247,10 +247,7 @@ impl Store {
         id: &SnapshotId,
         change: &mut dyn FnMut(&mut SnapshotMeta),
     ) -> Result<SnapshotMeta> {
-        let directory = self
-            .inner
-            .directory_of(id)?
-            .ok_or_else(|| layout::not_found(id.as_str()))?;
+        let directory = self.inner.required_directory(id)?;
         let _guard = self.inner.lock_meta(id, &directory)?;
         let mut meta = self.inner.read_meta(id)?;
         change(&mut meta);

@@ -104,7 +104,7 @@ fn open_root(path: &Path, create: bool) -> Result<Directory> {
     let ownership = root
         .ownership()
         .in_store(|| shown("cannot examine the snapshot store", path))?;
-    let own = rustix::process::geteuid().as_raw();
+    let own = durable::own_uid();
     let advice = "choose another directory with --snapshot-dir";
     if ownership.uid != own {
         return Err(unsafe_store(
@@ -130,16 +130,7 @@ fn open_root(path: &Path, create: bool) -> Result<Directory> {
 
 fn create_root(path: &Path) -> io::Result<Directory> {
     let parent = Directory::open(path.parent().unwrap_or(path))?;
-    let name = path.file_name().and_then(OsStr::to_str);
-    // The parent is pinned, so that the directory created is the one that is opened. Names that
-    // are not UTF-8 go by the path.
-    let root = if let Some(name) = name {
-        parent.open_or_create_at(name)?
-    } else {
-        use std::os::unix::fs::DirBuilderExt as _;
-        fs::DirBuilder::new().mode(0o700).create(path)?;
-        Directory::open(path)?
-    };
+    let root = parent.open_or_create_at(path.file_name().unwrap_or(OsStr::new(".")))?;
     parent.sync()?;
     Ok(root)
 }
@@ -371,7 +362,7 @@ mod tests {
 
     #[test]
     fn a_store_of_another_user_is_refused() {
-        if !rustix::process::geteuid().is_root() {
+        if durable::own_uid() != 0 {
             eprintln!("skipped: needs root to give a directory away");
             return;
         }

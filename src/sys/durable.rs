@@ -24,6 +24,9 @@ const FILE_MODE: Mode = Mode::from_raw_mode(0o600);
 /// The most levels that [`Directory::remove_tree`] descends.
 const MAX_DEPTH: u32 = 32;
 
+/// How often [`Directory::remove_tree`] tries to remove a directory that fills again.
+const REMOVALS: usize = 8;
+
 /// Tells one version of a file from the next: a file replaced by [`Directory::replace`] differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FileVersion {
@@ -35,8 +38,6 @@ pub(crate) struct FileVersion {
     pub(crate) modified: i64,
     /// When content or metadata last changed, nanoseconds since the epoch.
     pub(crate) changed: i64,
-    /// Whether it is a regular file.
-    pub(crate) regular: bool,
 }
 
 /// Owner and permissions of a directory.
@@ -92,9 +93,10 @@ impl Directory {
     }
 
     /// Opens the directory `name`, creating it where there is none.
-    pub(crate) fn open_or_create_at(&self, name: &str) -> io::Result<Self> {
+    pub(crate) fn open_or_create_at(&self, name: impl AsRef<OsStr>) -> io::Result<Self> {
+        let name = name.as_ref();
         match rustix::fs::mkdirat(&self.handle, name, DIRECTORY_MODE) {
-            Ok(()) | Err(Errno::EXIST) => self.open_at(name),
+            Ok(()) | Err(Errno::EXIST) => Self::open_from(&self.handle, name),
             Err(error) => Err(error.into()),
         }
     }
@@ -159,7 +161,8 @@ impl Directory {
                 format!("{} bytes, more than the {limit} expected", version.size),
             ));
         }
-        let mut bytes = Vec::with_capacity(version.size as usize);
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(version.size as usize)?;
         file.take(limit).read_to_end(&mut bytes)?;
         Ok((bytes, version))
     }
@@ -242,15 +245,6 @@ impl Directory {
         }
     }
 
-    /// Removes the empty directory `name`. Gives whether there was one.
-    pub(crate) fn remove_directory_if_present(&self, name: &str) -> io::Result<bool> {
-        match rustix::fs::unlinkat(&self.handle, name, AtFlags::REMOVEDIR) {
-            Ok(()) => Ok(true),
-            Err(Errno::NOENT) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
-    }
-
     /// Removes the directory `name` with all that is in it, `last` of its own files at the end.
     /// Symbolic links are removed, never followed; a directory of another filesystem is an error.
     pub(crate) fn remove_tree(&self, name: &str, last: &str) -> io::Result<()> {
@@ -260,9 +254,17 @@ impl Directory {
             Err(error) => return Err(error),
         };
         let device = rustix::fs::fstat(&directory.handle)?.st_dev;
-        directory.clear(Some(last), device, MAX_DEPTH)?;
-        directory.remove_file_if_present(last)?;
-        self.remove_directory_if_present(name).map(drop)
+        // Whoever waits for the lock that is `last` may create it once more behind our back.
+        for _ in 0..REMOVALS {
+            directory.clear(Some(last), device, MAX_DEPTH)?;
+            directory.remove_file_if_present(last)?;
+            match rustix::fs::unlinkat(&self.handle, name, AtFlags::REMOVEDIR) {
+                Ok(()) | Err(Errno::NOENT) => return Ok(()),
+                Err(Errno::NOTEMPTY | Errno::EXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Errno::NOTEMPTY.into())
     }
 
     fn clear(&self, except: Option<&str>, device: u64, depth: u32) -> io::Result<()> {
@@ -333,6 +335,11 @@ impl Drop for Staged<'_> {
     }
 }
 
+/// The user that this process acts as.
+pub(crate) fn own_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
 /// Whether the open file or directory has no name any more.
 pub(crate) fn is_unlinked(file: &File) -> io::Result<bool> {
     Ok(rustix::fs::fstat(file)?.st_nlink == 0)
@@ -353,7 +360,6 @@ fn version(stat: &rustix::fs::Stat) -> FileVersion {
         size: stat.st_size as u64,
         modified: nanoseconds(stat.st_mtime, stat.st_mtime_nsec as i64),
         changed: nanoseconds(stat.st_ctime, stat.st_ctime_nsec as i64),
-        regular: FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile,
     }
 }
 
