@@ -1,1 +1,4 @@
 //! sys
+
+#[cfg(unix)]
+pub(crate) mod process_unix;
