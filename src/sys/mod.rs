@@ -6,6 +6,8 @@
 
 pub(crate) mod durable;
 #[cfg(unix)]
+pub(crate) mod process_unix;
+#[cfg(unix)]
 mod unix;
 #[cfg(unix)]
 pub use unix::{
