@@ -46,6 +46,15 @@ pub enum Output {
     Stream(Arc<dyn OutputSink>),
 }
 
+impl Output {
+    /// Straight to this process's own standard output and error.
+    pub fn inherit() -> Self {
+        Self::Inherit {
+            stdout_to_stderr: false,
+        }
+    }
+}
+
 /// Which of the two output streams a piece came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutputStream {
