@@ -110,8 +110,8 @@ fn fill(plan: &mut RollbackPlan, drafts: Vec<Draft>) {
         if !stays(&draft) {
             continue;
         }
-        if let Step::Link { to } = &mut draft.step {
-            *to = positions[*to as usize];
+        if let Step::Link { to: other } | Step::Reuse { of: other } = &mut draft.step {
+            *other = positions[*other as usize];
         }
         plan.entries.push(PlannedEntry {
             path: draft.target.path,

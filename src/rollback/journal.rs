@@ -154,7 +154,7 @@ fn decode(bytes: &[u8]) -> Result<Journal> {
 fn is_sound(plan: &VerifiedPlan) -> bool {
     let entries = &plan.plan().entries;
     let refers = |step: Step| match step {
-        Step::Link { to } => (to as usize) < entries.len(),
+        Step::Link { to: other } | Step::Reuse { of: other } => (other as usize) < entries.len(),
         _ => true,
     };
     entries.is_sorted_by(|a, b| a.path < b.path) && entries.iter().all(|e| refers(e.step))
