@@ -353,9 +353,7 @@ fn search_directories() -> impl Iterator<Item = PathBuf> {
     } else {
         &["/usr/local/bin", "/usr/bin", "/bin"]
     };
-    listed
-        .into_iter()
-        .chain(standard.iter().map(PathBuf::from))
+    listed.into_iter().chain(standard.iter().map(PathBuf::from))
 }
 
 #[cfg(unix)]
@@ -405,7 +403,10 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn the_default_shell_is_among_the_available_ones() {
-        let names: Vec<ShellName> = available_shells().into_iter().map(|(name, _)| name).collect();
+        let names: Vec<ShellName> = available_shells()
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
         assert!(names.contains(&default_shell()));
     }
 }

@@ -108,12 +108,9 @@ impl Session {
             return Ok(cancelled_before(started));
         }
         self.ensure_running()?;
-        let mut input = self.frame(command);
-        if last {
-            input.extend(end_of_input(self.shell.quoting));
-        }
         let end = self.turn(&Turn {
-            input,
+            input: self.frame(command),
+            farewell: last.then(|| end_of_input(self.shell.quoting)),
             goal: if last { Goal::End } else { Goal::Status },
             // A deadline beyond what the clock can tell is none.
             deadline: timeout.and_then(|timeout| started.checked_add(timeout)),
@@ -129,7 +126,8 @@ impl Session {
             return Ok(());
         }
         let end = self.turn(&Turn {
-            input: end_of_input(self.shell.quoting),
+            input: end_of_input(self.shell.quoting).to_vec(),
+            farewell: None,
             goal: Goal::End,
             deadline: Some(Instant::now() + self.spec.kill_grace),
             cancel: None,
@@ -336,7 +334,11 @@ impl Session {
             if bytes.is_empty() || bytes.contains(&b'=') || bytes.contains(&0) {
                 let name = name.to_string_lossy();
                 let context = format!("'{}' cannot name a variable", name.escape_debug());
-                return Err(Error::new(ErrorKind::InvalidRequest, Stage::Execute, context));
+                return Err(Error::new(
+                    ErrorKind::InvalidRequest,
+                    Stage::Execute,
+                    context,
+                ));
             }
             environment.insert(name.clone(), value.clone());
         }
@@ -461,11 +463,11 @@ impl Shell {
 }
 
 /// What makes the driver leave its loop, so that the shell ends as at the end of a script.
-fn end_of_input(quoting: Quoting) -> Vec<u8> {
+fn end_of_input(quoting: Quoting) -> &'static [u8] {
     if quoting == Quoting::Fish {
-        b"builtin set -g __deployx_e 1\0".to_vec()
+        b"builtin set -g __deployx_e 1\0"
     } else {
-        b"__deployx_e=1\n".to_vec()
+        b"__deployx_e=1\n"
     }
 }
 
