@@ -4,6 +4,8 @@ mod quoting;
 pub mod shells;
 
 #[cfg(unix)]
+mod framing;
+#[cfg(unix)]
 mod process_tree;
 #[cfg(unix)]
 mod supervisor;

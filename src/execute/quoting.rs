@@ -8,10 +8,39 @@ use crate::request::ShellName;
 
 /// Words that mean something else than a command when they come first, in any of the shells.
 const RESERVED: &[&str] = &[
-    "and", "begin", "break", "builtin", "case", "command", "continue", "coproc", "do", "done",
-    "elif", "else", "end", "esac", "exec", "fi", "for", "foreach", "function", "if", "in",
-    "nocorrect", "noglob", "not", "or", "repeat", "return", "select", "switch", "then", "time",
-    "until", "while",
+    "and",
+    "begin",
+    "break",
+    "builtin",
+    "case",
+    "command",
+    "continue",
+    "coproc",
+    "do",
+    "done",
+    "elif",
+    "else",
+    "end",
+    "esac",
+    "exec",
+    "fi",
+    "for",
+    "foreach",
+    "function",
+    "if",
+    "in",
+    "nocorrect",
+    "noglob",
+    "not",
+    "or",
+    "repeat",
+    "return",
+    "select",
+    "switch",
+    "then",
+    "time",
+    "until",
+    "while",
 ];
 
 /// Joins an argument vector to a command line for `shell`, quoting every argument so that the
@@ -101,7 +130,9 @@ fn quote_cmd(bytes: &[u8], line: &mut Vec<u8>) -> Result<()> {
     for byte in quoted {
         match byte {
             b'%' => line.extend(b"%%"),
-            b'"' | b'^' | b'&' | b'|' | b'<' | b'>' | b'(' | b')' | b'!' => line.extend([b'^', byte]),
+            b'"' | b'^' | b'&' | b'|' | b'<' | b'>' | b'(' | b')' | b'!' => {
+                line.extend([b'^', byte])
+            }
             other => line.push(other),
         }
     }
@@ -218,8 +249,14 @@ mod tests {
     fn quotes_and_backslashes_follow_each_shells_rules() {
         assert_eq!(quoted("sh", &["a'b\\"]), "'a'\\''b\\'");
         assert_eq!(quoted("fish", &["a'b\\"]), "'a\\'b\\\\'");
-        assert_eq!(quoted("cmd", &["a b\\", "%x%", "\""]), "^\"a b\\\\^\" %%x%% ^\"\\^\"^\"");
-        assert_eq!(quoted("pwsh", &["a", "b'\u{2019}\""]), "& 'a' 'b''\u{2019}\u{2019}\"'");
+        assert_eq!(
+            quoted("cmd", &["a b\\", "%x%", "\""]),
+            "^\"a b\\\\^\" %%x%% ^\"\\^\"^\""
+        );
+        assert_eq!(
+            quoted("pwsh", &["a", "b'\u{2019}\""]),
+            "& 'a' 'b''\u{2019}\u{2019}\"'"
+        );
         assert_eq!(quoted("powershell", &["a", "x\\\"y"]), "& 'a' 'x\\\\\\\"y'");
     }
 

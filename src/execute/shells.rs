@@ -48,14 +48,17 @@ pub enum Quoting {
     },
 }
 
-/// What a driver is given besides its text.
+/// The form in which a driver takes a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DriverArguments {
-    /// Nothing, not even the shell's name.
-    None,
-    /// The name that error messages begin with, a line break (which no POSIX shell can write on
-    /// one line), and assignments to export: these variables, which the shell itself must not see.
-    LineBreakAndVariables(&'static [&'static str]),
+pub enum Framing {
+    /// A line of assignments with the command in `$'...'`. A command of many lines in any other
+    /// form takes zsh a time that grows with their square.
+    DollarQuoted,
+    /// A line of assignments with the command in `'...'` and its line breaks taken from a variable
+    /// that the driver sets from its first argument: POSIX has no way to write one on one line.
+    Quoted,
+    /// Statements ended by a NUL byte, with the command in fish's quotes.
+    Fish,
 }
 
 /// How a session makes the shell run commands.
@@ -66,8 +69,11 @@ pub enum Driver {
     Loop {
         /// The loop.
         text: &'static str,
-        /// The arguments that the loop takes after the shell's name.
-        takes: DriverArguments,
+        /// How it takes commands.
+        framing: Framing,
+        /// Variables that the shell itself must not see; the driver exports them. Only for drivers
+        /// with POSIX syntax.
+        withheld: &'static [&'static str],
     },
     /// Each command is a script file that ends by writing its status to another file.
     ScriptFile {
@@ -146,7 +152,8 @@ macro_rules! posix_driver {
 /// do in a script.
 const SH_DRIVER: Driver = Driver::Loop {
     text: posix_driver!("command", "eval"),
-    takes: DriverArguments::LineBreakAndVariables(&[]),
+    framing: Framing::Quoted,
+    withheld: &[],
 };
 
 const FISH_DRIVER: Driver = Driver::Loop {
@@ -161,7 +168,8 @@ const FISH_DRIVER: Driver = Driver::Loop {
         "builtin test $__deployx_e = 0; end 2>/dev/null; ",
         "__deployx_status $__deployx_s; builtin eval $__deployx_c; end; end"
     ),
-    takes: DriverArguments::None,
+    framing: Framing::Fish,
+    withheld: &[],
 };
 
 /// Every shell that requests may name, in order of preference.
@@ -173,7 +181,8 @@ pub static SHELLS: [ShellSpec; 8] = [
         quoting: Quoting::Posix,
         driver: Driver::Loop {
             text: posix_driver!("builtin", "builtin eval"),
-            takes: DriverArguments::LineBreakAndVariables(&["BASH_ENV"]),
+            framing: Framing::DollarQuoted,
+            withheld: &["BASH_ENV"],
         },
     },
     ShellSpec {
@@ -197,7 +206,8 @@ pub static SHELLS: [ShellSpec; 8] = [
         quoting: Quoting::Posix,
         driver: Driver::Loop {
             text: posix_driver!("builtin", "builtin eval"),
-            takes: DriverArguments::LineBreakAndVariables(&[]),
+            framing: Framing::DollarQuoted,
+            withheld: &[],
         },
     },
     ShellSpec {
@@ -353,9 +363,7 @@ fn search_directories() -> impl Iterator<Item = PathBuf> {
     } else {
         &["/usr/local/bin", "/usr/bin", "/bin"]
     };
-    listed
-        .into_iter()
-        .chain(standard.iter().map(PathBuf::from))
+    listed.into_iter().chain(standard.iter().map(PathBuf::from))
 }
 
 #[cfg(unix)]
@@ -405,7 +413,10 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn the_default_shell_is_among_the_available_ones() {
-        let names: Vec<ShellName> = available_shells().into_iter().map(|(name, _)| name).collect();
+        let names: Vec<ShellName> = available_shells()
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
         assert!(names.contains(&default_shell()));
     }
 }

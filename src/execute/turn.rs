@@ -37,6 +37,9 @@ pub(super) enum Goal {
 /// What is to be done in one turn.
 pub(super) struct Turn<'a> {
     pub(super) input: Vec<u8>,
+    /// Sent when the status was reported. The pipe must never hold two messages: fish reads more
+    /// than it needs and forgets the rest.
+    pub(super) farewell: Option<&'static [u8]>,
     pub(super) goal: Goal,
     pub(super) deadline: Option<Instant>,
     /// `None` while a session is closed: then the deadline ends the shell alone.
@@ -184,6 +187,7 @@ impl Shell {
             tree_gone: false,
             patience: None,
         };
+        let mut farewell = turn.farewell;
         let mut ticks = interval(CANCEL_TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !self.is_over(turn, &mut progress)? {
@@ -201,6 +205,9 @@ impl Shell {
                 ready = self.statuses.readable() => {
                     ready?;
                     self.read_statuses(&mut progress)?;
+                    if progress.end.status.is_some() {
+                        progress.unsent.extend(farewell.take().unwrap_or_default());
+                    }
                 }
                 ready = self.channel.readable() => {
                     ready?;
@@ -278,7 +285,11 @@ impl Shell {
             Err(error) => return Err(error),
         };
         // The driver writes a line at once and no other before it was sent something.
-        for line in buffer.get(..count).unwrap_or_default().split(|b| *b == b'\n') {
+        for line in buffer
+            .get(..count)
+            .unwrap_or_default()
+            .split(|b| *b == b'\n')
+        {
             let Some(status) = std::str::from_utf8(line).ok().and_then(|s| s.parse().ok()) else {
                 continue;
             };
@@ -298,7 +309,11 @@ impl Shell {
             Err(error) if is_transient(&error) => return Ok(()),
             Err(error) => return Err(error),
         };
-        for notice in buffer.get(..count).unwrap_or_default().chunks(Notice::BYTES) {
+        for notice in buffer
+            .get(..count)
+            .unwrap_or_default()
+            .chunks(Notice::BYTES)
+        {
             match Notice::from_bytes(notice) {
                 Some(Notice::Exited(code)) => {
                     self.ended = Some(Ended {

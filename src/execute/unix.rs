@@ -21,9 +21,9 @@ use tokio::net::UnixStream;
 use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::runtime::Runtime;
 
+use super::framing::{end_of_input, frame};
 use super::process_tree::survivors;
-use super::quoting::{quote_fish, quote_posix};
-use super::shells::{Driver, DriverArguments, Quoting, ShellSpec, find_shell, lookup};
+use super::shells::{Driver, Framing, ShellSpec, find_shell, lookup};
 use super::supervisor::{Order, supervise};
 use super::turn::{Ended, Goal, Outputs, Turn, TurnEnd};
 use super::{Cancel, CommandOutcome, Output, SessionSpec};
@@ -40,6 +40,9 @@ const CANCELLED: i32 = 130;
 pub(super) struct Session {
     spec: SessionSpec,
     shell: &'static ShellSpec,
+    driver: &'static str,
+    framing: Framing,
+    withheld: &'static [&'static str],
     program: PathBuf,
     /// Gone only while the session is being dropped.
     runtime: Option<Runtime>,
@@ -67,6 +70,19 @@ impl Session {
     pub(super) fn start(spec: SessionSpec) -> Result<Self> {
         let shell = lookup(&spec.shell)?;
         let program = find_shell(&spec.shell)?;
+        let Driver::Loop {
+            text: driver,
+            framing,
+            withheld,
+        } = shell.driver
+        else {
+            let context = format!("sessions of '{}' do not exist on Unix", shell.name);
+            return Err(Error::new(
+                ErrorKind::ShellNotFound,
+                Stage::Execute,
+                context,
+            ));
+        };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
@@ -76,6 +92,9 @@ impl Session {
             cwd: Some(spec.cwd.clone()),
             spec,
             shell,
+            driver,
+            framing,
+            withheld,
             program,
             runtime: Some(runtime),
             running: None,
@@ -108,12 +127,9 @@ impl Session {
             return Ok(cancelled_before(started));
         }
         self.ensure_running()?;
-        let mut input = self.frame(command);
-        if last {
-            input.extend(end_of_input(self.shell.quoting));
-        }
         let end = self.turn(&Turn {
-            input,
+            input: frame(self.framing, self.last_status, command.as_bytes()),
+            farewell: last.then(|| end_of_input(self.framing)),
             goal: if last { Goal::End } else { Goal::Status },
             // A deadline beyond what the clock can tell is none.
             deadline: timeout.and_then(|timeout| started.checked_add(timeout)),
@@ -129,7 +145,8 @@ impl Session {
             return Ok(());
         }
         let end = self.turn(&Turn {
-            input: end_of_input(self.shell.quoting),
+            input: end_of_input(self.framing).to_vec(),
+            farewell: None,
             goal: Goal::End,
             deadline: Some(Instant::now() + self.spec.kill_grace),
             cancel: None,
@@ -220,30 +237,6 @@ impl Session {
         }
     }
 
-    /// The command as the driver reads it: it assigns the command's text and the status that `$?`
-    /// is to have. One line for shells that read lines, ended by a NUL byte for fish.
-    fn frame(&self, command: &OsStr) -> Vec<u8> {
-        let status = self.last_status;
-        let command = command.as_bytes();
-        let mut line = Vec::with_capacity(command.len() + 64);
-        if self.shell.quoting == Quoting::Fish {
-            line.extend(format!("builtin set -g __deployx_s {status}; ").bytes());
-            line.extend(b"builtin set -g __deployx_c ");
-            quote_fish(command, &mut line);
-            line.push(0);
-            return line;
-        }
-        line.extend(format!("__deployx_s={status}; __deployx_c=").bytes());
-        for (index, part) in command.split(|byte| *byte == b'\n').enumerate() {
-            if index > 0 {
-                line.extend(b"\"$__deployx_n\"");
-            }
-            quote_posix(part, &mut line);
-        }
-        line.push(b'\n');
-        line
-    }
-
     fn launch(&self) -> Result<Shell> {
         let directory = self.cwd.as_ref().ok_or_else(|| {
             Error::new(
@@ -306,19 +299,18 @@ impl Session {
         statuses: &impl AsRawFd,
         environment: &mut BTreeMap<OsString, OsString>,
     ) -> Vec<OsString> {
-        let mut arguments = vec![OsString::from(self.shell.name)];
-        arguments.extend(self.shell.options.iter().map(OsString::from));
-        let Driver::Loop { text, takes } = self.shell.driver else {
-            return arguments;
-        };
         let name = |end: RawFd| format!("/proc/{}/fd/{end}", std::process::id());
-        let text = text
+        let text = self
+            .driver
             .replace("{commands}", &name(commands.as_raw_fd()))
             .replace("{status}", &name(statuses.as_raw_fd()));
+        let mut arguments = vec![OsString::from(self.shell.name)];
+        arguments.extend(self.shell.options.iter().map(OsString::from));
         arguments.push(text.into());
-        if let DriverArguments::LineBreakAndVariables(variables) = takes {
+        if self.framing != Framing::Fish {
+            // The name that error messages begin with, a line break, variables to export.
             arguments.extend([self.shell.name.into(), "\n".into()]);
-            arguments.extend(variables.iter().filter_map(|variable| {
+            arguments.extend(self.withheld.iter().filter_map(|variable| {
                 let name = OsStr::new(variable);
                 Some(assignment(name, &environment.remove(name)?))
             }));
@@ -336,7 +328,11 @@ impl Session {
             if bytes.is_empty() || bytes.contains(&b'=') || bytes.contains(&0) {
                 let name = name.to_string_lossy();
                 let context = format!("'{}' cannot name a variable", name.escape_debug());
-                return Err(Error::new(ErrorKind::InvalidRequest, Stage::Execute, context));
+                return Err(Error::new(
+                    ErrorKind::InvalidRequest,
+                    Stage::Execute,
+                    context,
+                ));
             }
             environment.insert(name.clone(), value.clone());
         }
@@ -457,15 +453,6 @@ impl Shell {
         }
         let _ = self.order(Order::Release);
         wait_for(self.supervisor);
-    }
-}
-
-/// What makes the driver leave its loop, so that the shell ends as at the end of a script.
-fn end_of_input(quoting: Quoting) -> Vec<u8> {
-    if quoting == Quoting::Fish {
-        b"builtin set -g __deployx_e 1\0".to_vec()
-    } else {
-        b"__deployx_e=1\n".to_vec()
     }
 }
 
