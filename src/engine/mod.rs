@@ -52,6 +52,9 @@ use crate::store::{
     StoreOptions,
 };
 
+/// What was in no scope for this long is dropped from the baseline at the next cleanup.
+const KEEP_BASELINE: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// Everything an engine needs to know that does not come with a request.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
@@ -125,6 +128,7 @@ impl<'a> RunContext<'a> {
 pub struct Engine {
     config: EngineConfig,
     store: Store,
+    baseline: Baseline,
     strategies: Registry,
     rules: crate::infer::Registry,
 }
@@ -151,10 +155,12 @@ impl Engine {
         };
         let store = Store::open(&config.store, options)?;
         let mut strategies = Registry::default();
-        strategies.register(Arc::new(Copy::new(Baseline::new(store.baseline_dir()))));
+        let baseline = Baseline::new(store.baseline_dir());
+        strategies.register(Arc::new(Copy::new(baseline.clone())));
         Ok(Self {
             config,
             store,
+            baseline,
             strategies,
             rules: crate::infer::Registry::default(),
         })
@@ -272,7 +278,12 @@ impl Engine {
                 ..ExpiryReport::default()
             });
         }
-        self.store.expire(&plan, progress)
+        let report = self.store.expire(&plan, progress)?;
+        // The cache is no snapshot: that it could not be trimmed is no failure of the expiry.
+        if let Err(error) = self.baseline.forget_unused(KEEP_BASELINE) {
+            tracing::warn!(%error, "the baseline was not trimmed");
+        }
+        Ok(report)
     }
 
     /// Re-hashes stored content; of everything where no target is named.

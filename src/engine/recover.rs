@@ -35,7 +35,8 @@ impl Engine {
                         Err(error) => report.failed.push((id, error.to_string())),
                     }
                 }
-                Err((open, error)) => {
+                Err(given_up) => {
+                    let (open, error) = *given_up;
                     let reason = error.to_string();
                     open.fail(&reason)?;
                     report.failed.push((id, reason));

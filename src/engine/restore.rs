@@ -152,7 +152,7 @@ fn copy_entry(
             },
             EntryKind::File => copy_file(change, before, files, dir, name)?,
             EntryKind::Symlink => {
-                dir.make_symlink(name, before.target.as_deref().unwrap_or_default())?
+                dir.make_symlink(name, before.target.as_deref().unwrap_or_default())?;
             }
             kind => dir.make_node(name, kind, before.device)?,
         }

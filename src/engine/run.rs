@@ -146,7 +146,7 @@ impl Engine {
             ) {
                 Ok(meta) => report.describe(&meta),
                 Err(error) => {
-                    snapshot_error = Some(format!("{error}; 'deployx recover' tries again"))
+                    snapshot_error = Some(format!("{error}; 'deployx recover' tries again"));
                 }
             }
         }

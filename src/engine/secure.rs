@@ -282,7 +282,7 @@ impl Secured {
     pub(super) fn resume(
         engine: &Engine,
         open: OpenSnapshot,
-    ) -> Result<Self, (OpenSnapshot, Error)> {
+    ) -> Result<Self, Box<(OpenSnapshot, Error)>> {
         match resume_captures(engine, open.meta()) {
             Ok(captures) => {
                 let scope = open.meta().scope.clone();
@@ -292,7 +292,7 @@ impl Secured {
                     scope,
                 })
             }
-            Err(error) => Err((open, error)),
+            Err(error) => Err(Box::new((open, error))),
         }
     }
 }

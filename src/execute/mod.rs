@@ -1,9 +1,25 @@
 //! Runs command lines in persistent shell sessions.
 
+mod quoting;
 pub mod shells;
 
+#[cfg(unix)]
+mod process_tree;
+#[cfg(unix)]
+mod supervisor;
+#[cfg(unix)]
+mod turn;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(unix)]
+use unix as system;
+#[cfg(windows)]
+use windows as system;
+
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,6 +27,9 @@ use std::time::Duration;
 use crate::error::Result;
 use crate::path::AbsPath;
 use crate::request::ShellName;
+
+pub use quoting::quote_arguments;
+pub use shells::{available_shells, default_shell, find_shell};
 
 /// Where a session's output goes.
 #[derive(Clone)]
@@ -25,6 +44,15 @@ pub enum Output {
     /// Pieces are handed over as they come, in the order read, from one thread. When the receiver
     /// blocks, the command blocks.
     Stream(Arc<dyn OutputSink>),
+}
+
+impl Output {
+    /// Straight to this process's own standard output and error.
+    pub fn inherit() -> Self {
+        Self::Inherit {
+            stdout_to_stderr: false,
+        }
+    }
 }
 
 /// Which of the two output streams a piece came from.
@@ -99,14 +127,16 @@ pub struct CommandOutcome {
 /// A persistent shell. Dropping it ends the shell; background processes that a command left behind
 /// stay, as they would in a terminal.
 pub struct Session {
-    _p: (),
+    inner: system::Session,
 }
 
 impl Session {
     /// Starts the shell.
     pub fn start(spec: SessionSpec) -> Result<Self> {
-        todo!()
+        let inner = system::Session::start(spec)?;
+        Ok(Self { inner })
     }
+
     /// Runs one command line to its end. With `last`, the shell's input is closed after it so that
     /// exit traps run as part of it, and the shell's end is awaited.
     pub fn run(
@@ -116,39 +146,17 @@ impl Session {
         timeout: Option<Duration>,
         cancel: &Cancel,
     ) -> Result<CommandOutcome> {
-        todo!()
+        self.inner.run(command, last, timeout, cancel)
     }
+
     /// Where the next command starts: the shell's physical working directory. `None` when it was
     /// deleted.
     pub fn cwd(&self) -> Option<AbsPath> {
-        todo!()
+        self.inner.cwd()
     }
+
     /// Ends the shell.
-    pub fn close(self) -> Result<()> {
-        todo!()
-    }
-}
-
-/// Joins an argument vector to a command line for `shell`, quoting every argument so that the
-/// shell passes exactly these bytes on.
-pub fn quote_arguments(shell: &ShellName, arguments: &[OsString]) -> Result<OsString> {
-    todo!()
-}
-
-/// The program that a session of `shell` would run; `ShellNotFound` when there is none.
-pub fn find_shell(shell: &ShellName) -> Result<PathBuf> {
-    todo!()
-}
-
-/// The shells found on this host.
-pub fn available_shells() -> Vec<(ShellName, PathBuf)> {
-    todo!()
-}
-impl Output {
-    /// Straight to this process's own standard output and error.
-    pub fn inherit() -> Self {
-        Self::Inherit {
-            stdout_to_stderr: false,
-        }
+    pub fn close(mut self) -> Result<()> {
+        self.inner.close()
     }
 }

@@ -15,7 +15,7 @@ use crate::path::{AbsPath, os_string};
 pub struct ConservativeFallback;
 
 impl PathInference for ConservativeFallback {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "fallback"
     }
 

@@ -1,14 +1,35 @@
 //! Taking commands back: plan (pure), verify, apply (journalled), report.
 
+mod apply;
+mod build;
+mod compose;
+mod cursor;
+mod fault;
+mod journal;
+mod judge;
+mod layout;
+mod links;
+mod metadata;
+mod observe;
+mod plan;
+mod reconcile;
+mod redo;
+mod resume;
+mod run;
+mod stage;
+mod verify;
+
+#[cfg(test)]
+mod tests;
+
+pub use resume::resume;
+pub use run::rollback;
+
 use serde::Serialize;
 
-use crate::error::Result;
-use crate::execute::Cancel;
 use crate::path::AbsPath;
-use crate::progress::Progress;
 use crate::request::OnConflict;
-use crate::seal::UndoRecord;
-use crate::store::{SnapshotId, SnapshotMeta, Store};
+use crate::store::SnapshotId;
 
 /// What to undo.
 #[derive(Debug, Clone)]
@@ -77,19 +98,4 @@ pub struct RollbackReport {
     /// Remarks, for example files that a process still has open.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
-}
-
-/// Plans, verifies and applies a rollback.
-pub fn rollback(
-    store: &Store,
-    spec: &RollbackSpec,
-    cancel: &Cancel,
-    progress: &dyn Progress,
-) -> Result<RollbackReport> {
-    todo!()
-}
-
-/// Finishes every rollback that was interrupted; called at every start. Cheap when there is none.
-pub fn resume(store: &Store, progress: &dyn Progress) -> Result<Vec<RollbackReport>> {
-    todo!()
 }

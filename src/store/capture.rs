@@ -309,7 +309,7 @@ impl OpenSnapshot {
             meta.state = SnapshotState::Sealed;
             meta.capture_tokens.clear();
         })?;
-        self.close()
+        Ok(self.close())
     }
 
     /// Marks the snapshot as failed, with the reason, and lets go of it.
@@ -320,7 +320,7 @@ impl OpenSnapshot {
             meta.error = Some(reason.to_owned());
             meta.capture_tokens.clear();
         })?;
-        self.close()
+        Ok(self.close())
     }
 
     /// Deletes it as if it had never begun (the command did not run).
@@ -330,12 +330,12 @@ impl OpenSnapshot {
         inner.erase(self.id())
     }
 
-    fn close(self) -> Result<SnapshotMeta> {
+    fn close(self) -> SnapshotMeta {
         // What is acknowledged is on disk; a marker that stays is removed at the next start.
         if let Err(error) = self.store.inner.unmark(self.id()) {
             tracing::warn!(id = %self.id(), %error, "a marker could not be removed");
         }
-        Ok(self.meta)
+        self.meta
     }
 
     /// Writes the manifest durably; a record without changes has none.

@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::index::{Index, Listed, Rows};
 use super::layout::{InStore, Inner, id_of_json, json_name, reading_json};
+use super::list::Damaged;
 use super::row::{self, Head};
 use super::{SnapshotId, SnapshotMeta, meta_file};
 use crate::entry::Timestamp;
@@ -78,7 +79,7 @@ impl Catalogue {
     }
 
     /// Snapshots whose metadata cannot be read, with the error.
-    pub(super) fn into_damaged(self) -> Vec<(String, Error)> {
+    pub(super) fn into_damaged(self) -> Damaged {
         self.listed
             .into_iter()
             .zip(self.read)
@@ -104,13 +105,15 @@ impl Inner {
     pub(super) fn catalogue(&self) -> Result<Catalogue> {
         let mut ids = self.ids()?;
         ids.par_sort_unstable();
+        let versions: Vec<_> = ids
+            .par_iter()
+            .map(|id| self.root.version(json_name(id)))
+            .collect();
         let listed: Vec<Listed> = ids
-            .into_par_iter()
-            .filter_map(|id| {
-                // One that vanished was deleted meanwhile.
-                let version = self.root.version(json_name(&id)).ok()??;
-                Some(Listed { id, version })
-            })
+            .into_iter()
+            .zip(versions)
+            // One that vanished was deleted meanwhile.
+            .filter_map(|(id, version)| Some(Listed::new(id, version.ok()??)))
             .collect();
         let mut index = Index::open(self);
         let rows = index
@@ -142,10 +145,7 @@ impl Inner {
             Ok((mut meta, version)) => {
                 row::thin(&mut meta);
                 let settled = i128::from(version.changed) + RACY <= Timestamp::now().as_nanos();
-                let listed = settled.then(|| Listed {
-                    id: id.clone(),
-                    version,
-                });
+                let listed = settled.then(|| Listed::new(id.clone(), version));
                 FromFile::Meta(Box::new(meta), listed)
             }
             Err(error) if error.kind() == ErrorKind::NotFound => FromFile::Gone,

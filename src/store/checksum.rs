@@ -75,7 +75,9 @@ impl Sealing {
     /// The checksum of `parts`, one after the other.
     pub(super) fn checksum(&self, parts: &[&[u8]]) -> Checksum {
         let mut hasher = self.hasher();
-        parts.iter().for_each(|part| hasher.update(part));
+        for part in parts {
+            hasher.update(part);
+        }
         hasher.finish()
     }
 }

@@ -91,6 +91,8 @@ impl Store {
 
     /// Carries a plan out. Takes time in proportion to what is deleted.
     ///
+    /// What crashes left of earlier deletions is swept on the way.
+    ///
     /// Every snapshot is looked at again under its lock: one that was pinned or taken into use
     /// since the plan was made is kept. Single failures do not stop the rest; they are in the
     /// report.
@@ -108,8 +110,11 @@ impl Store {
             });
         }
         progress.event(Event::End);
-        if durable {
-            self.sweep()?;
+        if durable && let Err(error) = self.sweep() {
+            progress.event(Event::Warning {
+                path: None,
+                message: format!("what a crash left could not be swept: {error}"),
+            });
         }
         Ok(report)
     }
@@ -254,10 +259,9 @@ impl Inner {
         if self.has_json(id)? || self.is_marked(id)? {
             return Ok(None);
         }
-        let directory = match self.directory_of(id) {
-            Ok(Some(directory)) => directory,
-            // Not a directory: nothing that the store made.
-            Ok(None) | Err(_) => return Ok(None),
+        // An error: it is no directory, and so nothing that the store made.
+        let Ok(Some(directory)) = self.directory_of(id) else {
+            return Ok(None);
         };
         let attempt = attempt(&directory, Mode::Exclusive, Duration::ZERO)
             .in_store(|| format!("cannot lock the remains of snapshot {id}"))?;

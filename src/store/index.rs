@@ -26,11 +26,27 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// Bytes of a version as it stands in the index.
 const VERSION: usize = 32;
 
+/// Bytes of an ordinary row, for a buffer that need not grow.
+const TYPICAL_ROW: usize = 768;
+
 /// A metadata file as the directory shows it.
 #[derive(Debug, Clone)]
 pub(super) struct Listed {
     pub(super) id: SnapshotId,
+    /// The id as a number, the row's key.
+    pub(super) number: u64,
     pub(super) version: FileVersion,
+}
+
+impl Listed {
+    /// The file of the snapshot `id` in this version.
+    pub(super) fn new(id: SnapshotId, version: FileVersion) -> Self {
+        Self {
+            number: id.number(),
+            id,
+            version,
+        }
+    }
 }
 
 /// Rows as they were read, one after the other in one buffer.
@@ -46,21 +62,20 @@ pub(super) struct Rows {
 /// The open index.
 pub(super) struct Index {
     connection: Connection,
+    path: PathBuf,
 }
 
 impl Index {
     /// Opens the index of a store, making it where there is none. `None`: do without.
     pub(super) fn open(inner: &Inner) -> Option<Self> {
         let path = inner.path.join(INDEX);
+        // The database would make it readable for others. One that exists must not be opened
+        // here: closing it again would drop the locks of other connections of this process.
+        let _ = inner.root.create_file(INDEX);
         match connect(&path) {
-            Ok(connection) => Some(Self { connection }),
-            Err(error) if is_damaged(&error) => {
-                tracing::debug!(%error, "the index is damaged and is made anew");
-                remove(&path);
-                connect(&path).ok().map(|connection| Self { connection })
-            }
+            Ok(connection) => Some(Self { connection, path }),
             Err(error) => {
-                tracing::debug!(%error, "the index cannot be used");
+                give_up(&path, &error);
                 None
             }
         }
@@ -69,12 +84,13 @@ impl Index {
     /// The rows of those files in `listed` (sorted by id) that are still the same version.
     pub(super) fn rows(&self, listed: &[Listed]) -> Rows {
         let mut rows = Rows {
+            bytes: Vec::with_capacity(listed.len() * TYPICAL_ROW),
             ranges: vec![None; listed.len()],
             ..Rows::default()
         };
         if let Err(error) = self.collect(listed, &mut rows) {
             // What was read until then is good: each row is checked on its own.
-            tracing::debug!(%error, "the index could not be read to its end");
+            give_up(&self.path, &error);
         }
         rows
     }
@@ -87,7 +103,7 @@ impl Index {
         while let Some(result) = results.next()? {
             let id: i64 = result.get(0)?;
             let number = id.cast_unsigned();
-            let Ok(at) = listed.binary_search_by_key(&number, |one| one.id.number()) else {
+            let Ok(at) = listed.binary_search_by_key(&number, |one| one.number) else {
                 rows.gone.push(id);
                 continue;
             };
@@ -113,7 +129,7 @@ impl Index {
             return;
         }
         if let Err(error) = self.write(fresh, &rows.gone, sealing) {
-            tracing::debug!(%error, "the index could not be brought up to date");
+            give_up(&self.path, &error);
         }
     }
 
@@ -133,7 +149,7 @@ impl Index {
                     continue;
                 };
                 let checksum = row_checksum(sealing, listed, &row);
-                let id = listed.id.number().cast_signed();
+                let id = listed.number.cast_signed();
                 insert.execute(params![id, version_bytes(&listed.version), checksum, row])?;
             }
             let mut delete = transaction.prepare("DELETE FROM snapshots WHERE id = ?")?;
@@ -173,6 +189,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(PATIENCE)?;
     // A cache need not survive a power cut; its rows carry checksums.
+    // It is not mapped into memory either: a truncated file would then be a fatal signal.
     connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;")?;
     let schema: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if schema != SCHEMA {
@@ -192,15 +209,14 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn is_damaged(error: &rusqlite::Error) -> bool {
+/// Does without the index this time. A damaged one is removed, so that the next caller makes it anew.
+fn give_up(path: &Path, error: &rusqlite::Error) {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-    matches!(
-        error.sqlite_error_code(),
-        Some(DatabaseCorrupt | NotADatabase)
-    )
-}
-
-fn remove(path: &Path) {
+    tracing::debug!(%error, "the index could not be used");
+    let code = error.sqlite_error_code();
+    if !matches!(code, Some(DatabaseCorrupt | NotADatabase)) {
+        return;
+    }
     for suffix in ["", "-wal", "-shm"] {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);
@@ -221,7 +237,7 @@ fn version_bytes(version: &FileVersion) -> [u8; VERSION] {
 fn row_checksum(sealing: &Sealing, listed: &Listed, row: &[u8]) -> Checksum {
     sealing.checksum(&[
         b"deployx index row\0",
-        &listed.id.number().to_le_bytes(),
+        &listed.number.to_le_bytes(),
         &version_bytes(&listed.version),
         row,
     ])

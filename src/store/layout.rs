@@ -103,6 +103,17 @@ impl Inner {
         }
     }
 
+    /// Opens the directory of a snapshot that must have one.
+    pub(super) fn required_directory(&self, id: &SnapshotId) -> Result<Directory> {
+        match self.directory_of(id)? {
+            Some(directory) => Ok(directory),
+            None if self.has_json(id)? => {
+                Err(corrupt(format!("snapshot {id} has lost its directory")))
+            }
+            None => Err(not_found(id.as_str())),
+        }
+    }
+
     /// Whether a snapshot has a metadata file.
     pub(super) fn has_json(&self, id: &SnapshotId) -> Result<bool> {
         self.root

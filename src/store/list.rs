@@ -13,26 +13,30 @@ use crate::error::{Error, Result};
 /// `last` and batches pass over such snapshots.
 pub const ROLLBACK_OF: &str = "rollback_of";
 
+/// Ids of snapshots that cannot be read, each with the error.
+pub type Damaged = Vec<(String, Error)>;
+
 impl Store {
     /// Metadata of every readable snapshot, newest first; damaged ones come second with the error.
     ///
     /// `file_snapshots`, `scope`, `environment_vars` and `capture_tokens` are left empty here to
     /// keep long lists fast; [`meta`](Self::meta) has them. The filter does not apply to damaged
     /// ones: nothing is known of them but the id.
-    pub fn list(&self, filter: &ListFilter) -> Result<(Vec<SnapshotMeta>, Vec<(String, Error)>)> {
+    pub fn list(&self, filter: &ListFilter) -> Result<(Vec<SnapshotMeta>, Damaged)> {
         let catalogue = self.inner.catalogue()?;
         let mut picked = catalogue.items();
         picked.retain(|item| filter.takes(&item.head));
         picked.par_sort_unstable_by(newest_first);
         picked.truncate(filter.limit.unwrap_or(usize::MAX));
-        let found = picked
+        let found: Vec<Option<SnapshotMeta>> = picked
             .par_iter()
-            .filter_map(|item| {
+            .map(|item| {
                 // A row that passed its checksum can only be unreadable by a mistake of the
                 // program that wrote it; the file is the truth then.
                 item.meta().or_else(|| self.inner.read_meta(item.id).ok())
             })
             .collect();
+        let found = found.into_iter().flatten().collect();
         Ok((found, catalogue.into_damaged()))
     }
 

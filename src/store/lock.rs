@@ -14,7 +14,7 @@ use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::time::{Duration, Instant};
 
-use super::layout::{InStore, Inner, LOCK, corrupt, not_found};
+use super::layout::{InStore, Inner, LOCK, not_found};
 use super::{InUse, SnapshotId};
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::sys::durable::{self, Directory};
@@ -43,7 +43,7 @@ pub(super) enum Attempt {
 
 /// Waits for a lock on `file`; `false` when `timeout` is over.
 fn wait(file: &File, mode: Mode, timeout: Duration) -> io::Result<bool> {
-    let deadline = Instant::now() + timeout;
+    let begun = Instant::now();
     let mut pause = FIRST_PAUSE;
     loop {
         let tried = match mode {
@@ -55,7 +55,7 @@ fn wait(file: &File, mode: Mode, timeout: Duration) -> io::Result<bool> {
             Err(TryLockError::Error(error)) => return Err(error),
             Err(TryLockError::WouldBlock) => {}
         }
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = timeout.saturating_sub(begun.elapsed());
         if left.is_zero() {
             return Ok(false);
         }
@@ -72,7 +72,7 @@ pub(super) fn attempt(directory: &Directory, mode: Mode, timeout: Duration) -> i
         other => other?,
     };
     if !wait(&file, mode, timeout)? {
-        return Ok(Attempt::Held(holder(&mut file)));
+        return Ok(Attempt::Held(holder(&mut file, mode)));
     }
     if durable::is_unlinked(&file)? {
         return Ok(Attempt::Gone);
@@ -90,7 +90,12 @@ fn note_holder(file: &mut File) -> io::Result<()> {
     writeln!(file, "{}", std::process::id())
 }
 
-fn holder(file: &mut File) -> Option<u32> {
+/// The process that holds the lock exclusively, where one does.
+fn holder(file: &mut File, wanted: Mode) -> Option<u32> {
+    if wanted == Mode::Exclusive && file.try_lock_shared().is_ok() {
+        // Readers hold it, and they leave no note: what stands there is of someone before.
+        return None;
+    }
     let mut text = String::new();
     file.take(32).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
@@ -138,14 +143,7 @@ impl Inner {
         if !self.has_json(id)? {
             return Err(not_found(id.as_str()));
         }
-        let Some(directory) = self.directory_of(id)? else {
-            // Deleted between the two looks, or damaged.
-            return Err(if self.has_json(id)? {
-                corrupt(format!("snapshot {id} has lost its directory"))
-            } else {
-                not_found(id.as_str())
-            });
-        };
+        let directory = self.required_directory(id)?;
         let attempt = attempt(&directory, mode, self.lock_timeout)
             .in_store(|| format!("cannot lock snapshot {id}"))?;
         match attempt {
@@ -194,6 +192,20 @@ mod tests {
         let _second = impatient(&store).acquire_shared(&id).unwrap();
         let error = impatient(&store).acquire(&id).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Busy);
+        // The note in the lock file is of the process that made the snapshot.
+        assert!(error.to_string().contains("another process"), "{error}");
+    }
+
+    #[test]
+    fn an_endless_timeout_is_not_too_long() {
+        let (_temp, store) = store();
+        let options = StoreOptions {
+            lock_timeout: Duration::MAX,
+            ..options()
+        };
+        let patient = Store::open(store.path(), options).unwrap();
+        let id = sealed(&patient, 0, |_| {}).snapshot_id;
+        drop(patient.acquire(&id).unwrap());
     }
 
     #[test]
@@ -223,6 +235,8 @@ mod tests {
         let id = sealed(&store, 0, |_| {}).snapshot_id;
         std::fs::remove_dir_all(store.path().join(id.as_str())).unwrap();
         let error = store.acquire(&id).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        let error = store.update(&id, &mut |_| {}).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt);
     }
 }

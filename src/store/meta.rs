@@ -31,7 +31,7 @@ pub struct Outcome {
     pub exit_code: Option<i32>,
     /// The time limit was reached.
     pub timed_out: bool,
-    /// DeployX or the machine went down while the command ran.
+    /// This program or the machine went down while the command ran.
     pub interrupted: bool,
     /// From the command's start to its end, in milliseconds.
     pub duration_ms: u64,

@@ -185,7 +185,7 @@ mod tests {
             assert_eq!(decode(&meta.snapshot_id, &bytes, &sealing).unwrap(), meta);
             let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
             assert_eq!(value["snapshot_id"], meta.snapshot_id.as_str());
-            assert_eq!(bytes.iter().filter(|b| **b == b'\n').count(), 2);
+            assert_eq!(bytes.split(|b| *b == b'\n').count(), 3, "two lines");
         }
     }
 

@@ -44,7 +44,7 @@ mod verify;
 
 pub use capture::OpenSnapshot;
 pub use id::SnapshotId;
-pub use list::ROLLBACK_OF;
+pub use list::{Damaged, ROLLBACK_OF};
 pub use meta::{CoverageRecord, FileSnapshot, Outcome, SnapshotMeta, StrategyUse};
 
 use std::fs::File;
@@ -189,7 +189,7 @@ impl Store {
     /// [`NewerFormat`](crate::ErrorKind::NewerFormat);
     /// [`InvalidRequest`](crate::ErrorKind::InvalidRequest) for a key that is too short.
     pub fn open(path: &Path, options: StoreOptions) -> Result<Self> {
-        open::open(path, &options)
+        open::open(path, options)
     }
 
     /// The store's directory (absolute, physical).
@@ -247,10 +247,7 @@ impl Store {
         id: &SnapshotId,
         change: &mut dyn FnMut(&mut SnapshotMeta),
     ) -> Result<SnapshotMeta> {
-        let directory = self
-            .inner
-            .directory_of(id)?
-            .ok_or_else(|| layout::not_found(id.as_str()))?;
+        let directory = self.inner.required_directory(id)?;
         let _guard = self.inner.lock_meta(id, &directory)?;
         let mut meta = self.inner.read_meta(id)?;
         change(&mut meta);

@@ -19,7 +19,7 @@ use crate::sys::durable::Directory;
 const PIECE: usize = 128 << 10;
 
 /// The most bytes of a manifest that are read.
-const MAX_MANIFEST: u64 = 16 << 30;
+const MAX_MANIFEST: u64 = 4 << 30;
 
 impl Store {
     /// Re-hashes everything that these snapshots hold (all of them when empty).

@@ -24,6 +24,9 @@ const FILE_MODE: Mode = Mode::from_raw_mode(0o600);
 /// The most levels that [`Directory::remove_tree`] descends.
 const MAX_DEPTH: u32 = 32;
 
+/// How often [`Directory::remove_tree`] tries to remove a directory that fills again.
+const REMOVALS: usize = 8;
+
 /// Tells one version of a file from the next: a file replaced by [`Directory::replace`] differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FileVersion {
@@ -35,8 +38,6 @@ pub(crate) struct FileVersion {
     pub(crate) modified: i64,
     /// When content or metadata last changed, nanoseconds since the epoch.
     pub(crate) changed: i64,
-    /// Whether it is a regular file.
-    pub(crate) regular: bool,
 }
 
 /// Owner and permissions of a directory.
@@ -92,9 +93,10 @@ impl Directory {
     }
 
     /// Opens the directory `name`, creating it where there is none.
-    pub(crate) fn open_or_create_at(&self, name: &str) -> io::Result<Self> {
+    pub(crate) fn open_or_create_at(&self, name: impl AsRef<OsStr>) -> io::Result<Self> {
+        let name = name.as_ref();
         match rustix::fs::mkdirat(&self.handle, name, DIRECTORY_MODE) {
-            Ok(()) | Err(Errno::EXIST) => self.open_at(name),
+            Ok(()) | Err(Errno::EXIST) => Self::open_from(&self.handle, name),
             Err(error) => Err(error.into()),
         }
     }
@@ -159,7 +161,8 @@ impl Directory {
                 format!("{} bytes, more than the {limit} expected", version.size),
             ));
         }
-        let mut bytes = Vec::with_capacity(version.size as usize);
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(version.size as usize)?;
         file.take(limit).read_to_end(&mut bytes)?;
         Ok((bytes, version))
     }
@@ -242,15 +245,6 @@ impl Directory {
         }
     }
 
-    /// Removes the empty directory `name`. Gives whether there was one.
-    pub(crate) fn remove_directory_if_present(&self, name: &str) -> io::Result<bool> {
-        match rustix::fs::unlinkat(&self.handle, name, AtFlags::REMOVEDIR) {
-            Ok(()) => Ok(true),
-            Err(Errno::NOENT) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
-    }
-
     /// Removes the directory `name` with all that is in it, `last` of its own files at the end.
     /// Symbolic links are removed, never followed; a directory of another filesystem is an error.
     pub(crate) fn remove_tree(&self, name: &str, last: &str) -> io::Result<()> {
@@ -260,9 +254,17 @@ impl Directory {
             Err(error) => return Err(error),
         };
         let device = rustix::fs::fstat(&directory.handle)?.st_dev;
-        directory.clear(Some(last), device, MAX_DEPTH)?;
-        directory.remove_file_if_present(last)?;
-        self.remove_directory_if_present(name).map(drop)
+        // Whoever waits for the lock that is `last` may create it once more behind our back.
+        for _ in 0..REMOVALS {
+            directory.clear(Some(last), device, MAX_DEPTH)?;
+            directory.remove_file_if_present(last)?;
+            match rustix::fs::unlinkat(&self.handle, name, AtFlags::REMOVEDIR) {
+                Ok(()) | Err(Errno::NOENT) => return Ok(()),
+                Err(Errno::NOTEMPTY | Errno::EXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Errno::NOTEMPTY.into())
     }
 
     fn clear(&self, except: Option<&str>, device: u64, depth: u32) -> io::Result<()> {
@@ -333,6 +335,11 @@ impl Drop for Staged<'_> {
     }
 }
 
+/// The user that this process acts as.
+pub(crate) fn own_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
 /// Whether the open file or directory has no name any more.
 pub(crate) fn is_unlinked(file: &File) -> io::Result<bool> {
     Ok(rustix::fs::fstat(file)?.st_nlink == 0)
@@ -353,7 +360,6 @@ fn version(stat: &rustix::fs::Stat) -> FileVersion {
         size: stat.st_size as u64,
         modified: nanoseconds(stat.st_mtime, stat.st_mtime_nsec as i64),
         changed: nanoseconds(stat.st_ctime, stat.st_ctime_nsec as i64),
-        regular: FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile,
     }
 }
 
@@ -363,140 +369,7 @@ fn sync(file: &File) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Lets a test fail the syncs of its own thread.
 #[cfg(test)]
-pub(crate) mod faults {
-    use std::cell::Cell;
-    use std::io;
-
-    thread_local! {
-        static FAIL_AT: Cell<Option<u32>> = const { Cell::new(None) };
-        static SYNCS: Cell<u32> = const { Cell::new(0) };
-    }
-
-    /// Makes the `n`th sync from now on fail once (0: the next one).
-    pub(crate) fn fail_sync(n: u32) {
-        FAIL_AT.set(Some(n));
-    }
-
-    /// Syncs of this thread since it last asked.
-    pub(crate) fn take_syncs() -> u32 {
-        SYNCS.replace(0)
-    }
-
-    pub(super) fn next() -> io::Result<()> {
-        SYNCS.set(SYNCS.get() + 1);
-        match FAIL_AT.get() {
-            Some(0) => {
-                FAIL_AT.set(None);
-                Err(io::Error::from_raw_os_error(
-                    rustix::io::Errno::IO.raw_os_error(),
-                ))
-            }
-            Some(n) => {
-                FAIL_AT.set(Some(n - 1));
-                Ok(())
-            }
-            None => Ok(()),
-        }
-    }
-}
-
+pub(crate) mod faults;
 #[cfg(test)]
-mod tests {
-    use std::io::Write as _;
-
-    use super::*;
-
-    fn directory() -> (tempfile::TempDir, Directory) {
-        let temp = tempfile::tempdir().unwrap();
-        let directory = Directory::open(temp.path()).unwrap();
-        (temp, directory)
-    }
-
-    #[test]
-    fn replace_overwrites_a_leftover_and_leaves_no_temporary_file() {
-        let (temp, directory) = directory();
-        std::fs::write(temp.path().join(".t"), "left by a crash").unwrap();
-        directory
-            .replace(".t", "target", Durability::Durable, |f| f.write_all(b"new"))
-            .unwrap();
-        assert_eq!(directory.read("target", 10).unwrap(), b"new");
-        assert!(!directory.contains(".t").unwrap());
-    }
-
-    #[test]
-    fn a_failed_sync_abandons_the_file_and_keeps_the_old_one() {
-        let (_temp, directory) = directory();
-        let write = |bytes: &'static [u8]| {
-            directory.replace(".t", "target", Durability::Durable, |f| f.write_all(bytes))
-        };
-        write(b"old").unwrap();
-        faults::fail_sync(0);
-        assert!(write(b"new").is_err());
-        assert_eq!(directory.read("target", 10).unwrap(), b"old");
-        assert!(!directory.contains(".t").unwrap());
-        write(b"new").unwrap();
-        assert_eq!(directory.read("target", 10).unwrap(), b"new");
-    }
-
-    #[test]
-    fn a_failed_directory_sync_is_reported() {
-        let (_temp, directory) = directory();
-        faults::fail_sync(1);
-        assert!(
-            directory
-                .replace(".t", "target", Durability::Durable, |_| Ok(()))
-                .is_err()
-        );
-    }
-
-    #[test]
-    fn opening_never_follows_a_symbolic_link() {
-        let (temp, directory) = directory();
-        let outside = tempfile::tempdir().unwrap();
-        std::fs::write(outside.path().join("secret"), "x").unwrap();
-        std::os::unix::fs::symlink(outside.path(), temp.path().join("dir")).unwrap();
-        std::os::unix::fs::symlink(outside.path().join("secret"), temp.path().join("file"))
-            .unwrap();
-        assert!(Directory::open(&temp.path().join("dir")).is_err());
-        assert!(directory.open_at("dir").is_err());
-        assert!(directory.open_or_create_at("dir").is_err());
-        assert!(directory.open_file("file").is_err());
-        assert!(directory.open_lock("file").is_err());
-    }
-
-    #[test]
-    fn remove_tree_removes_links_but_not_what_they_point_to() {
-        let (temp, directory) = directory();
-        let outside = tempfile::tempdir().unwrap();
-        std::fs::write(outside.path().join("precious"), "x").unwrap();
-        let tree = temp.path().join("tree");
-        std::fs::create_dir_all(tree.join("files/nested")).unwrap();
-        std::fs::write(tree.join("files/nested/a"), "x").unwrap();
-        std::fs::write(tree.join("lock"), "x").unwrap();
-        std::os::unix::fs::symlink(outside.path(), tree.join("files/link")).unwrap();
-        std::os::unix::fs::symlink(outside.path(), temp.path().join("planted")).unwrap();
-        directory.remove_tree("tree", "lock").unwrap();
-        assert!(!tree.exists());
-        assert!(directory.remove_tree("planted", "lock").is_err());
-        assert!(outside.path().join("precious").exists());
-    }
-
-    #[test]
-    fn reading_refuses_what_is_too_large_or_not_a_file() {
-        let (temp, directory) = directory();
-        std::fs::write(temp.path().join("large"), "12345").unwrap();
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            temp.path().join("fifo"),
-            FileType::Fifo,
-            FILE_MODE,
-            0,
-        )
-        .unwrap();
-        assert!(directory.read("large", 4).is_err());
-        assert!(directory.read("fifo", 4).is_err());
-        assert_eq!(directory.read("large", 5).unwrap(), b"12345");
-    }
-}
+mod tests;

@@ -1,7 +1,6 @@
 //! A capture on the baseline, from begin to seal.
 
 use std::collections::HashMap;
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +12,7 @@ use super::compare::{Comparer, Difference};
 use super::index::{Index, Registered, Rows, Update, range_beneath};
 use super::objects::Objects;
 use super::observe::{Draft, DraftChild, Found, Observer};
-use super::record::{Child, Content, Record, Row};
+use super::record::{Child, Content, Record, Row, child_path};
 use super::secure;
 use super::walk::{Bounds, walk};
 use crate::entry::EntryState;
@@ -128,6 +127,7 @@ impl Baseline {
         let (registered, freed) = index.commit(&Update {
             upsert: &assembled.upsert,
             remove: &assembled.remove,
+            roots: request.scope,
         })?;
         if let Some(claim) = secured.claim {
             claim.settle();
@@ -148,6 +148,16 @@ impl Baseline {
             entries: walked.entries,
             unobserved,
         })
+    }
+
+    /// Lets go of what was in no scope for `age`, so that the cache does not grow for ever. Takes
+    /// time in proportion to what goes. Gives the number of files deleted.
+    pub fn forget_unused(&self, age: Duration) -> Result<u64> {
+        let (mut index, objects) = self.open()?;
+        objects.sweep();
+        let freed = index.forget_unused(age)?;
+        freed.iter().for_each(|serial| objects.remove(*serial));
+        Ok(freed.len() as u64)
     }
 
     /// Takes up a capture of a process that died.
@@ -381,9 +391,9 @@ fn assemble(
                 out.before.insert(key, bytes);
             }
             Found::Draft(draft) => {
-                let row = finish_draft(draft);
+                let row = finish_draft(*draft);
                 let encoded = row.encode();
-                let stored = keep_known_children(row, known.get(&key));
+                let stored = keep_known_children(row, known.get(&key).map(AsRef::as_ref));
                 out.upsert
                     .insert(key.clone(), stored.unwrap_or_else(|| encoded.clone()));
                 out.before.insert(key, encoded);
@@ -412,7 +422,7 @@ fn finish_draft(draft: Draft) -> Row {
         children
             .into_iter()
             .filter_map(|(name, child)| match child {
-                DraftChild::Done(child) => Some((name.as_bytes().to_vec(), child)),
+                DraftChild::Done(child) => Some((name.as_encoded_bytes().to_vec(), child)),
                 DraftChild::Pending(_) => None,
             })
             .collect()
@@ -424,7 +434,7 @@ fn finish_draft(draft: Draft) -> Row {
 }
 
 /// A directory that was only looked at from above keeps in the index what is known of its inside.
-fn keep_known_children(row: Row, known: Option<&Box<[u8]>>) -> Option<Box<[u8]>> {
+fn keep_known_children(row: Row, known: Option<&[u8]>) -> Option<Box<[u8]>> {
     let is_dir = row
         .own
         .as_ref()
@@ -432,7 +442,7 @@ fn keep_known_children(row: Row, known: Option<&Box<[u8]>>) -> Option<Box<[u8]>>
     if row.children.is_some() || !is_dir {
         return None;
     }
-    let children = known.and_then(|bytes| Row::decode(bytes))?.children?;
+    let children = known.and_then(Row::decode)?.children?;
     Some(
         Row {
             own: row.own,
@@ -467,7 +477,7 @@ fn restrict(rows: Rows, scope: &[ScopePath]) -> Rows {
             .and_then(|bytes| Row::decode(bytes));
         for (name, child) in row.and_then(|r| r.children).unwrap_or_default() {
             if child == Child::Directory
-                && let Ok(path) = root.path.join(std::ffi::OsStr::from_bytes(&name))
+                && let Ok(path) = child_path(&root.path, &name)
                 && !scope.iter().any(|s| s.path == path)
             {
                 strip_children(&mut before, &path);

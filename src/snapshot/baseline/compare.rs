@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
 use std::sync::Mutex;
 
 use super::index::Rows;
-use super::record::{Child, Content, Record, Row, is_racy};
+use super::record::{Child, Content, Record, Row, child_path, is_racy};
 use super::walk::{Descend, Step, Visit, Visitor, lock};
 use crate::entry::{EntryKind, EntryState, Timestamp};
 use crate::infer::{Depth, ScopePath};
@@ -79,7 +78,7 @@ impl<'a> Comparer<'a> {
                 self.old(&path, own);
             }
             for (name, child) in row.children.unwrap_or_default() {
-                let Ok(path) = path.join(OsStr::from_bytes(&name)) else {
+                let Ok(path) = child_path(&path, &name) else {
                     continue;
                 };
                 match child {
@@ -170,7 +169,7 @@ impl<'a> Comparer<'a> {
 
     /// A name that was in the directory and is no longer.
     fn missing(&self, directory: &AbsPath, name: &[u8], child: &Child) {
-        let Ok(path) = directory.join(OsStr::from_bytes(name)) else {
+        let Ok(path) = child_path(directory, name) else {
             return;
         };
         match child {
@@ -189,13 +188,19 @@ impl<'a> Comparer<'a> {
         let mut descend = vec![Step::Skip; entries.len()];
         let mut before = known.iter().peekable();
         for (index, (name, stat)) in entries.iter().enumerate() {
-            while let Some((old, child)) = before.next_if(|(n, _)| n.as_slice() < name.as_bytes()) {
-                if !visit.skipped.iter().any(|s| s.as_bytes() == old.as_slice()) {
+            while let Some((old, child)) =
+                before.next_if(|(n, _)| n.as_slice() < name.as_encoded_bytes())
+            {
+                if !visit
+                    .skipped
+                    .iter()
+                    .any(|s| s.as_encoded_bytes() == old.as_slice())
+                {
                     self.missing(visit.path, old, child);
                 }
             }
             let old = before
-                .next_if(|(n, _)| n.as_slice() == name.as_bytes())
+                .next_if(|(n, _)| n.as_slice() == name.as_encoded_bytes())
                 .map(|(_, c)| c);
             let Ok(path) = visit.path.join(name) else {
                 continue;
@@ -224,7 +229,11 @@ impl<'a> Comparer<'a> {
             }
         }
         for (old, child) in before {
-            if !visit.skipped.iter().any(|s| s.as_bytes() == old.as_slice()) {
+            if !visit
+                .skipped
+                .iter()
+                .any(|s| s.as_encoded_bytes() == old.as_slice())
+            {
                 self.missing(visit.path, old, child);
             }
         }

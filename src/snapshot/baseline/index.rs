@@ -11,10 +11,14 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::record::Row;
 use crate::error::{Error, ErrorKind, Result, Stage};
+use crate::infer::ScopePath;
 use crate::path::AbsPath;
 
 /// Version of the tables; any other is thrown away and built anew.
 const SCHEMA: i64 = 1;
+
+/// A capture that was begun this long ago and never finished is given up.
+const ABANDONED: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Encoded rows by path bytes.
 pub(super) type Rows = BTreeMap<Vec<u8>, Box<[u8]>>;
@@ -29,6 +33,8 @@ pub(super) struct Update<'a> {
     pub(super) upsert: &'a Rows,
     /// Paths whose rows are no longer true.
     pub(super) remove: &'a [Vec<u8>],
+    /// The paths of the scope, which are in use now.
+    pub(super) roots: &'a [ScopePath],
 }
 
 /// A capture's entry in the index.
@@ -59,12 +65,14 @@ impl Index {
             "BEGIN IMMEDIATE;
              DROP TABLE IF EXISTS rows; DROP TABLE IF EXISTS captures; DROP TABLE IF EXISTS counters;
              DROP TABLE IF EXISTS shared; DROP TABLE IF EXISTS superseded;
+             DROP TABLE IF EXISTS roots;
              CREATE TABLE rows (path BLOB, generation INTEGER, row BLOB,
                  PRIMARY KEY (path, generation)) WITHOUT ROWID;
              CREATE TABLE captures (token INTEGER PRIMARY KEY AUTOINCREMENT,
                  generation INTEGER NOT NULL, begun INTEGER NOT NULL);
              CREATE TABLE shared (serial INTEGER PRIMARY KEY, rows INTEGER NOT NULL);
              CREATE TABLE superseded (path BLOB PRIMARY KEY) WITHOUT ROWID;
+             CREATE TABLE roots (path BLOB PRIMARY KEY, used INTEGER NOT NULL) WITHOUT ROWID;
              CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
              INSERT INTO counters VALUES ('generation', 0), ('serial', 1);
              PRAGMA user_version = {SCHEMA};
@@ -167,6 +175,11 @@ impl Index {
                 versions.replace(path, None, &mut freed)?;
             }
         }
+        for root in update.roots {
+            transaction
+                .prepare_cached("INSERT OR REPLACE INTO roots VALUES (?1, unixepoch())")?
+                .execute([root.path.to_bytes()])?;
+        }
         let token: i64 = transaction.query_row(
             "INSERT INTO captures (generation, begun) VALUES (?1, unixepoch()) RETURNING token",
             [generation],
@@ -220,6 +233,49 @@ impl Index {
                 needed,
             };
             versions.settle(&mut freed)?;
+        }
+        transaction.commit()?;
+        Ok(freed)
+    }
+
+    /// Forgets what is known beneath paths that were in no scope for `age`. Gives the objects that
+    /// no row refers to any more; nothing happens while a capture is in progress.
+    pub(super) fn forget_unused(&mut self, age: Duration) -> Result<Vec<u64>> {
+        self.durable(false)?;
+        self.forget_unused_inner(age).map_err(failed("write"))
+    }
+
+    fn forget_unused_inner(&mut self, age: Duration) -> rusqlite::Result<Vec<u64>> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // Captures whose process died without anybody taking them up do not count for ever.
+        transaction.execute(
+            "DELETE FROM captures WHERE begun < unixepoch() - ?1",
+            [ABANDONED.as_secs() as i64],
+        )?;
+        let busy: bool =
+            transaction.query_row("SELECT EXISTS (SELECT 1 FROM captures)", [], |r| r.get(0))?;
+        let mut freed = Vec::new();
+        if !busy {
+            let unused = all_paths(
+                &transaction,
+                "DELETE FROM roots WHERE used < unixepoch() - ?1 RETURNING path",
+                [age.as_secs() as i64],
+            )?;
+            let used = all_paths(&transaction, "SELECT path FROM roots", [])?;
+            let versions = Versions {
+                transaction: &transaction,
+                generation: i64::MAX,
+                needed: None,
+            };
+            for root in &unused {
+                for path in paths_at(&transaction, root)? {
+                    if !used.iter().any(|used| path.starts_with(used)) {
+                        versions.replace(path.to_bytes(), None, &mut freed)?;
+                    }
+                }
+            }
         }
         transaction.commit()?;
         Ok(freed)
@@ -358,6 +414,34 @@ fn distinct(row: &Row, shared: bool) -> BTreeSet<u64> {
         .filter(|object| object.shared == shared)
         .map(|object| object.serial)
         .collect()
+}
+
+/// The paths that a statement gives.
+fn all_paths(
+    transaction: &rusqlite::Transaction<'_>,
+    sql: &str,
+    parameters: impl rusqlite::Params,
+) -> rusqlite::Result<Vec<AbsPath>> {
+    let mut statement = transaction.prepare_cached(sql)?;
+    let paths = statement.query_map(parameters, |r| r.get::<_, Vec<u8>>(0))?;
+    let paths: Vec<_> = paths.collect::<rusqlite::Result<_>>()?;
+    Ok(paths
+        .iter()
+        .filter_map(|path| AbsPath::from_bytes(path).ok())
+        .collect())
+}
+
+/// Every path with a row at or beneath `root`.
+fn paths_at(
+    transaction: &rusqlite::Transaction<'_>,
+    root: &AbsPath,
+) -> rusqlite::Result<Vec<AbsPath>> {
+    let (from, to) = range_beneath(root);
+    all_paths(
+        transaction,
+        "SELECT DISTINCT path FROM rows WHERE path = ?1 OR (path > ?2 AND path < ?3)",
+        params![root.to_bytes(), from, to],
+    )
 }
 
 fn take(row: &rusqlite::Row<'_>, rows: &mut Rows) -> rusqlite::Result<()> {

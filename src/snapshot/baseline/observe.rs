@@ -1,7 +1,6 @@
 //! The state before a command: walks the scope and tells what the baseline lacks.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
 use std::sync::Mutex;
 
 use super::index::Rows;
@@ -17,7 +16,7 @@ pub(super) enum Found {
     /// The row that the baseline has is still true.
     Unchanged(Box<[u8]>),
     /// A new row, complete but for the content of some files.
-    Draft(Draft),
+    Draft(Box<Draft>),
 }
 
 /// A row in the making.
@@ -108,7 +107,7 @@ impl<'a> Observer<'a> {
                 continue;
             }
             let before = known
-                .binary_search_by(|(n, _)| n.as_slice().cmp(name.as_bytes()))
+                .binary_search_by(|(n, _)| n.as_slice().cmp(name.as_encoded_bytes()))
                 .ok()
                 .map(|at| &known[at].1);
             match self.child(visit.dir, name, stat, before) {
@@ -148,7 +147,7 @@ impl Visitor for Observer<'_> {
         };
         let found = match encoded {
             Some(bytes) if is_unchanged(&draft, &known) => Found::Unchanged(bytes.clone()),
-            _ => Found::Draft(draft),
+            _ => Found::Draft(Box::new(draft)),
         };
         self.push(visit.path, found);
         Descend::All
@@ -162,11 +161,11 @@ impl Visitor for Observer<'_> {
         let (Some(dir), Some(stat)) = (parent, stat) else {
             let found = match encoded {
                 Some(bytes) if known.own.is_none() => Found::Unchanged(bytes.clone()),
-                _ => Found::Draft(Draft {
+                _ => Found::Draft(Box::new(Draft {
                     own: None,
                     children: None,
                     own_pending: None,
-                }),
+                })),
             };
             return self.push(path, found);
         };
@@ -177,11 +176,11 @@ impl Visitor for Observer<'_> {
                     Some(bytes) if known.own.as_ref() == Some(&record) => {
                         Found::Unchanged(bytes.clone())
                     }
-                    _ => Found::Draft(Draft {
+                    _ => Found::Draft(Box::new(Draft {
                         own: Some(record),
                         children: None,
                         own_pending: None,
-                    }),
+                    })),
                 };
                 self.push(path, found);
             }
@@ -191,7 +190,7 @@ impl Visitor for Observer<'_> {
                     children: None,
                     own_pending: Some(stat),
                 };
-                self.push(path, Found::Draft(draft));
+                self.push(path, Found::Draft(Box::new(draft)));
             }
             Ok(DraftChild::Done(Child::Directory)) => {}
             Err(e) => self.skip(Some(path.clone()), &e),
@@ -243,7 +242,7 @@ fn is_unchanged(draft: &Draft, known: &Row) -> bool {
                     .iter()
                     .zip(known)
                     .all(|((name, child), (known_name, known_child))| {
-                        name.as_bytes() == known_name.as_slice()
+                        name.as_encoded_bytes() == known_name.as_slice()
                             && matches!(child, DraftChild::Done(c) if c == known_child)
                     })
         }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::entry::{ContentHash, DeviceNumber, EntryKind, EntryState, Identity, Timestamp, Xattr};
+use crate::path::{AbsPath, PathError, os_string};
 use crate::sys::Stat;
 
 /// A change time this close to the moment of looking proves nothing: filesystems stamp with a
@@ -228,4 +229,9 @@ impl Row {
             });
         self.own.iter().filter_map(Record::object).chain(children)
     }
+}
+
+/// The path of a child by its name as stored.
+pub(super) fn child_path(directory: &AbsPath, name: &[u8]) -> Result<AbsPath, PathError> {
+    directory.join(&os_string(name)?)
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use super::objects::Objects;
-use super::observe::{Draft, DraftChild, Found};
+use super::observe::{DraftChild, Found};
 use super::record::{Child, Content, Object, Record, Unkept};
 use super::walk::lock;
 use crate::error::Result;
@@ -388,20 +388,16 @@ fn fill(found: &mut [(AbsPath, Found)], jobs: Vec<Job>, mut results: Results) ->
         }
     }
     for (index, missing) in gone {
-        if let (
-            _,
-            Found::Draft(Draft {
-                children: Some(children),
-                ..
-            }),
-        ) = &mut found[index]
-        {
-            let mut at = 0;
+        let (_, Found::Draft(draft)) = &mut found[index] else {
+            continue;
+        };
+        let mut at = 0;
+        draft.children.iter_mut().for_each(|children| {
             children.retain(|_| {
                 at += 1;
                 !missing.contains(&(at - 1))
             });
-        }
+        });
     }
     unobserved
 }

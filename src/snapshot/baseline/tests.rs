@@ -448,3 +448,29 @@ fn reading_a_file_for_its_backup_leaves_its_access_time_alone() {
     bench.run(|_| ());
     assert_eq!(fs::metadata(&file).unwrap().atime(), 1_000_000);
 }
+
+#[test]
+fn what_was_long_in_no_scope_is_forgotten_and_nothing_else() {
+    let bench = Bench::new();
+    fs::create_dir(bench.tree.join("d")).unwrap();
+    fs::write(bench.tree.join("f"), "x").unwrap();
+    fs::write(bench.tree.join("d/f"), "x").unwrap();
+    bench.run(|_| ());
+    assert_eq!(bench.objects(), 2);
+    let day = std::time::Duration::from_secs(86_400);
+    assert_eq!(bench.baseline.forget_unused(day).unwrap(), 0);
+    // A second capture of a part keeps that part in use.
+    std::thread::sleep(std::time::Duration::from_millis(2_100));
+    let capture = bench.begin(&scope_of(&bench.tree.join("d"), Depth::Tree));
+    let second = std::time::Duration::from_secs(1);
+    assert_eq!(
+        bench.baseline.forget_unused(second).unwrap(),
+        0,
+        "a capture is in progress"
+    );
+    Box::new(capture).finish();
+    assert_eq!(bench.baseline.forget_unused(second).unwrap(), 1);
+    assert_eq!(bench.objects(), 1);
+    let sealed = bench.run(|tree| fs::write(tree.join("f"), "y").unwrap());
+    assert_eq!(bench.stored(&sealed, "f"), b"x");
+}

@@ -3,8 +3,8 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use super::exclude::{IGNORE_FILE, Rules};
@@ -127,20 +127,21 @@ pub(super) fn walk<V: Visitor>(
         tasks.extend(walk.start(path, rules));
     }
     rayon::scope(|s| {
+        let walk = &walk;
         for task in tasks {
-            s.spawn(|s| walk.visit(s, task));
+            s.spawn(move |s| walk.visit(s, &task));
         }
     });
     let mut unobserved = walk
         .unobserved
         .into_inner()
-        .unwrap_or_else(|e| e.into_inner());
+        .unwrap_or_else(PoisonError::into_inner);
     unobserved.sort_by(|a, b| a.path.cmp(&b.path));
     unobserved.dedup();
     let mut ignore_files = walk
         .ignore_files
         .into_inner()
-        .unwrap_or_else(|e| e.into_inner());
+        .unwrap_or_else(PoisonError::into_inner);
     ignore_files.sort();
     Ok(Walked {
         entries: walk.entries.into_inner(),
@@ -215,7 +216,7 @@ impl<'a, V: Visitor> Walk<'a, V> {
         }
     }
 
-    fn visit<'s>(&'s self, scope: &rayon::Scope<'s>, task: Task)
+    fn visit<'s>(&'s self, scope: &rayon::Scope<'s>, task: &Task)
     where
         'a: 's,
     {
@@ -259,7 +260,7 @@ impl<'a, V: Visitor> Walk<'a, V> {
             self.visitor.directory(&visit);
             return;
         }
-        self.list(scope, &task, dir, &stat);
+        self.list(scope, task, dir, &stat);
     }
 
     fn list<'s>(&'s self, scope: &rayon::Scope<'s>, task: &Task, dir: &Dir, stat: &Stat)
@@ -319,7 +320,7 @@ impl<'a, V: Visitor> Walk<'a, V> {
                 rules: rules.clone(),
                 root: Arc::clone(&task.root),
             };
-            scope.spawn(move |s| self.visit(s, next));
+            scope.spawn(move |s| self.visit(s, &next));
         }
     }
 
@@ -405,7 +406,5 @@ fn is_dir(stat: &Stat) -> bool {
 
 /// A poisoned lock only means that another thread panicked; what it guards stays valid.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

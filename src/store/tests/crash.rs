@@ -12,7 +12,9 @@ const ID: &str = "00000000deadbeef";
 
 /// Dies: the lock is let go of, everything else stays as it is.
 fn crash(open: OpenSnapshot) -> SnapshotId {
-    open.id().clone()
+    let id = open.id().clone();
+    drop(open);
+    id
 }
 
 fn is_listed(store: &Store) -> bool {
@@ -53,7 +55,7 @@ fn a_dead_capture_is_found_once_and_can_be_sealed() {
     assert_eq!(found[0].meta().capture_tokens[0].1, "AAAA");
     // It is locked for whoever took it up.
     assert!(store.interrupted().unwrap().is_empty());
-    assert_eq!(store.running().unwrap(), [id.clone()]);
+    assert_eq!(store.running().unwrap(), std::slice::from_ref(&id));
     found.remove(0).seal(&record(1), |_| {}).unwrap();
     assert!(store.interrupted().unwrap().is_empty());
     assert!(store.running().unwrap().is_empty());
@@ -72,18 +74,20 @@ fn a_live_capture_is_running_and_not_interrupted() {
 fn a_crash_at_any_step_of_begin_is_swept_and_never_listed() {
     type Step = fn(&Path);
     let steps: [(&str, Step); 6] = [
-        ("directory", |root| fs::create_dir(root.join(ID)).unwrap()),
+        ("directory", |root| {
+            fs::create_dir(root.join(ID)).unwrap();
+        }),
         ("lock", |root| {
-            fs::write(root.join(ID).join("lock"), "").unwrap()
+            fs::write(root.join(ID).join("lock"), "").unwrap();
         }),
         ("holder", |root| {
-            fs::write(root.join(ID).join("lock"), "4194304\n").unwrap()
+            fs::write(root.join(ID).join("lock"), "4194304\n").unwrap();
         }),
         ("files", |root| {
-            fs::create_dir(root.join(ID).join("files")).unwrap()
+            fs::create_dir(root.join(ID).join("files")).unwrap();
         }),
         ("marker", |root| {
-            fs::write(root.join("open").join(ID), "").unwrap()
+            fs::write(root.join("open").join(ID), "").unwrap();
         }),
         ("temporary", |root| {
             fs::write(root.join(format!(".{ID}.json.tmp")), "{\"chec").unwrap();

@@ -67,11 +67,11 @@ fn a_plan_changes_nothing() {
     let id = sealed(&store, 1, |_| {}).snapshot_id;
     assert_eq!(
         ids(&store.plan_expiry(&everything()).unwrap()),
-        [id.clone()]
+        std::slice::from_ref(&id)
     );
     assert_eq!(
         ids(&store.plan_removal(&[id.clone(), id.clone()]).unwrap()),
-        [id.clone()]
+        std::slice::from_ref(&id)
     );
     assert!(store.record(&id).is_ok());
 }
@@ -83,7 +83,7 @@ fn pinned_unfinished_and_rolling_back_ones_never_go() {
     let rolling = sealed(&store, 0, |_| {}).snapshot_id;
     store
         .update(&rolling, &mut |meta| {
-            meta.state = SnapshotState::RollingBack
+            meta.state = SnapshotState::RollingBack;
         })
         .unwrap();
     let interrupted = begin(&store, "x").id().clone();
@@ -103,7 +103,7 @@ fn one_in_use_is_left_out_of_the_plan_and_kept_by_its_execution() {
         ..RetentionPolicy::default()
     };
     let plan = store.plan_expiry(&policy).unwrap();
-    assert_eq!(ids(&plan), [old.snapshot_id.clone()]);
+    assert_eq!(ids(&plan), std::slice::from_ref(&old.snapshot_id));
     let in_use = store.acquire(&old.snapshot_id).unwrap();
     assert_eq!(
         ids(&store.plan_expiry(&policy).unwrap()),

@@ -1,6 +1,7 @@
 //! The list, the index behind it, and what text names.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::json;
 
@@ -36,6 +37,14 @@ fn with_id(store: &Store, id: &str) {
     let bytes = crate::store::meta_file::encode(&meta, &store.inner.sealing).unwrap();
     fs::write(json_of(store, &id), bytes).unwrap();
     fs::remove_file(json_of(store, &old)).unwrap();
+}
+
+/// How many rows the index has.
+fn cached(index: &std::path::Path) -> i64 {
+    rusqlite::Connection::open(index)
+        .unwrap()
+        .query_row("SELECT count(*) FROM snapshots", [], |row| row.get(0))
+        .unwrap()
 }
 
 fn kind(result: crate::Result<Selection>) -> ErrorKind {
@@ -86,6 +95,12 @@ fn the_index_gives_the_same_as_the_files() {
     settle();
     let from_files = all(&store);
     let from_index = all(&store);
+    let index = store.path().join("index.sqlite");
+    assert_eq!(cached(&index), 20);
+    assert_eq!(
+        fs::metadata(&index).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
     assert_eq!(from_index, from_files);
     let mut whole = store.meta(&from_files[0].snapshot_id).unwrap();
     crate::store::row::thin(&mut whole);
@@ -126,6 +141,7 @@ fn a_damaged_missing_or_older_index_is_made_anew() {
         fs::write(&index, damage).unwrap();
         assert_eq!(all(&store), expected);
         assert_eq!(all(&store), expected);
+        assert_eq!(cached(&index), 1, "made anew");
     }
     fs::remove_file(&index).unwrap();
     assert_eq!(all(&store), expected);
@@ -325,7 +341,6 @@ fn total_bytes_adds_up_what_is_recorded() {
 
 #[test]
 fn a_read_only_store_can_be_listed() {
-    use std::os::unix::fs::PermissionsExt as _;
     let (_temp, store) = store();
     let id = at(&store, 1.0).snapshot_id;
     // As root permissions do not stop the index; the point is that nothing depends on it.

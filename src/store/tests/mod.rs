@@ -5,4 +5,5 @@ mod crash;
 mod expire;
 mod lifecycle;
 mod list;
+mod open;
 mod verify;

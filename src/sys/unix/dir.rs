@@ -3,7 +3,6 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -282,8 +281,8 @@ impl Dir {
 }
 
 fn list(fd: BorrowedFd<'_>, each: &mut dyn FnMut(&OsStr, Option<EntryKind>)) -> io::Result<()> {
-    let mut buffer = [MaybeUninit::<u8>::uninit(); 32 * 1024];
-    let mut entries = RawDir::new(fd, &mut buffer);
+    let mut buffer = Vec::<u8>::with_capacity(32 * 1024);
+    let mut entries = RawDir::new(fd, buffer.spare_capacity_mut());
     while let Some(entry) = entries.next() {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
@@ -344,10 +343,9 @@ fn open_step(base: BorrowedFd<'_>, path: &Path, access: OFlags) -> io::Result<Ow
     let flags = access | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     match rustix::fs::openat2(base, path, flags, Mode::empty(), resolve) {
-        // Before Linux 5.6, and under some seccomp filters: one component at a time.
-        Err(Errno::NOSYS | Errno::PERM) => open_by_component(base, path, access),
-        // A rename raced with the resolution; the kernel asks to try again.
-        Err(Errno::AGAIN) => open_by_component(base, path, access),
+        // One component at a time: before Linux 5.6, under some seccomp filters, and where a rename
+        // raced with the resolution.
+        Err(Errno::NOSYS | Errno::PERM | Errno::AGAIN) => open_by_component(base, path, access),
         other => Ok(other?),
     }
 }

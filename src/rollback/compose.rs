@@ -1,0 +1,332 @@
+//! From undo records to targets: what each path has to become, and what it should be now. Pure.
+
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::entry::{EntryKind, EntryState};
+use crate::path::AbsPath;
+use crate::seal::{Change, PreImage, RecordedVolume, UndoRecord};
+
+/// Where a file's old content comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Content {
+    /// There is none: not a file, or an empty one.
+    None,
+    /// The commands left it as it was, so the live file has it.
+    Live,
+    /// In the `files/` of a snapshot, given by its position among the snapshots rolled back.
+    Stored {
+        /// Which snapshot.
+        snapshot: u32,
+        /// One component.
+        name: String,
+    },
+    /// Nowhere.
+    Lost {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// One snapshot to be undone.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    /// Its id, for messages and for telling its files.
+    pub(crate) id: String,
+    /// What its command changed.
+    pub(crate) record: UndoRecord,
+}
+
+/// What a path has to become.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) path: AbsPath,
+    /// Before the oldest of the commands; `None`: it did not exist.
+    pub(crate) desired: Option<EntryState>,
+    /// After the newest of the commands; `None`: it should not exist now.
+    pub(crate) expected: Option<EntryState>,
+    pub(crate) content: Content,
+    /// The oldest snapshot that has the path: `desired` is from there.
+    pub(crate) oldest: u32,
+    /// The newest snapshot that has the path: `expected` is from there.
+    pub(crate) newest: u32,
+    /// Why the records do not fit together.
+    pub(crate) gap: Option<String>,
+    pub(crate) role: Role,
+}
+
+/// Why a target is in the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It is to be restored.
+    Asked,
+    /// Outside of the paths asked for, but a directory that has to exist for what is inside.
+    Ancestor,
+    /// Outside of the paths asked for and not to be changed, but it may be a name of a file that
+    /// other targets are to be linked to.
+    Reference,
+}
+
+impl Target {
+    /// Whether the commands did nothing that was asked for: the directory's times moved, or the
+    /// link count of a file did.
+    pub(crate) fn is_incidental(&self) -> bool {
+        match (&self.desired, &self.expected) {
+            (Some(desired), Some(expected)) => {
+                desired.same_metadata(expected)
+                    && equal_content(desired, expected)
+                    && (desired.is_dir() || desired.modified == expected.modified)
+                    && !relinked(desired, expected)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the entry's old inode had several names.
+    pub(crate) fn was_linked(&self) -> bool {
+        self.desired
+            .as_ref()
+            .is_some_and(|d| !d.is_dir() && d.identity.links > 1)
+    }
+}
+
+/// Joins `sources`, newest first, to one target per path, sorted by path.
+///
+/// `paths` keeps only these entries and what lies beneath them; all of them when it is empty.
+pub(crate) fn compose(sources: Vec<Source>, paths: &[AbsPath]) -> Composed {
+    let mut volumes = Vec::new();
+    let mut ids = Vec::new();
+    let mut changes: Vec<(u32, Change)> = Vec::new();
+    for (index, source) in sources.into_iter().enumerate() {
+        ids.push(source.id);
+        volumes.push(source.record.volumes);
+        changes.extend(source.record.changes.into_iter().map(|c| (index as u32, c)));
+    }
+    // Stable, and each record is sorted already: newest first within one path.
+    changes.sort_by(|a, b| a.1.path.cmp(&b.1.path));
+    let mut targets = Vec::new();
+    let mut rest = changes.into_iter().peekable();
+    while let Some(first) = rest.next() {
+        let mut history = vec![first];
+        while let Some(next) = rest.next_if(|n| n.1.path == history[0].1.path) {
+            history.push(next);
+        }
+        targets.extend(join(history, &ids));
+    }
+    keep_asked(&mut targets, paths);
+    Composed {
+        ids,
+        volumes,
+        targets,
+    }
+}
+
+/// The outcome of [`compose`].
+#[derive(Debug)]
+pub(crate) struct Composed {
+    /// Ids of the snapshots, newest first.
+    pub(crate) ids: Vec<String>,
+    /// The volumes of each.
+    pub(crate) volumes: Vec<Vec<RecordedVolume>>,
+    pub(crate) targets: Vec<Target>,
+}
+
+/// One path's changes, newest first, as one target; `None` where they cancel each other out.
+fn join(history: Vec<(u32, Change)>, ids: &[String]) -> Option<Target> {
+    let mut history: Vec<(u32, Change)> = history
+        .into_iter()
+        .map(|(index, change)| (index, with_hashes(change)))
+        .collect();
+    let gap = history
+        .windows(2)
+        .find_map(|pair| gap_between(&pair[0], &pair[1], ids));
+    let content = content_of(&history);
+    let newest = history.first()?.0;
+    let expected = history.first_mut()?.1.after.take();
+    let (oldest, last) = history.pop()?;
+    let desired = last.before;
+    let content = match (&content, desired.as_ref().and_then(|d| d.hash)) {
+        (Found::Stored { hash, .. }, Some(wanted)) if *hash != wanted => Content::Lost {
+            reason: "it was changed outside of DeployX before it was preserved".into(),
+        },
+        _ => content.into(),
+    };
+    let target = Target {
+        path: last.path,
+        desired,
+        expected,
+        content,
+        oldest,
+        newest,
+        gap,
+        role: Role::Asked,
+    };
+    let settled = match (&target.desired, &target.expected) {
+        (None, None) => true,
+        (Some(desired), Some(expected)) => {
+            target.is_incidental()
+                && desired.modified == expected.modified
+                && desired.identity.links <= 1
+                && expected.identity.links <= 1
+        }
+        _ => false,
+    };
+    // A directory's link count says how many directories it holds; only its times matter.
+    let settled_dir = matches!((&target.desired, &target.expected), (Some(d), Some(e))
+        if d.is_dir() && target.is_incidental() && d.modified == e.modified);
+    (!settled && !settled_dir).then_some(target)
+}
+
+/// Carries content hashes over where a change says that the content stayed the same.
+fn with_hashes(mut change: Change) -> Change {
+    if let (Some(before), PreImage::Stored { hash, .. }) = (&mut change.before, &change.content) {
+        before.hash = before.hash.or(Some(*hash));
+    }
+    if let (Some(before), Some(after), PreImage::NotNeeded) =
+        (&mut change.before, &mut change.after, &change.content)
+        && before.is_file()
+        && after.is_file()
+        && before.size == after.size
+    {
+        before.hash = before.hash.or(after.hash);
+        after.hash = after.hash.or(before.hash);
+    }
+    change
+}
+
+enum Found {
+    None,
+    Live,
+    Stored {
+        snapshot: u32,
+        name: String,
+        hash: crate::entry::ContentHash,
+    },
+    Lost(String),
+}
+
+impl From<Found> for Content {
+    fn from(found: Found) -> Self {
+        match found {
+            Found::None => Content::None,
+            Found::Live => Content::Live,
+            Found::Stored { snapshot, name, .. } => Content::Stored { snapshot, name },
+            Found::Lost(reason) => Content::Lost { reason },
+        }
+    }
+}
+
+/// Finds the content before the oldest change: kept there, or, where that change left the content
+/// alone, by the first newer one that did not.
+fn content_of(history: &[(u32, Change)]) -> Found {
+    let wanted = history
+        .last()
+        .and_then(|(_, change)| change.before.as_ref());
+    if wanted.is_none_or(|state| state.kind != EntryKind::File || state.size == 0) {
+        return Found::None;
+    }
+    for (snapshot, change) in history.iter().rev() {
+        match &change.content {
+            PreImage::Stored { name, hash } => {
+                return Found::Stored {
+                    snapshot: *snapshot,
+                    name: name.clone(),
+                    hash: *hash,
+                };
+            }
+            PreImage::Lost { reason } => return Found::Lost(reason.clone()),
+            PreImage::NotNeeded if !change.after.as_ref().is_some_and(EntryState::is_file) => {
+                return Found::Lost("the snapshot does not have it".into());
+            }
+            PreImage::NotNeeded => {}
+        }
+    }
+    Found::Live
+}
+
+/// What happened between an older change and the next newer one of the same path, if anything.
+fn gap_between(newer: &(u32, Change), older: &(u32, Change), ids: &[String]) -> Option<String> {
+    let same = match (&older.1.after, &newer.1.before) {
+        (None, None) => true,
+        (Some(after), Some(before)) => {
+            let times = after.is_dir() || after.modified == before.modified;
+            let unread = after.hash.is_none() || before.hash.is_none();
+            let content = if after.is_file() && before.is_file() && unread {
+                after.size == before.size
+            } else {
+                equal_content(after, before)
+            };
+            content && times && after.same_metadata(before)
+        }
+        _ => false,
+    };
+    let id = |index: u32| ids[index as usize].as_str();
+    (!same).then(|| {
+        format!(
+            "changed between {} and {} outside of DeployX",
+            id(older.0),
+            id(newer.0)
+        )
+    })
+}
+
+/// Kind, content, link target and device number are equal; times and inodes are not looked at.
+/// Two files of equal size without a hash count as equal when they are the same inode and time.
+pub(crate) fn equal_content(a: &EntryState, b: &EntryState) -> bool {
+    if a.same_content(b) {
+        return true;
+    }
+    // A link count or a chmod moves the change time without touching the content.
+    a.is_file()
+        && b.is_file()
+        && a.size == b.size
+        && a.modified == b.modified
+        && same_inode(a, b)
+        && (a.hash.is_none() || b.hash.is_none())
+}
+
+/// Whether two states are of the same inode.
+pub(crate) fn same_inode(a: &EntryState, b: &EntryState) -> bool {
+    (a.identity.device, a.identity.inode) == (b.identity.device, b.identity.inode)
+}
+
+/// Whether the commands gave the entry another inode that matters: one that shares, or shared, its
+/// names with others.
+pub(crate) fn relinked(desired: &EntryState, expected: &EntryState) -> bool {
+    !desired.is_dir()
+        && !expected.is_dir()
+        && !same_inode(desired, expected)
+        && (desired.identity.links > 1 || expected.identity.links > 1)
+}
+
+/// Drops what lies outside of `paths`, except for what the rest needs.
+fn keep_asked(targets: &mut Vec<Target>, paths: &[AbsPath]) {
+    if paths.is_empty() {
+        return;
+    }
+    let asked = |path: &AbsPath| paths.iter().any(|p| path.starts_with(p));
+    let link_key = |t: &Target| {
+        let identity = t.desired.as_ref().filter(|_| t.was_linked())?.identity;
+        Some((t.oldest, identity.device, identity.inode))
+    };
+    let inside: HashSet<_> = targets
+        .iter()
+        .filter(|t| asked(&t.path))
+        .filter_map(link_key)
+        .collect();
+    targets.retain_mut(|target| {
+        let is_dir = |state: &Option<EntryState>| state.as_ref().is_some_and(EntryState::is_dir);
+        let holds_asked = paths.iter().any(|p| p.starts_with(&target.path));
+        let role = if asked(&target.path) {
+            Some(Role::Asked)
+        } else if holds_asked && is_dir(&target.desired) && !is_dir(&target.expected) {
+            Some(Role::Ancestor)
+        } else {
+            let linked = link_key(target).is_some_and(|key| inside.contains(&key));
+            linked.then_some(Role::Reference)
+        };
+        target.role = role.unwrap_or(Role::Reference);
+        role.is_some()
+    });
+}

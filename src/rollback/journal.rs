@@ -1,0 +1,169 @@
+//! The journal of a rollback in progress: everything that a later process needs to finish it.
+//!
+//! ```text
+//! magic "DXROLLBK"  8 bytes
+//! version           4 bytes, little endian
+//! payload length    8 bytes, little endian
+//! payload           postcard of `Journal`
+//! SHA-256           32 bytes, of everything before
+//! ```
+
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::plan::Step;
+use super::verify::VerifiedPlan;
+use crate::error::{Error, ErrorKind, IoContext, Result, Stage};
+use crate::sys::Dir;
+
+const MAGIC: &[u8; 8] = b"DXROLLBK";
+/// The format that this program writes and reads.
+const VERSION: u32 = 1;
+const HEADER: usize = 20;
+const CHECKSUM: usize = 32;
+/// What a journal's name ends in.
+const SUFFIX: &str = ".journal";
+
+/// A rollback in progress.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Journal {
+    /// The id of the snapshot that takes the rollback back.
+    pub(crate) redo: String,
+    /// Only part of the snapshots is undone.
+    pub(crate) filtered: bool,
+    /// Bytes of current content saved in the redo snapshot.
+    pub(crate) saved_bytes: u64,
+    pub(crate) plan: VerifiedPlan,
+}
+
+/// The file name of the journal of the rollback with this redo snapshot.
+pub(crate) fn name(redo: &str) -> OsString {
+    OsString::from(format!("{redo}{SUFFIX}"))
+}
+
+/// The redo snapshot's id of a journal's file name; `None` for other files.
+pub(crate) fn redo_of(name: &std::ffi::OsStr) -> Option<&str> {
+    name.to_str()?.strip_suffix(SUFFIX)
+}
+
+/// Writes the journal into `dir`. On stable storage on return.
+pub(crate) fn write(dir: &Dir, journal: &Journal) -> Result<()> {
+    let context = || format!("cannot write the journal of rollback {}", journal.redo);
+    let bytes = encode(journal).map_err(|e| {
+        Error::new(
+            ErrorKind::Io,
+            Stage::Rollback,
+            format!("{}: {e}", context()),
+        )
+    })?;
+    let temporary = OsString::from(format!("{}.new", journal.redo));
+    let stored = store(dir, &temporary, &name(&journal.redo), &bytes);
+    if stored.is_err() {
+        // Best effort: the first error is the one to report.
+        let _ = dir.unlink(&temporary);
+    }
+    stored.context(Stage::Rollback, context)
+}
+
+fn store(
+    dir: &Dir,
+    temporary: &std::ffi::OsStr,
+    name: &std::ffi::OsStr,
+    bytes: &[u8],
+) -> io::Result<()> {
+    let mut file = dir.create_file(temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    dir.rename(temporary, dir, name)?;
+    dir.sync()
+}
+
+/// Removes a journal; durable on return.
+pub(crate) fn remove(dir: &Dir, redo: &str) -> Result<()> {
+    dir.unlink(&name(redo))
+        .and_then(|()| dir.sync())
+        .context(Stage::Rollback, || {
+            format!("cannot remove the journal of rollback {redo}")
+        })
+}
+
+/// Reads the journal of the rollback with the redo snapshot `redo`.
+pub(crate) fn read(dir: &Dir, redo: &str) -> Result<Journal> {
+    let name = name(redo);
+    let mut bytes = Vec::new();
+    dir.open_file(&name)
+        .and_then(|mut file| file.read_to_end(&mut bytes))
+        .context(Stage::Rollback, || {
+            format!("cannot read the journal of rollback {redo}")
+        })?;
+    let journal = decode(&bytes)?;
+    if journal.redo == redo {
+        Ok(journal)
+    } else {
+        Err(damaged("it belongs to another rollback"))
+    }
+}
+
+fn encode(journal: &Journal) -> postcard::Result<Vec<u8>> {
+    let mut bytes = vec![0; HEADER];
+    bytes = postcard::to_extend(journal, bytes)?;
+    let length = (bytes.len() - HEADER) as u64;
+    bytes[..8].copy_from_slice(MAGIC);
+    bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    bytes[12..HEADER].copy_from_slice(&length.to_le_bytes());
+    let checksum = Sha256::digest(&bytes);
+    bytes.extend_from_slice(&checksum);
+    Ok(bytes)
+}
+
+fn decode(bytes: &[u8]) -> Result<Journal> {
+    if bytes.len() < HEADER + CHECKSUM || &bytes[..8] != MAGIC {
+        return Err(damaged("it is cut short or not a journal"));
+    }
+    let mut version = [0; 4];
+    version.copy_from_slice(&bytes[8..12]);
+    if u32::from_le_bytes(version) > VERSION {
+        return Err(Error::new(
+            ErrorKind::NewerFormat,
+            Stage::Rollback,
+            "the journal of a rollback was written by a newer version",
+        ));
+    }
+    let (covered, checksum) = bytes.split_at(bytes.len() - CHECKSUM);
+    let mut length = [0; 8];
+    length.copy_from_slice(&bytes[12..HEADER]);
+    let payload = &covered[HEADER..];
+    if u64::from_le_bytes(length) != payload.len() as u64 {
+        return Err(damaged("its length is wrong"));
+    }
+    if Sha256::digest(covered)[..] != *checksum {
+        return Err(damaged("its checksum is wrong"));
+    }
+    let journal: Journal = postcard::from_bytes(payload).map_err(|e| damaged(&e.to_string()))?;
+    if is_sound(&journal.plan) {
+        Ok(journal)
+    } else {
+        Err(damaged("its entries do not fit together"))
+    }
+}
+
+/// Whether entries are in order and refer only to entries that are there.
+fn is_sound(plan: &VerifiedPlan) -> bool {
+    let entries = &plan.plan().entries;
+    let refers = |step: Step| match step {
+        Step::Link { to } => (to as usize) < entries.len(),
+        _ => true,
+    };
+    entries.is_sorted_by(|a, b| a.path < b.path) && entries.iter().all(|e| refers(e.step))
+}
+
+fn damaged(what: &str) -> Error {
+    Error::new(
+        ErrorKind::Corrupt,
+        Stage::Rollback,
+        format!("the journal of a rollback is damaged: {what}"),
+    )
+}

@@ -1,0 +1,144 @@
+//! Finishes rollbacks that were interrupted.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::apply::{Job, Outcome, apply, sweep};
+use super::fault::{Fault, Interrupted, Never};
+use super::journal::{self, Journal};
+use super::plan::Step;
+use super::reconcile::reconcile;
+use super::run::{Ending, ROLLBACK_OF, Turn, open_journals};
+use super::verify::VerifiedPlan;
+use super::{Failure, RollbackReport};
+use crate::error::{ErrorKind, IoContext, Result, Stage};
+use crate::path::AbsPath;
+use crate::progress::Progress;
+use crate::store::{InUse, OpenSnapshot, SnapshotId, Store};
+use crate::sys::Dir;
+
+/// Finishes every rollback that was interrupted; called at every start. Cheap when there is none.
+///
+/// Rollbacks that a live process works on are left to it. A damaged journal gives a report that
+/// names it, and nothing is changed for it. Call it before anything else takes up interrupted
+/// snapshots: those of rollbacks are finished, or dropped where nothing was changed yet, here.
+pub fn resume(store: &Store, progress: &dyn Progress) -> Result<Vec<RollbackReport>> {
+    let Some(_turn) = Turn::try_take(store)? else {
+        return Ok(Vec::new());
+    };
+    let journals = open_journals(store)?;
+    let names = journals.names().context(Stage::Rollback, || {
+        format!("cannot list {}", store.rollback_dir().display())
+    })?;
+    let mut open = redo_snapshots(store)?;
+    let mut reports = Vec::new();
+    for redo in names.iter().filter_map(|name| journal::redo_of(name)) {
+        let at = open.iter().position(|o| o.id().as_str() == redo);
+        let snapshot = at.map(|at| open.swap_remove(at));
+        match journal::read(&journals, redo) {
+            Ok(journal) => reports.extend(take_up(store, &journals, journal, snapshot, progress)?),
+            Err(e) => reports.push(unreadable(store, redo, &e)),
+        }
+    }
+    // Without a journal nothing was changed.
+    for snapshot in open {
+        snapshot.discard()?;
+    }
+    sweep_unfinished(&journals, &names);
+    Ok(reports)
+}
+
+/// Interrupted snapshots that belong to rollbacks, locked.
+fn redo_snapshots(store: &Store) -> Result<Vec<OpenSnapshot>> {
+    let mut open = store.interrupted()?;
+    open.retain(|snapshot| snapshot.meta().metadata.contains_key(ROLLBACK_OF));
+    Ok(open)
+}
+
+/// Removes journals of which the writing was interrupted: nothing was changed for them.
+fn sweep_unfinished(journals: &Dir, names: &[OsString]) {
+    let unfinished = |name: &&OsString| name.as_encoded_bytes().ends_with(b".new");
+    for name in names.iter().filter(unfinished) {
+        if let Err(e) = journals.unlink(name) {
+            tracing::debug!(error = %e, "cannot remove an unfinished journal");
+        }
+    }
+}
+
+fn unreadable(store: &Store, redo: &str, error: &crate::Error) -> RollbackReport {
+    let path = store.rollback_dir().join(journal::name(redo));
+    let failure = AbsPath::new(path).ok().map(|path| Failure {
+        path,
+        error: format!("{error}; the interrupted rollback cannot be finished"),
+    });
+    RollbackReport {
+        failures: failure.into_iter().collect(),
+        ..RollbackReport::default()
+    }
+}
+
+/// Finishes one rollback. `None`: another process has its snapshots.
+fn take_up(
+    store: &Store,
+    journals: &Dir,
+    journal: Journal,
+    redo: Option<OpenSnapshot>,
+    progress: &dyn Progress,
+) -> Result<Option<RollbackReport>> {
+    let mut in_use: Vec<InUse> = Vec::new();
+    let mut files: Vec<PathBuf> = Vec::new();
+    for id in &journal.plan.plan().snapshots {
+        let id = SnapshotId::parse(id)?;
+        match store.acquire(&id) {
+            Ok(taken) => in_use.push(taken),
+            Err(e) if e.kind() == ErrorKind::Busy => return Ok(None),
+            Err(e) => tracing::warn!(snapshot = %id, error = %e, "a snapshot is not there"),
+        }
+        files.push(store.files_dir(&id));
+    }
+    let outcomes = if redo.is_some() {
+        let (outcomes, _) =
+            finish(&journal.plan, &files, &journal.redo, progress, &Never).unwrap_or_default();
+        outcomes
+    } else {
+        // Sealed already, so everything was done; only the bookkeeping is left.
+        let mut outcomes = reconcile(&mut journal.plan.clone());
+        for (outcome, entry) in outcomes.iter_mut().zip(&journal.plan.plan().entries) {
+            if outcome.is_todo() && entry.step != Step::Keep {
+                *outcome = Outcome::Done;
+            }
+        }
+        outcomes
+    };
+    let ending = Ending {
+        store,
+        journals,
+        journal: &journal,
+    };
+    let notes = vec!["was interrupted and finished later".to_owned()];
+    ending.finish(redo, &outcomes, notes).map(Some)
+}
+
+/// Carries an interrupted plan to its end. Gives the outcomes and remarks; the plan keeps telling
+/// what was there before the first attempt, as the redo snapshot's record needs it.
+pub(super) fn finish(
+    plan: &VerifiedPlan,
+    files: &[PathBuf],
+    tag: &str,
+    progress: &dyn Progress,
+    fault: &dyn Fault,
+) -> std::result::Result<(Vec<Outcome>, Vec<String>), Interrupted> {
+    let mut job = Job {
+        plan,
+        files,
+        tag,
+        progress,
+        fault,
+    };
+    sweep(&job)?;
+    let mut current = plan.clone();
+    let mut outcomes = reconcile(&mut current);
+    job.plan = &current;
+    let notes = apply(&job, &mut outcomes)?;
+    Ok((outcomes, notes))
+}

@@ -1,0 +1,8 @@
+//! Tests of whole rollbacks without a store: a scanner makes the records.
+
+mod conflicts;
+mod crash;
+mod kinds;
+mod links;
+mod random;
+mod world;
