@@ -7,10 +7,7 @@ use crate::store::{Damaged, ListFilter, SnapshotState};
 
 impl Engine {
     /// Snapshots, newest first; damaged ones apart, with their errors.
-    pub fn list(
-        &self,
-        filter: &ListFilter,
-    ) -> Result<(Vec<SnapshotSummary>, Damaged)> {
+    pub fn list(&self, filter: &ListFilter) -> Result<(Vec<SnapshotSummary>, Damaged)> {
         let (metas, damaged) = self.store.list(filter)?;
         Ok((metas.iter().map(SnapshotSummary::from).collect(), damaged))
     }

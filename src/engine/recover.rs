@@ -4,7 +4,7 @@ use super::secure::Secured;
 use super::{Engine, RecoverReport};
 use crate::error::Result;
 use crate::progress::Progress;
-use crate::store::{ROLLBACK_OF, Outcome, SnapshotState};
+use crate::store::{Outcome, ROLLBACK_OF, SnapshotState};
 
 impl Engine {
     /// Finishes or gives up interrupted work: rollbacks are completed, snapshots of commands that
