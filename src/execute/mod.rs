@@ -1,10 +1,13 @@
 //! Runs command lines in persistent shell sessions.
 
+mod drivers;
 mod quoting;
 pub mod shells;
 
 #[cfg(unix)]
 mod framing;
+#[cfg(unix)]
+mod launch;
 #[cfg(unix)]
 mod process_tree;
 #[cfg(unix)]

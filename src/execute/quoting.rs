@@ -131,7 +131,7 @@ fn quote_cmd(bytes: &[u8], line: &mut Vec<u8>) -> Result<()> {
         match byte {
             b'%' => line.extend(b"%%"),
             b'"' | b'^' | b'&' | b'|' | b'<' | b'>' | b'(' | b')' | b'!' => {
-                line.extend([b'^', byte])
+                line.extend([b'^', byte]);
             }
             other => line.push(other),
         }

@@ -10,9 +10,9 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
+use super::launch::Shell;
 use super::process_tree::signal_descendants;
 use super::supervisor::{Notice, Order};
-use super::unix::Shell;
 use super::{Cancel, OutputSink, OutputStream};
 
 /// The most that is handed to a sink at once, in bytes.
