@@ -33,8 +33,9 @@ pub(super) struct Shell {
     pub(super) ended: Option<Ended>,
     /// The driver has reported that it waits for commands.
     pub(super) ready: bool,
-    /// The shell opens the pipes only while it uses them; these keep them alive in between.
-    _other_ends: (PipeReader, PipeWriter),
+    /// The shell opens the pipes only while it uses them; these ends keep them alive in between.
+    pub(super) commands_reader: PipeReader,
+    _statuses_writer: PipeWriter,
 }
 
 /// How the shells of one session are started.
@@ -239,7 +240,8 @@ impl Wiring {
             outputs: self.outputs,
             ended: None,
             ready: false,
-            _other_ends: (self.commands.0, self.statuses.1),
+            commands_reader: self.commands.0,
+            _statuses_writer: self.statuses.1,
         })
     }
 }

@@ -78,17 +78,40 @@ impl Session {
         if cancel.is_cancelled() {
             return Ok(cancelled_before(started));
         }
+        // A deadline beyond what the clock can tell is none.
+        let deadline = timeout.and_then(|timeout| started.checked_add(timeout));
+        let mut end = self.attempt(command, last, deadline, cancel)?;
+        if end.unread && !end.ended_tree() {
+            // The shell died just before, which nobody knew yet.
+            self.retire();
+            end = self.attempt(command, last, deadline, cancel)?;
+        }
+        if end.unread && !end.ended_tree() {
+            self.retire();
+            return Err(shell_lost(
+                "it ends before it reads a command; it must be able to open this process's \
+                 entries in /proc",
+            ));
+        }
+        Ok(self.conclude(&end, started))
+    }
+
+    fn attempt(
+        &mut self,
+        command: &OsStr,
+        last: bool,
+        deadline: Option<Instant>,
+        cancel: &Cancel,
+    ) -> Result<TurnEnd> {
         self.ensure_running()?;
-        let end = self.turn(&Turn {
+        self.turn(&Turn {
             input: frame(self.recipe.framing, self.last_status, command.as_bytes()),
             farewell: last.then(|| end_of_input(self.recipe.framing)),
             goal: if last { Goal::End } else { Goal::Status },
-            // A deadline beyond what the clock can tell is none.
-            deadline: timeout.and_then(|timeout| started.checked_add(timeout)),
+            deadline,
             cancel: Some(cancel),
             grace: self.recipe.spec.kill_grace,
-        })?;
-        Ok(self.conclude(&end, started))
+        })
     }
 
     pub(super) fn close(&mut self) -> Result<()> {
@@ -184,22 +207,11 @@ impl Session {
             Output::Inherit { .. } => runtime.block_on(shell.take_turn(turn, None)),
             Output::Stream(sink) => shell.take_turn_streaming(runtime, turn, sink.as_ref()),
         };
-        let never_ready = !shell.ready;
-        match end {
-            Ok(end) if never_ready && !end.ended_tree() && turn.goal == Goal::Status => {
-                self.retire();
-                Err(shell_lost(
-                    "it ended before it read a command; it must be able to open this process's \
-                     entries in /proc",
-                ))
-            }
-            Ok(end) => Ok(end),
-            Err(source) => {
-                self.retire();
-                let context = "lost the connection to the shell";
-                Err(Error::io(Stage::Execute, context, source))
-            }
-        }
+        end.map_err(|source| {
+            self.retire();
+            let context = "lost the connection to the shell";
+            Error::io(Stage::Execute, context, source)
+        })
     }
 }
 
