@@ -773,6 +773,18 @@ fn arguments_pass_byte_for_byte() {
 }
 
 #[test]
+fn an_argument_vector_that_begins_with_a_keyword_names_a_command() {
+    for name in shells() {
+        let mut shell = Shell::start(name);
+        for word in ["if", "end", "while", "a=b"] {
+            let arguments = [OsString::from(word), OsString::from("then")];
+            let line = quote_arguments(&ShellName::new(name), &arguments).expect("it is quoted");
+            assert_eq!(shell.run(line).outcome.exit_code, 127, "{name}: {word}");
+        }
+    }
+}
+
+#[test]
 fn variables_pass_byte_for_byte() {
     for name in shells() {
         let values = [every_byte(), Vec::new(), b"a\nb=c".to_vec()];
