@@ -323,11 +323,11 @@ fn a_background_job_that_holds_the_output_open_does_not_delay_the_end() {
         assert!(is_running(&job), "{name}");
         assert_eq!(lines(job.as_bytes()).len(), 1, "{name}");
         let found: Vec<String> = run.outcome.survivors.iter().map(u32::to_string).collect();
-        assert_eq!(found, [job.clone()], "{name}");
+        assert_eq!(found, [job.as_str()], "{name}");
         let run = shell.run_as("echo last", true, None);
         assert_eq!(run.text(), "last\n", "{name}");
         let found: Vec<String> = run.outcome.survivors.iter().map(u32::to_string).collect();
-        assert_eq!(found, [job.clone()], "{name}");
+        assert_eq!(found, [job.as_str()], "{name}");
         drop(shell);
         assert!(is_running(&job), "{name}: the job outlives the session");
         std::process::Command::new("kill")
@@ -509,6 +509,44 @@ fn a_time_out_ends_the_command_while_the_receiver_of_its_output_blocks() {
     drop(open);
     let outcome = worker.join().expect("no panic").expect("the command ran");
     assert!(outcome.timed_out);
+}
+
+#[test]
+fn a_killed_supervisor_is_an_error_that_leaves_no_shell_behind() {
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    for name in posix_shells() {
+        let file = directory.path().join(name);
+        let mut shell = Shell::start(name);
+        let command = format!("echo $$ >{}; kill -9 $PPID; sleep 1000", file.display());
+        let result = shell
+            .session
+            .run(OsStr::new(&command), false, None, &Cancel::default());
+        assert!(result.is_err(), "{name}");
+        assert_end(&await_lines(&file, 1));
+        assert_eq!(shell.run("echo new").text(), "new\n", "{name}");
+    }
+}
+
+struct Panicking;
+
+impl OutputSink for Panicking {
+    fn write(&self, _: OutputStream, _: &[u8]) {
+        std::panic::resume_unwind(Box::new("no more"));
+    }
+}
+
+#[test]
+fn a_receiver_of_output_that_panics_ends_the_command() {
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let file = directory.path().join("pid");
+    let sink = Output::Stream(Arc::new(Panicking));
+    let mut session = Session::start(spec("sh", sink)).expect("the shell starts");
+    let command = format!("echo $$ >{}; yes", file.display());
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        session.run(OsStr::new(&command), false, None, &Cancel::default())
+    }));
+    assert!(panicked.is_err());
+    assert_end(&await_lines(&file, 1));
 }
 
 #[test]
@@ -735,6 +773,18 @@ fn arguments_pass_byte_for_byte() {
 }
 
 #[test]
+fn an_argument_vector_that_begins_with_a_keyword_names_a_command() {
+    for name in shells() {
+        let mut shell = Shell::start(name);
+        for word in ["if", "end", "while", "a=b"] {
+            let arguments = [OsString::from(word), OsString::from("then")];
+            let line = quote_arguments(&ShellName::new(name), &arguments).expect("it is quoted");
+            assert_eq!(shell.run(line).outcome.exit_code, 127, "{name}: {word}");
+        }
+    }
+}
+
+#[test]
 fn variables_pass_byte_for_byte() {
     for name in shells() {
         let values = [every_byte(), Vec::new(), b"a\nb=c".to_vec()];
@@ -832,6 +882,15 @@ fn a_large_command_is_run_whole() {
     }
 }
 
+#[derive(Default)]
+struct Counting(AtomicU64);
+
+impl OutputSink for Counting {
+    fn write(&self, _: OutputStream, piece: &[u8]) {
+        self.0.fetch_add(piece.len() as u64, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn memory_stays_bounded_however_much_a_command_writes() {
     const VARIABLE: &str = "DEPLOYX_TEST_OUTPUT_MB";
@@ -850,13 +909,6 @@ fn memory_stays_bounded_however_much_a_command_writes() {
             .success()
         );
         return;
-    }
-    #[derive(Default)]
-    struct Counting(AtomicU64);
-    impl OutputSink for Counting {
-        fn write(&self, _: OutputStream, piece: &[u8]) {
-            self.0.fetch_add(piece.len() as u64, Ordering::Relaxed);
-        }
     }
     for name in shells() {
         let sink = Arc::new(Counting::default());

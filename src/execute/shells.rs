@@ -1,34 +1,11 @@
 //! Shells as data: program names, options, driver text and quoting.
 //!
-//! A session of a Unix shell runs a *driver*, a short loop in the shell's own language, given with
-//! `-c`. Each round it writes the status of the last command to one pipe, reads the next command
-//! as one quoted unit from another, and evaluates it. What follows from that:
-//!
-//! - **The command has no way to meet the driver by accident.** The pipes are opened by their names
-//!   in `/proc` only for the moment that they are used. While a command runs the shell holds no
-//!   descriptor but 0, 1, 2 and those that the commands opened themselves, so every number is the
-//!   user's and nothing leaks to background jobs. The driver's own output and its trace
-//!   (`set -x`) go to `/dev/null`; only the line that evaluates the command shows in a trace.
-//! - **Quoting contains everything.** Unbalanced quotes, here-documents and syntax errors are the
-//!   command's own affair.
-//! - **Functions of the user do not replace the driver's words.** Builtins are called through
-//!   `builtin` or `command`. A function with just that name would, so the driver probes for it and
-//!   removes it; it is the one kind of function that does not outlive its command.
-//! - **`$?` is the previous command's status** as in one script. It is set by a subshell when it is
-//!   not 0.
-//! - **A stray `break` or `continue`** ends a round, not the session; the inner loop is restarted.
-//!   (`break 2` ends the session.)
-//! - Variables of the driver begin with `__deployx_`. They are never exported, not even under
-//!   `set -a`.
-//!
-//! No start-up files are read, with two exceptions outside our reach: zsh always reads
-//! `/etc/zsh/zshenv`, and a system may patch its shells. `BASH_ENV` would make bash run a file
-//! before the driver: it is withheld from the shell's own environment and exported by the driver,
-//! so that programs started by a command see it as they should.
+//! What the drivers do and promise is described with their [texts](Driver).
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use super::drivers::{BUILTIN_DRIVER, COMMAND_DRIVER, FISH_DRIVER};
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::request::ShellName;
 
@@ -64,7 +41,7 @@ pub enum Framing {
 /// How a session makes the shell run commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Driver {
-    /// A loop in the shell's language, see the [module documentation](self). `{commands}` and
+    /// A loop in the shell's language, see the crate's `execute/drivers.rs`. `{commands}` and
     /// `{status}` stand for the names of the two pipes.
     Loop {
         /// The loop.
@@ -97,81 +74,6 @@ pub struct ShellSpec {
     pub driver: Driver,
 }
 
-/// The driver of shells with POSIX syntax. `$call` calls a builtin whatever functions there are,
-/// `$eval` evaluates.
-///
-/// In the condition of the inner loop: remember `$?`; switch `allexport` off for as long as the
-/// driver assigns; probe `$call`; report the status, which means "ready" the first time; read a
-/// line and evaluate it (it assigns the command and the status to restore, or asks for the end).
-macro_rules! posix_driver {
-    ($call:literal, $eval:literal) => {
-        concat!(
-            "{ __deployx_n=$1; shift; case $# in 0) ;; *) ",
-            $call,
-            " export \"$@\"; ",
-            $call,
-            " set --;; esac; __deployx_e=; } >/dev/null 2>&1; ",
-            "while case $__deployx_e in 1) ! :;; esac; do ",
-            "while { __deployx_l=$?; ",
-            "case $- in *a*) ",
-            $call,
-            " set +a; __deployx_a=1;; *) __deployx_a=;; esac; ",
-            "__deployx_t=; ",
-            $call,
-            " eval __deployx_t=1; ",
-            "case $__deployx_t in 1) ;; *) unset -f ",
-            $call,
-            "; ",
-            $call,
-            " eval __deployx_t=1;; esac; ",
-            "case $__deployx_t in 1) ",
-            $call,
-            " echo \"$__deployx_l\" >|{status} && IFS= ",
-            $call,
-            " read -r __deployx_l <{commands} && ",
-            $call,
-            " eval \"$__deployx_l\" || __deployx_e=1;; ",
-            "*) __deployx_e=1;; esac; ",
-            $call,
-            " unset __deployx_l; ",
-            "case $__deployx_a in 1) ",
-            $call,
-            " set -a;; esac; ",
-            "case $__deployx_e in 1) ! :;; esac; } >/dev/null 2>&1; do ",
-            "if { case $__deployx_s in 0) ;; *) (exit \"$__deployx_s\");; esac; } >/dev/null 2>&1; ",
-            "then ",
-            $eval,
-            " \"$__deployx_c\"; else ",
-            $eval,
-            " \"$__deployx_c\"; fi; done; done"
-        )
-    };
-}
-
-/// `eval` is a special builtin, which no function replaces, and errors in it end the shell as they
-/// do in a script.
-const SH_DRIVER: Driver = Driver::Loop {
-    text: posix_driver!("command", "eval"),
-    framing: Framing::Quoted,
-    withheld: &[],
-};
-
-const FISH_DRIVER: Driver = Driver::Loop {
-    text: concat!(
-        "function __deployx_status; return $argv[1]; end; ",
-        "builtin set -g __deployx_s 0; builtin set -g __deployx_c; builtin set -g __deployx_e 0; ",
-        "while builtin test $__deployx_e = 0; ",
-        "while begin; builtin echo $status >{status}; ",
-        "and builtin read -z __deployx_c <{commands}; ",
-        "and builtin eval $__deployx_c; ",
-        "or builtin set -g __deployx_e 1; ",
-        "builtin test $__deployx_e = 0; end 2>/dev/null; ",
-        "__deployx_status $__deployx_s; builtin eval $__deployx_c; end; end"
-    ),
-    framing: Framing::Fish,
-    withheld: &[],
-};
-
 /// Every shell that requests may name, in order of preference.
 pub static SHELLS: [ShellSpec; 8] = [
     ShellSpec {
@@ -180,7 +82,7 @@ pub static SHELLS: [ShellSpec; 8] = [
         options: &["--noprofile", "--norc", "-c"],
         quoting: Quoting::Posix,
         driver: Driver::Loop {
-            text: posix_driver!("builtin", "builtin eval"),
+            text: BUILTIN_DRIVER,
             framing: Framing::DollarQuoted,
             withheld: &["BASH_ENV"],
         },
@@ -190,14 +92,22 @@ pub static SHELLS: [ShellSpec; 8] = [
         program: "sh",
         options: &["-c"],
         quoting: Quoting::Posix,
-        driver: SH_DRIVER,
+        driver: Driver::Loop {
+            text: COMMAND_DRIVER,
+            framing: Framing::Quoted,
+            withheld: &[],
+        },
     },
     ShellSpec {
         name: "dash",
         program: "dash",
         options: &["-c"],
         quoting: Quoting::Posix,
-        driver: SH_DRIVER,
+        driver: Driver::Loop {
+            text: COMMAND_DRIVER,
+            framing: Framing::Quoted,
+            withheld: &[],
+        },
     },
     ShellSpec {
         name: "zsh",
@@ -205,7 +115,7 @@ pub static SHELLS: [ShellSpec; 8] = [
         options: &["-f", "-c"],
         quoting: Quoting::Posix,
         driver: Driver::Loop {
-            text: posix_driver!("builtin", "builtin eval"),
+            text: BUILTIN_DRIVER,
             framing: Framing::DollarQuoted,
             withheld: &[],
         },
@@ -215,12 +125,16 @@ pub static SHELLS: [ShellSpec; 8] = [
         program: "fish",
         options: &["--no-config", "-c"],
         quoting: Quoting::Fish,
-        driver: FISH_DRIVER,
+        driver: Driver::Loop {
+            text: FISH_DRIVER,
+            framing: Framing::Fish,
+            withheld: &[],
+        },
     },
     ShellSpec {
         name: "cmd",
         program: "cmd",
-        options: &["/d", "/q", "/c"],
+        options: &["/d", "/q", "/k", "rem"],
         quoting: Quoting::Cmd,
         driver: Driver::ScriptFile { extension: "cmd" },
     },

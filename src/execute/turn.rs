@@ -10,9 +10,9 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
+use super::launch::Shell;
 use super::process_tree::signal_descendants;
 use super::supervisor::{Notice, Order};
-use super::unix::Shell;
 use super::{Cancel, OutputSink, OutputStream};
 
 /// The most that is handed to a sink at once, in bytes.
@@ -54,6 +54,8 @@ pub(super) struct TurnEnd {
     pub(super) status: Option<i32>,
     pub(super) timed_out: bool,
     pub(super) cancelled: bool,
+    /// The shell ended before it had read the whole message, so the command was not started.
+    pub(super) unread: bool,
 }
 
 impl TurnEnd {
@@ -156,8 +158,11 @@ impl Shell {
         turn: &Turn<'_>,
         sink: &dyn OutputSink,
     ) -> io::Result<TurnEnd> {
-        let (sender, mut receiver) = mpsc::channel::<Piece>(WAITING_PIECES);
+        let (sender, receiver) = mpsc::channel::<Piece>(WAITING_PIECES);
         std::thread::scope(|scope| {
+            // When the sink panics, this goes with the closure, which ends the command: the scope
+            // waits for the other thread.
+            let mut receiver = receiver;
             let worker = std::thread::Builder::new()
                 .name("deployx-command".into())
                 .spawn_scoped(scope, || {
@@ -252,6 +257,9 @@ impl Shell {
         }
         // The command may have reported its status just before the shell ended.
         self.read_statuses(progress)?;
+        progress.end.unread = progress.end.status.is_none()
+            && (progress.sent < progress.unsent.len()
+                || rustix::io::ioctl_fionread(&self.commands_reader)? > 0);
         Ok(true)
     }
 
