@@ -74,7 +74,6 @@ impl<'a> Observer<'a> {
 
     /// A child that is not a directory: the known record if it is still true, or a new one.
     fn child(
-        &self,
         dir: &Dir,
         name: &OsStr,
         stat: &Stat,
@@ -110,7 +109,7 @@ impl<'a> Observer<'a> {
                 .binary_search_by(|(n, _)| n.as_slice().cmp(name.as_encoded_bytes()))
                 .ok()
                 .map(|at| &known[at].1);
-            match self.child(visit.dir, name, stat, before) {
+            match Self::child(visit.dir, name, stat, before) {
                 Ok(child) => children.push((name.clone(), child)),
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
                 Err(e) => self.skip(visit.path.join(name).ok(), &e),
@@ -170,7 +169,7 @@ impl Visitor for Observer<'_> {
             return self.push(path, found);
         };
         let before = known.own.clone().map(Child::Entry);
-        match self.child(dir, name, stat, before.as_ref()) {
+        match Self::child(dir, name, stat, before.as_ref()) {
             Ok(DraftChild::Done(Child::Entry(record))) => {
                 let found = match encoded {
                     Some(bytes) if known.own.as_ref() == Some(&record) => {

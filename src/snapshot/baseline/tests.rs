@@ -109,7 +109,7 @@ impl Bench {
             .unwrap();
         match &change.content {
             PreImage::Stored { name, .. } => fs::read(self.files.join(name)).unwrap(),
-            other => panic!("{path:?} has {other:?}"),
+            other => panic!("{} has {other:?}", path.display()),
         }
     }
 
