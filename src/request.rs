@@ -168,7 +168,7 @@ pub struct Limits {
     pub max_bytes: u64,
     /// Files above this size are not copied.
     pub max_file_bytes: u64,
-    /// Bytes that stay free on the store's volume.
+    /// Bytes that stay free on the store's volume (of a small volume a twentieth instead).
     pub min_free_bytes: u64,
     /// Longest time spent before the command starts.
     pub max_duration: Duration,

@@ -22,6 +22,7 @@ impl Engine {
     /// What a command changed, or with `live` what differs between the state before and now.
     pub fn diff(&self, target: &str, options: &DiffOptions) -> Result<Vec<FileDiff>> {
         let id = self.select_one(target)?;
+        let _in_use = self.store.acquire_shared(&id)?;
         let record = self.store.record(&id)?;
         let files = self.store.files_dir(&id);
         let wanted = |path: &AbsPath| {

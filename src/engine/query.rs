@@ -2,14 +2,12 @@
 
 use super::{Engine, EntryChange, SnapshotDetail, SnapshotSummary};
 use crate::error::Result;
-use crate::store::ListFilter;
+use crate::seal::UndoRecord;
+use crate::store::{Damaged, ListFilter, SnapshotState};
 
 impl Engine {
     /// Snapshots, newest first; damaged ones apart, with their errors.
-    pub fn list(
-        &self,
-        filter: &ListFilter,
-    ) -> Result<(Vec<SnapshotSummary>, Vec<(String, crate::Error)>)> {
+    pub fn list(&self, filter: &ListFilter) -> Result<(Vec<SnapshotSummary>, Damaged)> {
         let (metas, damaged) = self.store.list(filter)?;
         Ok((metas.iter().map(SnapshotSummary::from).collect(), damaged))
     }
@@ -19,7 +17,15 @@ impl Engine {
     pub fn show(&self, target: &str) -> Result<SnapshotDetail> {
         let id = self.select_one(target)?;
         let meta = self.store.meta(&id)?;
-        let record = self.store.record(&id)?;
+        let record = match meta.state {
+            SnapshotState::Sealed | SnapshotState::RollingBack | SnapshotState::RolledBack => {
+                self.store.record(&id)?
+            }
+            // There is no record yet, or there will be none.
+            SnapshotState::Capturing | SnapshotState::Captured | SnapshotState::Failed => {
+                UndoRecord::default()
+            }
+        };
         let entries = record
             .changes
             .iter()

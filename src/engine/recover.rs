@@ -4,7 +4,7 @@ use super::secure::Secured;
 use super::{Engine, RecoverReport};
 use crate::error::Result;
 use crate::progress::Progress;
-use crate::store::{Outcome, SnapshotState};
+use crate::store::{Outcome, ROLLBACK_OF, SnapshotState};
 
 impl Engine {
     /// Finishes or gives up interrupted work: rollbacks are completed, snapshots of commands that
@@ -16,6 +16,10 @@ impl Engine {
             ..RecoverReport::default()
         };
         for open in self.store.interrupted()? {
+            // Snapshots that save what a rollback overwrites belong to its journal.
+            if open.meta().metadata.contains_key(ROLLBACK_OF) {
+                continue;
+            }
             let id = open.id().to_string();
             if open.meta().state == SnapshotState::Capturing {
                 // Its command never started.

@@ -29,7 +29,7 @@ impl Engine {
         progress: &dyn Progress,
     ) -> Result<RestoreReport> {
         let id = self.select_one(target)?;
-        let _in_use = self.store.acquire(&id)?;
+        let _in_use = self.store.acquire_shared(&id)?;
         let record = self.store.record(&id)?;
         let files = self.store.files_dir(&id);
         std::fs::create_dir_all(to).context(Stage::Rollback, || format!("cannot make {to}"))?;

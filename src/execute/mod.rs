@@ -1,8 +1,29 @@
 //! Runs command lines in persistent shell sessions.
+//!
+//! A [`Session`] keeps one shell, so that the working directory, variables, functions, options and
+//! open descriptors persist from command to command. When a command ends the shell (`exit`,
+//! `exec`, `set -e`, a signal, a time-out, cancelling), the next one gets a fresh shell in the last
+//! working directory that was seen between commands; everything else starts anew.
+//!
+//! - A command reads an empty standard input unless the session inherits this process's.
+//! - The end of a command is the shell's word, not the end of its output: a background job that
+//!   holds the output open delays nothing. What it writes later is handed over with the next
+//!   command. When the session is gone, writing to its pipe fails as writing to any closed pipe.
+//! - A time-out or cancelling ends every process that descends from the shell, those that detached
+//!   themselves and jobs of earlier commands included, politely first and by force when
+//!   [`SessionSpec::kill_grace`] is over. Processes of other users (`sudo`) that this process may
+//!   not signal are left, and are listed as survivors. So does the death of this process.
+//! - Neither a session of its own nor a process group is made: Ctrl-C and password prompts of a
+//!   terminal work as usual.
 
+mod drivers;
 mod quoting;
 pub mod shells;
 
+#[cfg(unix)]
+mod framing;
+#[cfg(unix)]
+mod launch;
 #[cfg(unix)]
 mod process_tree;
 #[cfg(unix)]
@@ -131,7 +152,11 @@ pub struct Session {
 }
 
 impl Session {
-    /// Starts the shell.
+    /// Starts the shell, without waiting until it is ready. The environment is this process's own
+    /// with [`SessionSpec::env`] on top.
+    ///
+    /// Errors: `ShellNotFound`; `NotFound` where the directory is missing; `InvalidRequest` for
+    /// variables that cannot be; `NotExecutable` or what the system says otherwise.
     pub fn start(spec: SessionSpec) -> Result<Self> {
         let inner = system::Session::start(spec)?;
         Ok(Self { inner })
@@ -139,6 +164,14 @@ impl Session {
 
     /// Runs one command line to its end. With `last`, the shell's input is closed after it so that
     /// exit traps run as part of it, and the shell's end is awaited.
+    ///
+    /// Blocks; within an asynchronous program call it where blocking is allowed. A time-out gives
+    /// exit status 124. Cancelling gives 130, or the shell's own status if that tells of another
+    /// signal; a command that is cancelled before it starts is not run.
+    ///
+    /// Errors: `InvalidRequest` for a NUL byte in `command`; `NotFound` where a fresh shell is due
+    /// and the working directory is gone; `NotExecutable` where the shell cannot run. A command
+    /// that fails is no error.
     pub fn run(
         &mut self,
         command: &OsStr,
@@ -155,7 +188,8 @@ impl Session {
         self.inner.cwd()
     }
 
-    /// Ends the shell.
+    /// Ends the shell as the end of its input does: exit traps run, for at most
+    /// [`SessionSpec::kill_grace`].
     pub fn close(mut self) -> Result<()> {
         self.inner.close()
     }

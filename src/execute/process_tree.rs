@@ -180,10 +180,7 @@ mod tests {
 
     #[test]
     fn a_name_with_parentheses_and_spaces_does_not_confuse_the_parser() {
-        assert_eq!(
-            parse_stat(b"17 (a) Z 1) S 4 17 17 0"),
-            Some((4, false))
-        );
+        assert_eq!(parse_stat(b"17 (a) Z 1) S 4 17 17 0"), Some((4, false)));
         assert_eq!(parse_stat(b"17 (x) Z 5 1"), Some((5, true)));
         assert_eq!(parse_stat(b"17 (x"), None);
         assert_eq!(parse_stat(b"17 (x) S"), None);

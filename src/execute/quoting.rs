@@ -8,10 +8,39 @@ use crate::request::ShellName;
 
 /// Words that mean something else than a command when they come first, in any of the shells.
 const RESERVED: &[&str] = &[
-    "and", "begin", "break", "builtin", "case", "command", "continue", "coproc", "do", "done",
-    "elif", "else", "end", "esac", "exec", "fi", "for", "foreach", "function", "if", "in",
-    "nocorrect", "noglob", "not", "or", "repeat", "return", "select", "switch", "then", "time",
-    "until", "while",
+    "and",
+    "begin",
+    "break",
+    "builtin",
+    "case",
+    "command",
+    "continue",
+    "coproc",
+    "do",
+    "done",
+    "elif",
+    "else",
+    "end",
+    "esac",
+    "exec",
+    "fi",
+    "for",
+    "foreach",
+    "function",
+    "if",
+    "in",
+    "nocorrect",
+    "noglob",
+    "not",
+    "or",
+    "repeat",
+    "return",
+    "select",
+    "switch",
+    "then",
+    "time",
+    "until",
+    "while",
 ];
 
 /// Joins an argument vector to a command line for `shell`, quoting every argument so that the
@@ -35,7 +64,13 @@ pub fn quote_arguments(shell: &ShellName, arguments: &[OsString]) -> Result<OsSt
         match spec.quoting {
             Quoting::Posix | Quoting::Fish if is_plain(bytes, index) => line.extend(bytes),
             Quoting::Posix => quote_posix(bytes, &mut line),
-            Quoting::Fish => quote_fish(bytes, &mut line),
+            Quoting::Fish => {
+                // fish takes even a quoted word for the keyword.
+                if index == 0 && is_reserved(bytes) {
+                    line.extend(b"command ");
+                }
+                quote_fish(bytes, &mut line);
+            }
             Quoting::Cmd => quote_cmd(bytes, &mut line)?,
             Quoting::PowerShell { escaped } => {
                 if index == 0 {
@@ -63,7 +98,11 @@ fn is_plain(bytes: &[u8], index: usize) -> bool {
             .iter()
             .enumerate()
             .all(|(at, byte)| plain(byte) || (*byte == b'=' && at > 0 && index > 0));
-    harmless && (index > 0 || !RESERVED.iter().any(|word| word.as_bytes() == bytes))
+    harmless && (index > 0 || !is_reserved(bytes))
+}
+
+fn is_reserved(word: &[u8]) -> bool {
+    RESERVED.iter().any(|reserved| reserved.as_bytes() == word)
 }
 
 pub(super) fn quote_posix(bytes: &[u8], line: &mut Vec<u8>) {
@@ -101,7 +140,9 @@ fn quote_cmd(bytes: &[u8], line: &mut Vec<u8>) -> Result<()> {
     for byte in quoted {
         match byte {
             b'%' => line.extend(b"%%"),
-            b'"' | b'^' | b'&' | b'|' | b'<' | b'>' | b'(' | b')' | b'!' => line.extend([b'^', byte]),
+            b'"' | b'^' | b'&' | b'|' | b'<' | b'>' | b'(' | b')' | b'!' => {
+                line.extend([b'^', byte]);
+            }
             other => line.push(other),
         }
     }
@@ -210,6 +251,7 @@ mod tests {
     #[test]
     fn special_first_words_are_quoted() {
         assert_eq!(quoted("bash", &["if"]), "'if'");
+        assert_eq!(quoted("fish", &["if", "if"]), "command 'if' if");
         assert_eq!(quoted("bash", &["A=b", "A=b"]), "'A=b' A=b");
         assert_eq!(quoted("zsh", &["x", "=ls", "~", ""]), "x '=ls' '~' ''");
     }
@@ -218,8 +260,14 @@ mod tests {
     fn quotes_and_backslashes_follow_each_shells_rules() {
         assert_eq!(quoted("sh", &["a'b\\"]), "'a'\\''b\\'");
         assert_eq!(quoted("fish", &["a'b\\"]), "'a\\'b\\\\'");
-        assert_eq!(quoted("cmd", &["a b\\", "%x%", "\""]), "^\"a b\\\\^\" %%x%% ^\"\\^\"^\"");
-        assert_eq!(quoted("pwsh", &["a", "b'\u{2019}\""]), "& 'a' 'b''\u{2019}\u{2019}\"'");
+        assert_eq!(
+            quoted("cmd", &["a b\\", "%x%", "\""]),
+            "^\"a b\\\\^\" %%x%% ^\"\\^\"^\""
+        );
+        assert_eq!(
+            quoted("pwsh", &["a", "b'\u{2019}\""]),
+            "& 'a' 'b''\u{2019}\u{2019}\"'"
+        );
         assert_eq!(quoted("powershell", &["a", "x\\\"y"]), "& 'a' 'x\\\\\\\"y'");
     }
 

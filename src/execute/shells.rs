@@ -1,34 +1,11 @@
 //! Shells as data: program names, options, driver text and quoting.
 //!
-//! A session of a Unix shell runs a *driver*, a short loop in the shell's own language, given with
-//! `-c`. Each round it writes the status of the last command to one pipe, reads the next command
-//! as one quoted unit from another, and evaluates it. What follows from that:
-//!
-//! - **The command has no way to meet the driver by accident.** The pipes are opened by their names
-//!   in `/proc` only for the moment that they are used. While a command runs the shell holds no
-//!   descriptor but 0, 1, 2 and those that the commands opened themselves, so every number is the
-//!   user's and nothing leaks to background jobs. The driver's own output and its trace
-//!   (`set -x`) go to `/dev/null`; only the line that evaluates the command shows in a trace.
-//! - **Quoting contains everything.** Unbalanced quotes, here-documents and syntax errors are the
-//!   command's own affair.
-//! - **Functions of the user do not replace the driver's words.** Builtins are called through
-//!   `builtin` or `command`. A function with just that name would, so the driver probes for it and
-//!   removes it; it is the one kind of function that does not outlive its command.
-//! - **`$?` is the previous command's status** as in one script. It is set by a subshell when it is
-//!   not 0.
-//! - **A stray `break` or `continue`** ends a round, not the session; the inner loop is restarted.
-//!   (`break 2` ends the session.)
-//! - Variables of the driver begin with `__deployx_`. They are never exported, not even under
-//!   `set -a`.
-//!
-//! No start-up files are read, with two exceptions outside our reach: zsh always reads
-//! `/etc/zsh/zshenv`, and a system may patch its shells. `BASH_ENV` would make bash run a file
-//! before the driver: it is withheld from the shell's own environment and exported by the driver,
-//! so that programs started by a command see it as they should.
+//! What the drivers do and promise is described with their [texts](Driver).
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use super::drivers::{BUILTIN_DRIVER, COMMAND_DRIVER, FISH_DRIVER};
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::request::ShellName;
 
@@ -48,26 +25,32 @@ pub enum Quoting {
     },
 }
 
-/// What a driver is given besides its text.
+/// The form in which a driver takes a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DriverArguments {
-    /// Nothing, not even the shell's name.
-    None,
-    /// The name that error messages begin with, a line break (which no POSIX shell can write on
-    /// one line), and assignments to export: these variables, which the shell itself must not see.
-    LineBreakAndVariables(&'static [&'static str]),
+pub enum Framing {
+    /// A line of assignments with the command in `$'...'`. A command of many lines in any other
+    /// form takes zsh a time that grows with their square.
+    DollarQuoted,
+    /// A line of assignments with the command in `'...'` and its line breaks taken from a variable
+    /// that the driver sets from its first argument: POSIX has no way to write one on one line.
+    Quoted,
+    /// Statements ended by a NUL byte, with the command in fish's quotes.
+    Fish,
 }
 
 /// How a session makes the shell run commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Driver {
-    /// A loop in the shell's language, see the [module documentation](self). `{commands}` and
+    /// A loop in the shell's language, see the crate's `execute/drivers.rs`. `{commands}` and
     /// `{status}` stand for the names of the two pipes.
     Loop {
         /// The loop.
         text: &'static str,
-        /// The arguments that the loop takes after the shell's name.
-        takes: DriverArguments,
+        /// How it takes commands.
+        framing: Framing,
+        /// Variables that the shell itself must not see; the driver exports them. Only for drivers
+        /// with POSIX syntax.
+        withheld: &'static [&'static str],
     },
     /// Each command is a script file that ends by writing its status to another file.
     ScriptFile {
@@ -91,79 +74,6 @@ pub struct ShellSpec {
     pub driver: Driver,
 }
 
-/// The driver of shells with POSIX syntax. `$call` calls a builtin whatever functions there are,
-/// `$eval` evaluates.
-///
-/// In the condition of the inner loop: remember `$?`; switch `allexport` off for as long as the
-/// driver assigns; probe `$call`; report the status, which means "ready" the first time; read a
-/// line and evaluate it (it assigns the command and the status to restore, or asks for the end).
-macro_rules! posix_driver {
-    ($call:literal, $eval:literal) => {
-        concat!(
-            "{ __deployx_n=$1; shift; case $# in 0) ;; *) ",
-            $call,
-            " export \"$@\"; ",
-            $call,
-            " set --;; esac; __deployx_e=; } >/dev/null 2>&1; ",
-            "while case $__deployx_e in 1) ! :;; esac; do ",
-            "while { __deployx_l=$?; ",
-            "case $- in *a*) ",
-            $call,
-            " set +a; __deployx_a=1;; *) __deployx_a=;; esac; ",
-            "__deployx_t=; ",
-            $call,
-            " eval __deployx_t=1; ",
-            "case $__deployx_t in 1) ;; *) unset -f ",
-            $call,
-            "; ",
-            $call,
-            " eval __deployx_t=1;; esac; ",
-            "case $__deployx_t in 1) ",
-            $call,
-            " echo \"$__deployx_l\" >|{status} && IFS= ",
-            $call,
-            " read -r __deployx_l <{commands} && ",
-            $call,
-            " eval \"$__deployx_l\" || __deployx_e=1;; ",
-            "*) __deployx_e=1;; esac; ",
-            $call,
-            " unset __deployx_l; ",
-            "case $__deployx_a in 1) ",
-            $call,
-            " set -a;; esac; ",
-            "case $__deployx_e in 1) ! :;; esac; } >/dev/null 2>&1; do ",
-            "if { case $__deployx_s in 0) ;; *) (exit \"$__deployx_s\");; esac; } >/dev/null 2>&1; ",
-            "then ",
-            $eval,
-            " \"$__deployx_c\"; else ",
-            $eval,
-            " \"$__deployx_c\"; fi; done; done"
-        )
-    };
-}
-
-/// `eval` is a special builtin, which no function replaces, and errors in it end the shell as they
-/// do in a script.
-const SH_DRIVER: Driver = Driver::Loop {
-    text: posix_driver!("command", "eval"),
-    takes: DriverArguments::LineBreakAndVariables(&[]),
-};
-
-const FISH_DRIVER: Driver = Driver::Loop {
-    text: concat!(
-        "function __deployx_status; return $argv[1]; end; ",
-        "builtin set -g __deployx_s 0; builtin set -g __deployx_c; builtin set -g __deployx_e 0; ",
-        "while builtin test $__deployx_e = 0; ",
-        "while begin; builtin echo $status >{status}; ",
-        "and builtin read -z __deployx_c <{commands}; ",
-        "and builtin eval $__deployx_c; ",
-        "or builtin set -g __deployx_e 1; ",
-        "builtin test $__deployx_e = 0; end 2>/dev/null; ",
-        "__deployx_status $__deployx_s; builtin eval $__deployx_c; end; end"
-    ),
-    takes: DriverArguments::None,
-};
-
 /// Every shell that requests may name, in order of preference.
 pub static SHELLS: [ShellSpec; 8] = [
     ShellSpec {
@@ -172,8 +82,9 @@ pub static SHELLS: [ShellSpec; 8] = [
         options: &["--noprofile", "--norc", "-c"],
         quoting: Quoting::Posix,
         driver: Driver::Loop {
-            text: posix_driver!("builtin", "builtin eval"),
-            takes: DriverArguments::LineBreakAndVariables(&["BASH_ENV"]),
+            text: BUILTIN_DRIVER,
+            framing: Framing::DollarQuoted,
+            withheld: &["BASH_ENV"],
         },
     },
     ShellSpec {
@@ -181,14 +92,22 @@ pub static SHELLS: [ShellSpec; 8] = [
         program: "sh",
         options: &["-c"],
         quoting: Quoting::Posix,
-        driver: SH_DRIVER,
+        driver: Driver::Loop {
+            text: COMMAND_DRIVER,
+            framing: Framing::Quoted,
+            withheld: &[],
+        },
     },
     ShellSpec {
         name: "dash",
         program: "dash",
         options: &["-c"],
         quoting: Quoting::Posix,
-        driver: SH_DRIVER,
+        driver: Driver::Loop {
+            text: COMMAND_DRIVER,
+            framing: Framing::Quoted,
+            withheld: &[],
+        },
     },
     ShellSpec {
         name: "zsh",
@@ -196,8 +115,9 @@ pub static SHELLS: [ShellSpec; 8] = [
         options: &["-f", "-c"],
         quoting: Quoting::Posix,
         driver: Driver::Loop {
-            text: posix_driver!("builtin", "builtin eval"),
-            takes: DriverArguments::LineBreakAndVariables(&[]),
+            text: BUILTIN_DRIVER,
+            framing: Framing::DollarQuoted,
+            withheld: &[],
         },
     },
     ShellSpec {
@@ -205,12 +125,16 @@ pub static SHELLS: [ShellSpec; 8] = [
         program: "fish",
         options: &["--no-config", "-c"],
         quoting: Quoting::Fish,
-        driver: FISH_DRIVER,
+        driver: Driver::Loop {
+            text: FISH_DRIVER,
+            framing: Framing::Fish,
+            withheld: &[],
+        },
     },
     ShellSpec {
         name: "cmd",
         program: "cmd",
-        options: &["/d", "/q", "/c"],
+        options: &["/d", "/q", "/k", "rem"],
         quoting: Quoting::Cmd,
         driver: Driver::ScriptFile { extension: "cmd" },
     },
@@ -353,9 +277,7 @@ fn search_directories() -> impl Iterator<Item = PathBuf> {
     } else {
         &["/usr/local/bin", "/usr/bin", "/bin"]
     };
-    listed
-        .into_iter()
-        .chain(standard.iter().map(PathBuf::from))
+    listed.into_iter().chain(standard.iter().map(PathBuf::from))
 }
 
 #[cfg(unix)]
@@ -405,7 +327,10 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn the_default_shell_is_among_the_available_ones() {
-        let names: Vec<ShellName> = available_shells().into_iter().map(|(name, _)| name).collect();
+        let names: Vec<ShellName> = available_shells()
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
         assert!(names.contains(&default_shell()));
     }
 }

@@ -135,7 +135,7 @@ impl Supervisor {
     /// tree become children of this process, so no child means no tree.
     fn reap(&mut self) -> bool {
         loop {
-            match rustix::process::waitpid(None, WaitOptions::NOHANG) {
+            match rustix::process::wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) if Some(pid) == self.shell => self.shell_ended(status),
                 Ok(Some(_)) | Err(Errno::INTR) => {}
                 Ok(None) => return false,

@@ -10,9 +10,9 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
+use super::launch::Shell;
 use super::process_tree::signal_descendants;
 use super::supervisor::{Notice, Order};
-use super::unix::Shell;
 use super::{Cancel, OutputSink, OutputStream};
 
 /// The most that is handed to a sink at once, in bytes.
@@ -37,6 +37,9 @@ pub(super) enum Goal {
 /// What is to be done in one turn.
 pub(super) struct Turn<'a> {
     pub(super) input: Vec<u8>,
+    /// Sent when the status was reported. The pipe must never hold two messages: fish reads more
+    /// than it needs and forgets the rest.
+    pub(super) farewell: Option<&'static [u8]>,
     pub(super) goal: Goal,
     pub(super) deadline: Option<Instant>,
     /// `None` while a session is closed: then the deadline ends the shell alone.
@@ -51,6 +54,8 @@ pub(super) struct TurnEnd {
     pub(super) status: Option<i32>,
     pub(super) timed_out: bool,
     pub(super) cancelled: bool,
+    /// The shell ended before it had read the whole message, so the command was not started.
+    pub(super) unread: bool,
 }
 
 impl TurnEnd {
@@ -153,8 +158,11 @@ impl Shell {
         turn: &Turn<'_>,
         sink: &dyn OutputSink,
     ) -> io::Result<TurnEnd> {
-        let (sender, mut receiver) = mpsc::channel::<Piece>(WAITING_PIECES);
+        let (sender, receiver) = mpsc::channel::<Piece>(WAITING_PIECES);
         std::thread::scope(|scope| {
+            // When the sink panics, this goes with the closure, which ends the command: the scope
+            // waits for the other thread.
+            let mut receiver = receiver;
             let worker = std::thread::Builder::new()
                 .name("deployx-command".into())
                 .spawn_scoped(scope, || {
@@ -184,6 +192,7 @@ impl Shell {
             tree_gone: false,
             patience: None,
         };
+        let mut farewell = turn.farewell;
         let mut ticks = interval(CANCEL_TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !self.is_over(turn, &mut progress)? {
@@ -201,6 +210,9 @@ impl Shell {
                 ready = self.statuses.readable() => {
                     ready?;
                     self.read_statuses(&mut progress)?;
+                    if progress.end.status.is_some() {
+                        progress.unsent.extend(farewell.take().unwrap_or_default());
+                    }
                 }
                 ready = self.channel.readable() => {
                     ready?;
@@ -245,6 +257,9 @@ impl Shell {
         }
         // The command may have reported its status just before the shell ended.
         self.read_statuses(progress)?;
+        progress.end.unread = progress.end.status.is_none()
+            && (progress.sent < progress.unsent.len()
+                || rustix::io::ioctl_fionread(&self.commands_reader)? > 0);
         Ok(true)
     }
 
@@ -278,7 +293,11 @@ impl Shell {
             Err(error) => return Err(error),
         };
         // The driver writes a line at once and no other before it was sent something.
-        for line in buffer.get(..count).unwrap_or_default().split(|b| *b == b'\n') {
+        for line in buffer
+            .get(..count)
+            .unwrap_or_default()
+            .split(|b| *b == b'\n')
+        {
             let Some(status) = std::str::from_utf8(line).ok().and_then(|s| s.parse().ok()) else {
                 continue;
             };
@@ -298,7 +317,11 @@ impl Shell {
             Err(error) if is_transient(&error) => return Ok(()),
             Err(error) => return Err(error),
         };
-        for notice in buffer.get(..count).unwrap_or_default().chunks(Notice::BYTES) {
+        for notice in buffer
+            .get(..count)
+            .unwrap_or_default()
+            .chunks(Notice::BYTES)
+        {
             match Notice::from_bytes(notice) {
                 Some(Notice::Exited(code)) => {
                     self.ended = Some(Ended {

@@ -1,4 +1,4 @@
-//! Carries a verified plan out: stage, remove, put into place, metadata, directories last.
+//! Carries a verified plan out: stage, put into place, remove, metadata, directories last.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
@@ -34,6 +34,22 @@ impl Outcome {
 
     pub(crate) fn is_failed(&self) -> bool {
         matches!(self, Outcome::Failed(_))
+    }
+}
+
+/// Records an entry's trouble; only an interruption goes on.
+pub(crate) fn note(
+    index: usize,
+    result: Result<(), Trouble>,
+    outcomes: &mut [Outcome],
+) -> Result<(), Trouble> {
+    match result {
+        Ok(()) => Ok(()),
+        Err(Trouble::Interrupted) => Err(Trouble::Interrupted),
+        Err(Trouble::Entry(reason)) => {
+            outcomes[index] = Outcome::Failed(reason);
+            Ok(())
+        }
     }
 }
 
@@ -87,6 +103,22 @@ fn is_case_folded(dir: &Dir, name: &OsStr, now: &Stat) -> bool {
             .is_ok_and(|stat| stat.identity.inode == now.identity.inode)
 }
 
+/// Whether an entry is still the one that was looked at when the plan was made.
+///
+/// The change time is left out for entries with several names, which move it for each other.
+pub(crate) fn is_still(live: &EntryState, now: &Stat, linked: bool) -> bool {
+    let same_inode = live.kind == now.kind
+        && live.identity.device == now.identity.device
+        && live.identity.inode == now.identity.inode;
+    if !same_inode || live.is_dir() {
+        return same_inode;
+    }
+    let loose = linked || live.identity.links > 1;
+    live.size == now.size
+        && live.modified == now.modified
+        && (loose || live.identity.changed == now.identity.changed)
+}
+
 fn touched(plan: &RollbackPlan) -> Vec<&LiveDir> {
     let entries = plan.entries.iter().filter(|e| e.step.touches_parent());
     let parents: HashSet<AbsPath> = entries.filter_map(|e| e.path.parent()).collect();
@@ -131,9 +163,15 @@ fn run(work: &Work<'_>, outcomes: &mut [Outcome]) -> Result<Vec<String>, Trouble
         phase: Phase::Apply,
         total: Some(steps.count() as u64),
     });
-    remove_all(work, outcomes)?;
-    place_all(work, outcomes, |step| !matches!(step, Step::Link { .. }))?;
-    place_all(work, outcomes, |step| matches!(step, Step::Link { .. }))?;
+    let swapped = swapped(work);
+    let in_the_way = |index: usize| swapped[index];
+    remove_all(work, outcomes, in_the_way)?;
+    // What is moved back is in place before its present name goes; files before their links.
+    let moved = moved_back(work);
+    place_all(work, outcomes, |index, _| moved.contains(&index))?;
+    place_all(work, outcomes, |_, step| !matches!(step, Step::Link { .. }))?;
+    place_all(work, outcomes, |_, _| true)?;
+    remove_all(work, outcomes, |_| true)?;
     change_metadata(work, outcomes)?;
     lock_all(work, outcomes)?;
     finish_directories(work, outcomes, &fresh)?;
@@ -146,7 +184,7 @@ impl<'a> Work<'a> {
     fn of(job: &Job<'a>, outcomes: &[Outcome]) -> Self {
         let plan = job.plan.plan();
         let target = |entry: &PlannedEntry| match entry.step {
-            Step::Link { to } => Some(to as usize),
+            Step::Link { to: other } | Step::Reuse { of: other } => Some(other as usize),
             _ => None,
         };
         Self {
@@ -157,23 +195,6 @@ impl<'a> Work<'a> {
             fault: job.fault,
             linked_to: plan.entries.iter().filter_map(target).collect(),
             touched: touched(plan),
-        }
-    }
-
-    /// Records an entry's trouble; only an interruption goes on.
-    pub(crate) fn note(
-        &self,
-        index: usize,
-        result: Result<(), Trouble>,
-        outcomes: &mut [Outcome],
-    ) -> Result<(), Trouble> {
-        match result {
-            Ok(()) => Ok(()),
-            Err(Trouble::Interrupted) => Err(Trouble::Interrupted),
-            Err(Trouble::Entry(reason)) => {
-                outcomes[index] = Outcome::Failed(reason);
-                Ok(())
-            }
         }
     }
 
@@ -239,22 +260,6 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// Whether an entry is still the one that was looked at when the plan was made.
-    ///
-    /// The change time is left out for entries with several names, which move it for each other.
-    pub(crate) fn is_still(&self, live: &EntryState, now: &Stat, linked: bool) -> bool {
-        let same_inode = live.kind == now.kind
-            && live.identity.device == now.identity.device
-            && live.identity.inode == now.identity.inode;
-        if !same_inode || live.is_dir() {
-            return same_inode;
-        }
-        let loose = linked || live.identity.links > 1;
-        live.size == now.size
-            && live.modified == now.modified
-            && (loose || live.identity.changed == now.identity.changed)
-    }
-
     /// Fails where what is at `name` now is not what was looked at.
     fn check_still(
         &self,
@@ -266,7 +271,7 @@ impl<'a> Work<'a> {
         let linked = self.linked_to.contains(&index);
         let unchanged = match (&self.plan.entries[index].live, now) {
             (None, None) => true,
-            (Some(live), Some(now)) => self.is_still(live, now, linked),
+            (Some(live), Some(now)) => is_still(live, now, linked),
             (None, Some(now)) if is_case_folded(dir, name, now) => {
                 return Err(Trouble::Entry(COLLISION.into()));
             }
@@ -323,16 +328,41 @@ impl<'a> Work<'a> {
     }
 }
 
+/// For each entry whether it lies in a directory that something else takes the place of.
+fn swapped(work: &Work<'_>) -> Vec<bool> {
+    let mut swapped = vec![false; work.plan.entries.len()];
+    for (index, entry) in work.plan.entries.iter().enumerate() {
+        if entry.empties_directory() && entry.step.places() {
+            swapped[work.layout.beneath(index)].fill(true);
+        }
+    }
+    swapped
+}
+
+/// The entries with whose rename something comes into place that has another name until then.
+fn moved_back(work: &Work<'_>) -> HashSet<usize> {
+    let entries = work.plan.entries.iter().enumerate();
+    entries
+        .filter(|(_, entry)| matches!(entry.step, Step::Reuse { .. }))
+        .filter_map(|(index, _)| work.layout.top(index))
+        .collect()
+}
+
 /// Removes what the commands created, the deepest first.
-fn remove_all(work: &Work<'_>, outcomes: &mut [Outcome]) -> Result<(), Trouble> {
+fn remove_all(
+    work: &Work<'_>,
+    outcomes: &mut [Outcome],
+    wanted: impl Fn(usize) -> bool,
+) -> Result<(), Trouble> {
     let mut cursor = Cursor::default();
     for index in (0..outcomes.len()).rev() {
-        if work.plan.entries[index].step.removes() && outcomes[index].is_todo() {
+        let removes = work.plan.entries[index].step.removes() && wanted(index);
+        if removes && outcomes[index].is_todo() {
             let result = remove(work, index, &mut cursor);
             if result.is_ok() {
                 outcomes[index] = Outcome::Done;
             }
-            work.note(index, result, outcomes)?;
+            note(index, result, outcomes)?;
             work.advance();
         }
     }
@@ -380,12 +410,12 @@ fn relock(pinned: Option<Pinned>, now: &Stat) -> Result<(), Trouble> {
 fn place_all(
     work: &Work<'_>,
     outcomes: &mut [Outcome],
-    wanted: impl Fn(Step) -> bool,
+    wanted: impl Fn(usize, Step) -> bool,
 ) -> Result<(), Trouble> {
     let mut cursor = Cursor::default();
     for index in 0..outcomes.len() {
         let step = work.plan.entries[index].step;
-        if !wanted(step) || !work.layout.is_top(index) || !outcomes[index].is_todo() {
+        if !wanted(index, step) || !work.layout.is_top(index) || !outcomes[index].is_todo() {
             continue;
         }
         let result = place(work, index, &mut cursor);
@@ -401,7 +431,7 @@ fn place_all(
             Err(Trouble::Entry(reason)) => work.abandon(index, reason, outcomes)?,
             Err(Trouble::Interrupted) => {}
         }
-        work.note(index, result, outcomes)?;
+        note(index, result, outcomes)?;
     }
     Ok(())
 }
@@ -483,7 +513,7 @@ fn change_metadata(work: &Work<'_>, outcomes: &mut [Outcome]) -> Result<(), Trou
         if result.is_ok() {
             outcomes[index] = Outcome::Done;
         }
-        work.note(index, result, outcomes)?;
+        note(index, result, outcomes)?;
         work.advance();
     }
     Ok(())
@@ -508,31 +538,56 @@ fn change_one(
             && live.size == now.size
             && now.modified == desired.modified
     };
-    if !live.is_some_and(|live| work.is_still(live, &now, linked) || done(live)) {
+    if !live.is_some_and(|live| is_still(live, &now, linked) || done(live)) {
         return Err(Trouble::Entry("was changed while rolling back".into()));
     }
     metadata::change(&pinned, desired, live, work.fault)
 }
 
-/// Puts flags on what was made, now that it is in place.
+/// Puts flags on what was made, now that it is in place, and back on what it was linked to.
 fn lock_all(work: &Work<'_>, outcomes: &mut [Outcome]) -> Result<(), Trouble> {
     let mut cursor = Cursor::default();
     for index in (0..outcomes.len()).rev() {
         let entry = &work.plan.entries[index];
-        let locks = entry
-            .desired
-            .as_ref()
-            .map_or(0, |d| d.flags & flags::LOCKING);
-        if locks == 0 || !entry.step.places() || outcomes[index] != Outcome::Done {
+        let locks =
+            |state: &Option<EntryState>| state.as_ref().map_or(0, |s| s.flags & flags::LOCKING);
+        let made = entry.step.places() && outcomes[index] == Outcome::Done;
+        let wanted = if made {
+            locks(&entry.desired)
+        } else if work.linked_to.contains(&index) && outcomes[index] != Outcome::Done {
+            locks(&entry.live)
+        } else {
+            0
+        };
+        if wanted == 0 {
             continue;
         }
         work.fault.point()?;
-        let locked = cursor
+        let result = cursor
             .parent(&entry.path)
-            .and_then(|(dir, name)| Pinned::open(dir, name))
             .map_err(Trouble::from)
-            .and_then(|pinned| metadata::lock(&pinned, locks));
-        work.note(index, locked, outcomes)?;
+            .and_then(|(dir, name)| lock_entry(entry, made, wanted, dir, name));
+        note(index, result, outcomes)?;
+    }
+    Ok(())
+}
+
+fn lock_entry(
+    entry: &PlannedEntry,
+    made: bool,
+    locks: u32,
+    dir: &Dir,
+    name: &OsStr,
+) -> Result<(), Trouble> {
+    let pinned = Pinned::open(dir, name)?;
+    let now = pinned.stat()?;
+    let ours = made
+        || entry
+            .live
+            .as_ref()
+            .is_some_and(|live| is_still(live, &now, true));
+    if ours {
+        metadata::lock(&pinned, locks)?;
     }
     Ok(())
 }
@@ -575,7 +630,7 @@ fn finish_directories(
                 if result.is_ok() {
                     outcomes[index] = Outcome::Done;
                 }
-                work.note(index, result, outcomes)?;
+                note(index, result, outcomes)?;
                 work.advance();
             }
         }
@@ -613,7 +668,7 @@ fn finish_entry(
     let dir = cursor.dir(path)?;
     let now = dir.stat_self()?;
     let live = entry.live.as_ref().filter(|l| l.is_dir());
-    let still = live.is_none_or(|live| work.is_still(live, &now, false));
+    let still = live.is_none_or(|live| is_still(live, &now, false));
     let Some(desired) = entry.desired.as_ref().filter(|_| still) else {
         return Err(Trouble::Entry("was changed while rolling back".into()));
     };

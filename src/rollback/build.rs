@@ -92,9 +92,11 @@ fn fill(plan: &mut RollbackPlan, drafts: Vec<Draft>) {
     let mut positions = vec![0; drafts.len()];
     let mut next = 0;
     let stays = |draft: &Draft| {
+        let several_names = |live: &EntryState| !live.is_dir() && live.identity.links > 1;
         draft.step != Step::Keep
             || draft.conflict.is_some()
-            || (draft.linked && draft.live.is_some())
+            // Taking the rollback back may have to link to it.
+            || draft.live.as_ref().is_some_and(|live| draft.linked || several_names(live))
     };
     for (index, draft) in drafts.iter().enumerate() {
         positions[index] = next;
@@ -108,8 +110,8 @@ fn fill(plan: &mut RollbackPlan, drafts: Vec<Draft>) {
         if !stays(&draft) {
             continue;
         }
-        if let Step::Link { to } = &mut draft.step {
-            *to = positions[*to as usize];
+        if let Step::Link { to: other } | Step::Reuse { of: other } = &mut draft.step {
+            *other = positions[*other as usize];
         }
         plan.entries.push(PlannedEntry {
             path: draft.target.path,

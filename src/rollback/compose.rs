@@ -29,6 +29,21 @@ pub(crate) enum Content {
     },
 }
 
+impl Content {
+    /// Why the old content cannot be had, where it cannot.
+    pub(crate) fn missing(&self) -> Option<String> {
+        match self {
+            Content::Lost { reason } => {
+                Some(format!("its old content was not preserved: {reason}"))
+            }
+            Content::Live => {
+                Some("its old content was not kept, because the command had not changed it".into())
+            }
+            Content::None | Content::Stored { .. } => None,
+        }
+    }
+}
+
 /// One snapshot to be undone.
 #[derive(Debug, Clone)]
 pub(crate) struct Source {

@@ -154,7 +154,7 @@ fn decode(bytes: &[u8]) -> Result<Journal> {
 fn is_sound(plan: &VerifiedPlan) -> bool {
     let entries = &plan.plan().entries;
     let refers = |step: Step| match step {
-        Step::Link { to } => (to as usize) < entries.len(),
+        Step::Link { to: other } | Step::Reuse { of: other } => (other as usize) < entries.len(),
         _ => true,
     };
     entries.is_sorted_by(|a, b| a.path < b.path) && entries.iter().all(|e| refers(e.step))
@@ -166,4 +166,74 @@ fn damaged(what: &str) -> Error {
         Stage::Rollback,
         format!("the journal of a rollback is damaged: {what}"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::path::AbsPath;
+    use crate::request::OnConflict;
+    use crate::rollback::plan::RollbackPlan;
+    use crate::rollback::verify::{Verdict, verify};
+
+    fn journal() -> Journal {
+        let Verdict::Ready(plan) = verify(
+            RollbackPlan {
+                snapshots: vec!["0123456789abcdef".into()],
+                notes: vec!["a note".into()],
+                ..RollbackPlan::default()
+            },
+            OnConflict::Abort,
+            &[],
+        ) else {
+            panic!("an empty plan has no conflicts");
+        };
+        Journal {
+            redo: "00000000000000aa".into(),
+            filtered: true,
+            saved_bytes: 7,
+            plan: *plan,
+        }
+    }
+
+    #[test]
+    fn a_journal_reads_back_and_is_removed() {
+        let scratch = tempfile::tempdir().unwrap();
+        let dir =
+            Dir::open(&AbsPath::new(scratch.path().canonicalize().unwrap()).unwrap()).unwrap();
+        write(&dir, &journal()).unwrap();
+        let names = dir.names().unwrap();
+        assert_eq!(redo_of(&names[0]), Some("00000000000000aa"));
+        let back = read(&dir, "00000000000000aa").unwrap();
+        assert_eq!((back.filtered, back.saved_bytes), (true, 7));
+        assert_eq!(back.plan.plan().notes, ["a note"]);
+        remove(&dir, "00000000000000aa").unwrap();
+        assert!(dir.names().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_journal_under_another_name_is_refused() {
+        let scratch = tempfile::tempdir().unwrap();
+        let dir =
+            Dir::open(&AbsPath::new(scratch.path().canonicalize().unwrap()).unwrap()).unwrap();
+        write(&dir, &journal()).unwrap();
+        dir.rename(&name("00000000000000aa"), &dir, &name("00000000000000bb"))
+            .unwrap();
+        let error = read(&dir, "00000000000000bb").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_noticed() {
+        let bytes = encode(&journal()).unwrap();
+        assert!(decode(&bytes).is_ok());
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode(&damaged).is_err(), "bit {bit}");
+        }
+        for length in 0..bytes.len() {
+            assert!(decode(&bytes[..length]).is_err(), "length {length}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Whether a live entry is as the commands left it, and what has to be done with it. Pure.
 
-use super::compose::{Content, Role, Target};
+use super::compose::{Role, Target};
 use super::cursor::Obstacle;
 use super::observe::{Devices, Sight};
 use super::plan::{Finding, Step};
@@ -139,15 +139,7 @@ fn decide(draft: &mut Draft) {
     }
     draft.step = step_for(&mut draft.target, live.as_ref());
     if draft.step == Step::File {
-        draft.failure = match &draft.target.content {
-            Content::Lost { reason } => {
-                Some(format!("its old content was not preserved: {reason}"))
-            }
-            Content::Live => {
-                Some("its old content was not kept, because the command had not changed it".into())
-            }
-            Content::None | Content::Stored { .. } => None,
-        };
+        draft.failure = draft.target.content.missing();
     }
 }
 

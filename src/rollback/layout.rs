@@ -63,6 +63,11 @@ impl<'a> Layout<'a> {
         self.parents[index].map(|p| p as usize)
     }
 
+    /// The entry with whose rename this one comes into place.
+    pub(crate) fn top(&self, index: usize) -> Option<usize> {
+        self.tops[index].map(|t| t as usize)
+    }
+
     /// Whether the entry is placed by a rename of its own.
     pub(crate) fn is_top(&self, index: usize) -> bool {
         self.tops[index] == Some(index as u32)

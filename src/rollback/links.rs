@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 
 use super::compose::{Content, Role, relinked, same_inode};
-use super::judge::{Draft, placing};
+use super::cursor::is_within;
+use super::judge::{Draft, placing, same};
 use super::plan::Step;
 use crate::entry::EntryState;
+use crate::path::AbsPath;
 
 /// Settles the steps of entries whose old inode had several names, and of entries that the
 /// commands made names of an inode they did not belong to. Gives remarks for the report.
@@ -27,10 +29,80 @@ pub(crate) fn settle_links(drafts: &mut [Draft]) -> Vec<String> {
     }
     let mut groups: Vec<Vec<usize>> = groups.into_values().collect();
     groups.sort_unstable();
-    groups
+    let renewed: Vec<(usize, usize)> = groups
         .iter()
-        .filter_map(|members| settle_group(drafts, members))
-        .collect()
+        .filter_map(|members| Some((settle_group(drafts, members)?, members.len())))
+        .collect();
+    reuse_moved(drafts);
+    let note = |(first, members): (usize, usize)| outside_note(&drafts[first], members);
+    renewed.into_iter().filter_map(note).collect()
+}
+
+/// A remark on names of a group that are not in the record, where the group gets a new inode.
+fn outside_note(first: &Draft, members: usize) -> Option<String> {
+    let names = first.target.desired.as_ref()?.identity.links;
+    let outside = names.saturating_sub(members as u64);
+    let new_inode = first.step.places() && !matches!(first.step, Step::Reuse { .. });
+    (outside > 0 && new_inode).then(|| {
+        format!(
+            "{} was also known by {outside} other name(s) outside of what was recorded; these keep \
+             what they are now",
+            first.target.path
+        )
+    })
+}
+
+/// Where the commands moved a file, its inode is still there under the other name: it is taken
+/// from there instead of from the store, so that even names that nobody recorded stay together.
+fn reuse_moved(drafts: &mut [Draft]) {
+    let swapped: Vec<AbsPath> = drafts
+        .iter()
+        .filter(|d| d.live.as_ref().is_some_and(EntryState::is_dir))
+        .filter(|d| d.step.places() && d.step != Step::MakeDir)
+        .map(|d| d.target.path.clone())
+        .collect();
+    let mut sources: HashMap<(u64, u64), usize> = HashMap::new();
+    for (index, draft) in drafts.iter().enumerate() {
+        let goes = draft.step.removes() || draft.step.places();
+        let expected = draft.target.expected.as_ref().filter(|e| !e.is_dir());
+        if let Some(expected) = expected.filter(|_| goes && draft.conflict.is_none()) {
+            let key = (expected.identity.device, expected.identity.inode);
+            sources.entry(key).or_insert(index);
+        }
+    }
+    for index in 0..drafts.len() {
+        if let Some(source) = moved_from(drafts, index, &sources, &swapped) {
+            drafts[index].step = Step::Reuse { of: source as u32 };
+            drafts[index].failure = None;
+        }
+    }
+}
+
+/// The entry that is the old inode of `index` now, where it may be used.
+fn moved_from(
+    drafts: &[Draft],
+    index: usize,
+    sources: &HashMap<(u64, u64), usize>,
+    swapped: &[AbsPath],
+) -> Option<usize> {
+    let draft = &drafts[index];
+    let desired = draft.target.desired.as_ref()?;
+    if !matches!(draft.step, Step::File | Step::Symlink | Step::Node) {
+        return None;
+    }
+    let key = (desired.identity.device, desired.identity.inode);
+    let source = *sources.get(&key)?;
+    let other = &drafts[source];
+    let live = other.live.as_ref()?;
+    if source == index || !same(Some(live), Some(desired), true) {
+        return None;
+    }
+    // An interrupted rollback must find it again, or do without it.
+    let stays_until_last = other.step == Step::Remove
+        && live.identity.links == 1
+        && !swapped.iter().any(|dir| is_within(&other.target.path, dir));
+    let replaceable = draft.failure.is_none() && draft.target.was_linked();
+    (stays_until_last || replaceable).then_some(source)
 }
 
 /// Whether a command made the entry a further name of another file with equal content.
@@ -57,7 +129,8 @@ fn renew(draft: &mut Draft) {
     }
 }
 
-fn settle_group(drafts: &mut [Draft], members: &[usize]) -> Option<String> {
+/// Settles one group; gives the member that becomes its new inode, if one has to.
+fn settle_group(drafts: &mut [Draft], members: &[usize]) -> Option<usize> {
     for member in members {
         drafts[*member].linked = true;
     }
@@ -80,15 +153,7 @@ fn settle_group(drafts: &mut [Draft], members: &[usize]) -> Option<String> {
         renew(&mut drafts[first]);
     }
     link_to(drafts, &asked, first);
-    let names = drafts[first].target.desired.as_ref()?.identity.links;
-    let outside = names.saturating_sub(members.len() as u64);
-    (outside > 0 && drafts[first].step.places()).then(|| {
-        format!(
-            "{} was also known by {outside} other name(s) outside of what was recorded; these keep \
-             what they are now",
-            drafts[first].target.path
-        )
-    })
+    Some(first)
 }
 
 /// An entry whose link count alone had changed and that is not what it was any more.

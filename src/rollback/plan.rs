@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::compose::Content;
+use super::judge::placing;
 use super::{Conflict, PlannedAction};
 use crate::entry::{EntryState, Timestamp};
 use crate::path::AbsPath;
@@ -29,6 +30,12 @@ pub(crate) enum Step {
         /// Position in [`RollbackPlan::entries`].
         to: u32,
     },
+    /// Make it a name of what the entry at this position is now, before that one goes: the inode
+    /// was moved there.
+    Reuse {
+        /// Position in [`RollbackPlan::entries`].
+        of: u32,
+    },
     /// Give the entry its old metadata.
     Metadata,
     /// Give the directory its old times.
@@ -40,7 +47,12 @@ impl Step {
     pub(crate) fn places(self) -> bool {
         matches!(
             self,
-            Step::MakeDir | Step::File | Step::Symlink | Step::Node | Step::Link { .. }
+            Step::MakeDir
+                | Step::File
+                | Step::Symlink
+                | Step::Node
+                | Step::Link { .. }
+                | Step::Reuse { .. }
         )
     }
 
@@ -63,7 +75,7 @@ impl Step {
             Step::File => Some("restore"),
             Step::Symlink => Some("symlink"),
             Step::Node => Some("mknod"),
-            Step::Link { .. } => Some("link"),
+            Step::Link { .. } | Step::Reuse { .. } => Some("link"),
             Step::Metadata => Some("metadata"),
             Step::Times => Some("times"),
         }
@@ -102,6 +114,17 @@ impl PlannedEntry {
     pub(crate) fn empties_directory(&self) -> bool {
         let was_dir = self.live.as_ref().is_some_and(EntryState::is_dir);
         was_dir && (self.step == Step::RemoveDir || (self.step.places() && !self.makes_dir()))
+    }
+
+    /// Goes back to making the entry anew, from its stored content.
+    pub(crate) fn step_without_reuse(&mut self) {
+        let Some(desired) = &self.desired else {
+            return;
+        };
+        self.step = placing(desired.kind);
+        if self.step == Step::File {
+            self.failure = self.content.missing();
+        }
     }
 
     /// Whether the step makes a directory.
@@ -151,9 +174,9 @@ impl RollbackPlan {
         let places = of(|s| s.places() && !matches!(s, Step::Link { .. }));
         let metadata = of(|s| s == Step::Metadata);
         let times = of(|s| s == Step::Times).rev();
-        removals
-            .chain(places)
+        places
             .chain(of(links))
+            .chain(removals)
             .chain(metadata)
             .chain(times)
             .filter_map(action)

@@ -26,6 +26,11 @@ pub(crate) fn reconcile(verified: &mut VerifiedPlan) -> Vec<Outcome> {
         seen.push(now.ok().flatten());
     }
     for index in 0..outcomes.len() {
+        if let Step::Reuse { of } = verified.plan().entries[index].step {
+            outcomes[index] = reuse_status(verified.plan(), index, of as usize, &seen);
+        }
+    }
+    for index in 0..outcomes.len() {
         if let Step::Link { to } = verified.plan().entries[index].step {
             let shared = is_shared(seen[index].as_ref(), seen[to as usize].as_ref());
             outcomes[index] = link_status(verified.plan(), index, shared, &seen, &outcomes);
@@ -142,8 +147,33 @@ fn is_desired(entry: &PlannedEntry, now: Option<&EntryState>) -> bool {
     same(Some(&now), Some(desired), true)
 }
 
+/// The same where the content is known to be right.
+fn is_desired_unread(entry: &PlannedEntry, now: Option<&EntryState>) -> bool {
+    let (Some(desired), Some(now)) = (&entry.desired, now) else {
+        return false;
+    };
+    let mut now = now.clone();
+    now.hash = desired.hash;
+    is_desired(entry, Some(&now))
+}
+
 fn is_shared(a: Option<&EntryState>, b: Option<&EntryState>) -> bool {
     matches!((a, b), (Some(a), Some(b)) if is_same_inode(a, b))
+}
+
+/// An entry that was moved is done when it is the inode that had the other name, or was made anew.
+fn reuse_status(
+    plan: &RollbackPlan,
+    index: usize,
+    of: usize,
+    seen: &[Option<EntryState>],
+) -> Outcome {
+    let (entry, now) = (&plan.entries[index], seen[index].as_ref());
+    if is_shared(now, plan.entries[of].live.as_ref()) && is_desired_unread(entry, now) {
+        Outcome::Done
+    } else {
+        status(entry, now)
+    }
 }
 
 /// A link is done when it is a name of its file. Files are put into place before their links.

@@ -1,13 +1,15 @@
 //! Makes everything new beside its target. Nothing that is live is changed.
 
+use std::ffi::OsStr;
 use std::fs::File;
 
 use rayon::prelude::*;
 
-use super::apply::{COLLISION, Outcome, Work};
+use super::apply::{COLLISION, Outcome, Work, is_still, note};
 use super::compose::Content;
 use super::cursor::Cursor;
 use super::fault::Trouble;
+use super::judge::placing;
 use super::metadata;
 use super::plan::{PlannedEntry, Step};
 use crate::entry::{EntryState, flags};
@@ -62,6 +64,8 @@ fn stage_in_order(
     make_directories(work, &directories, outcomes)?;
     let leaves = of(|s| matches!(s, Step::File | Step::Symlink | Step::Node));
     stage_leaves(work, &leaves, durable_each, outcomes)?;
+    let moved = of(|s| matches!(s, Step::Reuse { .. }));
+    stage_moved(work, &moved, durable_each, outcomes)?;
     let links = of(|s| matches!(s, Step::Link { .. }));
     stage_links(work, &links, outcomes)?;
     finish_directories(work, &directories, durable_each, outcomes)?;
@@ -115,7 +119,7 @@ fn make_directories(
             dir.make_dir(name)
         });
         let made = made.map_err(|e| staging_trouble(work, index, e));
-        work.note(index, made, outcomes)?;
+        note(index, made, outcomes)?;
     }
     Ok(())
 }
@@ -148,7 +152,7 @@ fn stage_leaves(
         })
         .collect();
     for (index, result) in results.into_iter().flatten() {
-        work.note(index, result, outcomes)?;
+        note(index, result, outcomes)?;
     }
     Ok(())
 }
@@ -164,13 +168,14 @@ fn stage_leaf(
         return Ok(());
     };
     work.fault.point()?;
-    let source = match entry.step {
+    let step = placing(desired.kind);
+    let source = match step {
         Step::File => open_source(work, entry, cursor)?,
         _ => None,
     };
     let path = work.layout.staged(index)?;
     let (dir, name) = cursor.parent(&path)?;
-    let created = match entry.step {
+    let created = match step {
         Step::File => dir.create_file(name).map(Some),
         Step::Symlink => dir
             .make_symlink(name, desired.target.as_deref().unwrap_or_default())
@@ -248,7 +253,7 @@ fn fill_file(
 fn finish_special(
     work: &Work<'_>,
     dir: &Dir,
-    name: &std::ffi::OsStr,
+    name: &OsStr,
     desired: &EntryState,
 ) -> Result<(), Trouble> {
     work.fault.point()?;
@@ -281,7 +286,7 @@ fn stage_links(work: &Work<'_>, links: &[usize], outcomes: &mut [Outcome]) -> Re
             &mut from_cursor,
             &mut to_cursor,
         );
-        work.note(index, result, outcomes)?;
+        note(index, result, outcomes)?;
     }
     Ok(())
 }
@@ -294,42 +299,80 @@ fn stage_link(
     to_cursor: &mut Cursor,
 ) -> Result<(), Trouble> {
     let entry = &work.plan.entries[original];
-    let staged = entry.step.places() && outcomes[original].is_todo();
-    let from = if staged {
-        work.layout.staged(original)?
-    } else {
-        entry.path.clone()
-    };
-    let (from_dir, from_name) = from_cursor.parent(&from)?;
-    if !staged && !entry.step.places() {
-        let found = from_dir.stat_opt(from_name)?;
-        if !entry
-            .live
-            .as_ref()
-            .zip(found.as_ref())
-            .is_some_and(|(l, f)| work.is_still(l, f, true))
-        {
-            let path = &entry.path;
-            return Err(Trouble::Entry(format!(
-                "{path}, the same file, was changed meanwhile"
-            )));
-        }
-    }
     let to = work.layout.staged(link)?;
+    if entry.step.places() && outcomes[original].is_todo() {
+        let from = work.layout.staged(original)?;
+        let (from_dir, from_name) = from_cursor.parent(&from)?;
+        let (to_dir, to_name) = to_cursor.parent(&to)?;
+        return Ok(from_dir.link(from_name, to_dir, to_name)?);
+    }
+    let (from_dir, from_name) = from_cursor.parent(&entry.path)?;
+    if !entry.step.places() && !is_live(entry, from_dir, from_name)? {
+        let path = &entry.path;
+        return Err(Trouble::Entry(format!(
+            "{path}, the same file, was changed meanwhile"
+        )));
+    }
     let (to_dir, to_name) = to_cursor.parent(&to)?;
-    // A locked file cannot get a further name.
-    let locks = entry.live.as_ref().map_or(0, |l| l.flags & flags::LOCKING);
-    let pinned = (!staged && locks != 0)
-        .then(|| Pinned::open(from_dir, from_name))
-        .transpose()?;
-    if let Some(pinned) = &pinned {
-        metadata::unlock(pinned)?;
+    link_live(entry, (from_dir, from_name), (to_dir, to_name))
+}
+
+/// Whether the entry is still what it was when the plan was made.
+fn is_live(entry: &PlannedEntry, dir: &Dir, name: &OsStr) -> std::io::Result<bool> {
+    let now = dir.stat_opt(name)?;
+    Ok(matches!((&entry.live, &now), (Some(live), Some(now)) if is_still(live, now, true)))
+}
+
+/// Gives a live entry a further name. A locked file can neither get one nor be renamed, so it is
+/// unlocked until everything is in place.
+fn link_live(
+    entry: &PlannedEntry,
+    (from_dir, from_name): (&Dir, &OsStr),
+    (to_dir, to_name): (&Dir, &OsStr),
+) -> Result<(), Trouble> {
+    if entry
+        .live
+        .as_ref()
+        .is_some_and(|l| l.flags & flags::LOCKING != 0)
+    {
+        metadata::unlock(&Pinned::open(from_dir, from_name)?)?;
     }
-    let linked = from_dir.link(from_name, to_dir, to_name);
-    if let Some(pinned) = &pinned {
-        metadata::lock(pinned, locks)?;
+    Ok(from_dir.link(from_name, to_dir, to_name)?)
+}
+
+/// Gives inodes that were moved elsewhere a staged name. Where one is not there any more, because
+/// an interrupted run got further, the entry is made anew.
+fn stage_moved(
+    work: &Work<'_>,
+    moved: &[usize],
+    durable_each: bool,
+    outcomes: &mut [Outcome],
+) -> Result<(), Trouble> {
+    let (mut from_cursor, mut to_cursor) = (Cursor::default(), Cursor::default());
+    for index in moved.iter().copied() {
+        if let Some(failed) = orphaned(work, index, outcomes) {
+            outcomes[index] = failed;
+            continue;
+        }
+        let Step::Reuse { of } = work.plan.entries[index].step else {
+            continue;
+        };
+        work.fault.point()?;
+        let entry = &work.plan.entries[of as usize];
+        let there = from_cursor
+            .parent(&entry.path)
+            .and_then(|(dir, name)| is_live(entry, dir, name));
+        let result = if there.unwrap_or(false) {
+            let to = work.layout.staged(index)?;
+            let (from_dir, from_name) = from_cursor.parent(&entry.path)?;
+            let (to_dir, to_name) = to_cursor.parent(&to)?;
+            link_live(entry, (from_dir, from_name), (to_dir, to_name))
+        } else {
+            stage_leaf(work, index, durable_each, &mut to_cursor)
+        };
+        note(index, result, outcomes)?;
     }
-    Ok(linked?)
+    Ok(())
 }
 
 /// Gives staged directories their metadata, after everything in them was made.
@@ -348,7 +391,7 @@ fn finish_directories(
         if let Err(Trouble::Entry(reason)) = &result {
             work.abandon(index, reason, outcomes)?;
         }
-        work.note(index, result, outcomes)?;
+        note(index, result, outcomes)?;
     }
     Ok(())
 }
@@ -396,7 +439,7 @@ fn sync_staged(work: &Work<'_>, outcomes: &mut [Outcome]) -> Result<(), Trouble>
 }
 
 /// Whether a live file has the wanted content, read again.
-pub(crate) fn content_is(dir: &Dir, name: &std::ffi::OsStr, wanted: &EntryState) -> bool {
+pub(crate) fn content_is(dir: &Dir, name: &OsStr, wanted: &EntryState) -> bool {
     let hash = || dir.open_file(name).and_then(|file| hash_file(&file)).ok();
     wanted.size == 0 || wanted.hash.is_some_and(|h| hash() == Some(h))
 }

@@ -198,6 +198,13 @@ impl Dependencies {
 /// A link to a file that is not restored cannot be made.
 fn stop_links(entries: &mut [PlannedEntry], stopped: &mut [bool]) {
     for index in 0..entries.len() {
+        if let Step::Reuse { of } = entries[index].step
+            && stopped[of as usize]
+        {
+            // It stays, so it would be the same file under both names.
+            entries[index].step_without_reuse();
+            stopped[index] |= entries[index].failure.is_some();
+        }
         let Step::Link { to } = entries[index].step else {
             continue;
         };

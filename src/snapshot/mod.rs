@@ -7,9 +7,10 @@
 //! A capture that would exceed its [`Limits`](crate::request::Limits) degrades in this order, and
 //! every step is recorded in the coverage:
 //! 1. files above `max_file_bytes` keep their metadata only;
-//! 2. scope paths shrink from a tree to their children to the entry itself, the least certain
-//!    paths first;
-//! 3. the largest files lose their content until the rest fits in bytes and free space.
+//! 2. until the rest fits into `max_bytes` and the store's free space, files keep their metadata
+//!    only: those in the least certain paths of the scope first, the largest of them first;
+//! 3. beyond `max_entries`, and once `max_duration` is over, directories are not looked into and
+//!    files not copied.
 //!
 //! What was left out is *unobserved*: a rollback never creates, changes or deletes it.
 

@@ -265,11 +265,7 @@ impl Prepared<'_> {
         let events = unsafe {
             libc::prctl(libc::PR_SET_NAME, c"deployx-super".as_ptr());
             libc::sigaddset(&raw mut child, libc::SIGCHLD);
-            libc::signalfd(
-                -1,
-                &raw const child,
-                libc::SFD_CLOEXEC | libc::SFD_NONBLOCK,
-            )
+            libc::signalfd(-1, &raw const child, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
         };
         if events < 0 {
             self.report(TAG_DESCRIPTORS, last_errno());

@@ -1,5 +1,5 @@
 //! What the campaigns share: a fixture tree, the program under test, and an independent judge.
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub)]
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -87,13 +87,13 @@ impl Site {
     /// Makes the copy that the tree is compared with later.
     pub fn remember(&self) {
         let _ = fs::remove_dir_all(&self.copy);
-        let done = Command::new("rsync")
-            .args(["-aHAXS", "--numeric-ids"])
-            .arg(format!("{}/", self.tree.display()))
+        let done = Command::new("cp")
+            .arg("-a")
+            .arg(&self.tree)
             .arg(&self.copy)
             .status()
-            .expect("rsync");
-        assert!(done.success(), "rsync could not copy the tree");
+            .expect("cp");
+        assert!(done.success(), "cp could not copy the tree");
     }
 
     /// Runs a command line under `deployx run` in the tree.
@@ -194,10 +194,30 @@ fn listing(root: &Path) -> std::collections::BTreeSet<String> {
         .args(["-printf", "%P|%y|%m|%U|%G|%T@|%s|%n|%l\\0"])
         .output()
         .expect("find");
-    String::from_utf8_lossy(&found.stdout)
+    let mut lines: std::collections::BTreeSet<String> = String::from_utf8_lossy(&found.stdout)
         .split('\0')
         .map(str::to_owned)
-        .collect()
+        .collect();
+    lines.extend(inode_flags(root));
+    lines
+}
+
+/// Every file and directory with a flag that a command can set, as `lsattr` shows it.
+fn inode_flags(root: &Path) -> Vec<String> {
+    let found = Command::new("find")
+        .args([
+            ".", "(", "-type", "f", "-o", "-type", "d", ")", "-exec", "lsattr", "-d", "{}", "+",
+        ])
+        .current_dir(root)
+        .output()
+        .expect("find");
+    let text = String::from_utf8_lossy(&found.stdout).into_owned();
+    let flagged = text.lines().filter_map(|line| {
+        let (flags, name) = line.split_once(' ')?;
+        let flags: String = flags.chars().filter(|c| "sSiadAD".contains(*c)).collect();
+        (!flags.is_empty() && name.starts_with("./")).then(|| format!("{name}|flags {flags}"))
+    });
+    flagged.collect()
 }
 
 /// Both streams of an output, for messages.

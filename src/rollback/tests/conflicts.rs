@@ -405,3 +405,66 @@ fn an_entry_that_changes_at_the_last_moment_is_left() {
     assert_eq!(world.read("other"), "old");
     world.assert_tidy();
 }
+
+#[test]
+fn a_filesystem_mounted_over_a_parent_is_refused_whatever_the_policy() {
+    let world = World::new();
+    world.mkdir("dir");
+    world.write("dir/file", "old");
+    world.write("dir/gone", "gone");
+    let source = world.snapshot(|| {
+        world.write("dir/file", "newer");
+        fs::remove_file(world.path("dir/gone")).unwrap();
+    });
+    let mount = |program: &str, arguments: &[&str]| {
+        let directory = world.path("dir");
+        let mut command = std::process::Command::new(program);
+        let status = command.args(arguments).arg(directory).status();
+        status.is_ok_and(|s| s.success())
+    };
+    if !crate::sys::is_root() || !mount("mount", &["-t", "tmpfs", "deployx-test"]) {
+        eprintln!("skipped for want of privilege: mounting");
+        return;
+    }
+    world.write("dir/file", "newer");
+    let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        expect_refusal(&world, &[&source], "another filesystem is mounted there");
+        let rolled = world.roll(&[&source], OnConflict::Overwrite);
+        assert!(!rolled.report.success);
+        assert_eq!(world.read("dir/file"), "newer");
+        assert!(!world.exists("dir/gone"));
+    }));
+    assert!(mount("umount", &[]));
+    refused.unwrap();
+    let rolled = world.roll(&[&source], OnConflict::Abort);
+    assert!(rolled.report.success);
+    assert_eq!(world.read("dir/gone"), "gone");
+}
+
+#[test]
+fn a_directory_in_use_as_a_mount_point_is_reported() {
+    let world = World::new();
+    let source = world.snapshot(|| world.mkdir("mnt"));
+    let mount = |program: &str, arguments: &[&str]| {
+        let directory = world.path("mnt");
+        let mut command = std::process::Command::new(program);
+        let status = command.args(arguments).arg(directory).status();
+        status.is_ok_and(|s| s.success())
+    };
+    let bind = world
+        .root
+        .as_path()
+        .parent()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .to_owned();
+    if !crate::sys::is_root() || !mount("mount", &["--bind", &format!("{bind}/journals")]) {
+        eprintln!("skipped for want of privilege: mounting");
+        return;
+    }
+    let rolled = world.try_roll(&[&source], OnConflict::Overwrite, &[]);
+    assert!(mount("umount", &[]));
+    assert!(!rolled.unwrap().report.success);
+    assert!(world.exists("mnt"));
+}

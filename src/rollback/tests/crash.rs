@@ -28,6 +28,10 @@ fn scenario(world: &World) -> (Scan, Source) {
     world.write("moded", "m");
     world.chmod("moded", 0o4755);
     symlink("x", world.path("sym")).unwrap();
+    world.mkdir("mv/in");
+    world.write("mv/in/one", "one");
+    world.write("mv/two", "two");
+    world.write("swapped", "moved into what takes its place");
     world.write("locked", "locked");
     if is_root() {
         lock(world, "locked", flags::IMMUTABLE);
@@ -44,6 +48,10 @@ fn scenario(world: &World) -> (Scan, Source) {
         fs::remove_file(world.path("swap-file")).unwrap();
         world.mkdir("swap-file/sub");
         world.write("changed", "newer");
+        fs::rename(world.path("mv"), world.path("moved")).unwrap();
+        fs::rename(world.path("swapped"), world.path("tmp")).unwrap();
+        world.mkdir("swapped");
+        fs::rename(world.path("tmp"), world.path("swapped/in")).unwrap();
         world.chmod("moded", 0o600);
         fs::remove_file(world.path("sym")).unwrap();
         symlink("y", world.path("sym")).unwrap();

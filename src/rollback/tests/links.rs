@@ -155,3 +155,76 @@ fn one_name_asked_for_is_linked_to_the_others() {
     assert_eq!(world.inode("b"), world.inode("a"));
     assert!(!world.exists("d/c"));
 }
+
+#[test]
+fn a_moved_file_is_moved_back_with_names_that_nobody_recorded() {
+    let world = World::new();
+    let outside = tempfile::tempdir_in(world.root.as_path().parent().unwrap()).unwrap();
+    let other = outside.path().join("other");
+    world.write("a", "content");
+    fs::hard_link(world.path("a"), &other).unwrap();
+    world.write("b", "another");
+    fs::hard_link(world.path("b"), world.path("c")).unwrap();
+    let inode = world.inode("a");
+    check(&world, || {
+        fs::rename(world.path("a"), world.path("d")).unwrap()
+    });
+    assert_eq!(world.inode("a"), inode);
+    check(&world, || {
+        fs::rename(world.path("a"), world.path("b")).unwrap()
+    });
+    assert_eq!(world.inode("a"), inode);
+}
+
+#[test]
+fn a_moved_directory_is_moved_back_without_its_content_in_the_store() {
+    let world = World::new();
+    world.mkdir("dir/sub");
+    world.write("dir/sub/file", "large");
+    let inode = world.inode("dir/sub/file");
+    let before = world.scan();
+    let mut source = world.snapshot(|| fs::rename(world.path("dir"), world.path("moved")).unwrap());
+    for change in &mut source.record.changes {
+        if change.content != crate::seal::PreImage::NotNeeded {
+            change.content = crate::seal::PreImage::Lost {
+                reason: "too large".into(),
+            };
+        }
+    }
+    world.undo(&source, &before);
+    assert_eq!(world.inode("dir/sub/file"), inode);
+}
+
+#[test]
+fn two_files_that_changed_places_change_back() {
+    let world = linked();
+    world.write("x", "x");
+    check(&world, || {
+        fs::rename(world.path("x"), world.path("tmp")).unwrap();
+        fs::rename(world.path("a"), world.path("x")).unwrap();
+        fs::rename(world.path("tmp"), world.path("a")).unwrap();
+    });
+}
+
+#[test]
+fn a_lost_name_of_a_locked_file_comes_back() {
+    if !crate::sys::is_root() {
+        eprintln!("skipped for want of privilege: immutable files");
+        return;
+    }
+    let world = linked();
+    let flag = |wanted: u32| {
+        let dir = crate::sys::Dir::open(&world.root).unwrap();
+        let pinned = crate::sys::Pinned::open(&dir, "a".as_ref()).unwrap();
+        pinned.set_flags(wanted).unwrap();
+    };
+    flag(crate::entry::flags::IMMUTABLE);
+    let before = world.scan();
+    let source = world.snapshot(|| {
+        flag(0);
+        fs::remove_file(world.path("b")).unwrap();
+        flag(crate::entry::flags::IMMUTABLE);
+    });
+    world.undo(&source, &before);
+    flag(0);
+}

@@ -23,7 +23,7 @@ use crate::path::AbsPath;
 use crate::progress::Silent;
 use crate::request::OnConflict;
 use crate::seal::{Change, PreImage, UndoRecord};
-use crate::sys::{Dir, hash_file, read_state};
+use crate::sys::{Dir, copy_content, hash_file, read_state};
 
 /// Full state of every entry of a tree.
 pub(super) type Scan = BTreeMap<AbsPath, EntryState>;
@@ -117,9 +117,14 @@ impl World {
         for (index, (path, state)) in before.iter().enumerate() {
             if state.is_file() && state.size > 0 {
                 let dir = Dir::open(&path.parent().unwrap()).unwrap();
-                let mut from = dir.open_file(path.name().unwrap()).unwrap();
-                let mut to = fs::File::create(files.join(index.to_string())).unwrap();
-                std::io::copy(&mut from, &mut to).unwrap();
+                let from = dir.open_file(path.name().unwrap()).unwrap();
+                let to = fs::File::options()
+                    .read(true)
+                    .write(true)
+                    .create_new(true)
+                    .open(files.join(index.to_string()))
+                    .unwrap();
+                copy_content(&from, &to).unwrap();
                 names.insert(path.clone(), index.to_string());
             }
         }

@@ -109,12 +109,16 @@ impl Baseline {
         request.progress.event(Event::End);
         let (mut found, mut unobserved) = observer.finish();
         unobserved.extend(walked.unobserved);
-        let free_bytes = sys::space(&self.root).map_or(u64::MAX, |s| s.free_bytes);
+        let room = sys::space(&self.root).map_or(u64::MAX, |space| {
+            // Of a small volume a twentieth stays free instead.
+            let reserve = request.limits.min_free_bytes.min(space.total_bytes / 20);
+            space.free_bytes.saturating_sub(reserve)
+        });
         let context = secure::Context {
             scope: request.scope,
             limits: request.limits,
             deadline,
-            free_bytes,
+            room,
             objects: &objects,
             progress: request.progress,
         };

@@ -49,6 +49,16 @@ enum Secured {
     Gone,
 }
 
+impl Secured {
+    /// The object that was made.
+    fn object(&self) -> Option<u64> {
+        match self {
+            Secured::Record(record) => record.object().map(|object| object.serial),
+            Secured::Gone => None,
+        }
+    }
+}
+
 /// What securing gives.
 pub(super) struct Outcome {
     pub(super) unobserved: Vec<Unobserved>,
@@ -63,7 +73,8 @@ pub(super) struct Context<'a> {
     pub(super) scope: &'a [ScopePath],
     pub(super) limits: Limits,
     pub(super) deadline: Instant,
-    pub(super) free_bytes: u64,
+    /// Bytes that may be written to the store's volume.
+    pub(super) room: u64,
     pub(super) objects: &'a Objects,
     pub(super) progress: &'a dyn Progress,
 }
@@ -94,7 +105,6 @@ pub(super) fn secure(
         outcome.claim = Some(context.objects.claim(first, copies)?);
         outcome.dirs = context.objects.prepare(first, copies)?;
         number(&mut jobs, first);
-        outcome.serials = (first..first + copies).collect();
     }
     let total = jobs
         .iter()
@@ -107,6 +117,7 @@ pub(super) fn secure(
     });
     let results = copy_all(&jobs, found, context, &outcome.dirs);
     context.progress.event(Event::End);
+    outcome.serials = results.values().filter_map(Secured::object).collect();
     outcome.unobserved = fill(found, jobs, results);
     Ok(outcome)
 }
@@ -153,45 +164,28 @@ fn collect(found: &[(AbsPath, Found)]) -> Vec<Job> {
 /// Leaves files out, in the documented order, until the rest fits.
 fn fit(jobs: &mut [Job], found: &[(AbsPath, Found)], context: &Context<'_>) {
     let limits = &context.limits;
-    let room = limits
-        .max_bytes
-        .min(context.free_bytes.saturating_sub(limits.min_free_bytes));
-    for job in jobs
-        .iter_mut()
-        .filter(|j| j.stat.size > limits.max_file_bytes)
-    {
-        job.plan = Plan::Leave(Unkept::TooLarge);
+    for job in jobs.iter_mut() {
+        if job.stat.size > limits.max_file_bytes {
+            job.plan = Plan::Leave(Unkept::TooLarge);
+        }
     }
+    let copied = |job: &Job| matches!(job.plan, Plan::Copy(_));
     let mut needed: u64 = jobs
         .iter()
-        .filter(|j| matches!(j.plan, Plan::Copy(_)))
+        .filter(|j| copied(j))
         .map(|j| weight(&j.stat))
         .sum();
+    let room = limits.max_bytes.min(context.room);
     if needed <= room {
         return;
     }
-    // The least certain paths first, deepest trees before single entries.
-    let mut order: Vec<&ScopePath> = context
-        .scope
-        .iter()
-        .filter(|s| s.certainty < Certainty::Certain)
-        .collect();
-    order.sort_by_key(|s| (s.certainty, std::cmp::Reverse(s.depth)));
-    for root in order {
-        for job in jobs.iter_mut() {
-            let within = found[job.found].0.starts_with(&root.path);
-            let by_certain = within && is_certain(context.scope, &found[job.found].0);
-            if needed > room && within && !by_certain && matches!(job.plan, Plan::Copy(_)) {
-                needed -= weight(&job.stat);
-                job.plan = Plan::Leave(Unkept::NoRoom);
-            }
-        }
-    }
-    let mut largest: Vec<usize> = (0..jobs.len())
-        .filter(|at| matches!(jobs[*at].plan, Plan::Copy(_)))
-        .collect();
-    largest.sort_by_key(|at| std::cmp::Reverse(jobs[*at].stat.size));
-    for at in largest {
+    let mut order: Vec<usize> = (0..jobs.len()).filter(|at| copied(&jobs[*at])).collect();
+    order.sort_by_cached_key(|at| {
+        let job = &jobs[*at];
+        let certainty = certainty(context.scope, &found[job.found].0);
+        (certainty, std::cmp::Reverse(weight(&job.stat)))
+    });
+    for at in order {
         if needed <= room {
             return;
         }
@@ -200,10 +194,10 @@ fn fit(jobs: &mut [Job], found: &[(AbsPath, Found)], context: &Context<'_>) {
     }
 }
 
-fn is_certain(scope: &[ScopePath], path: &AbsPath) -> bool {
-    scope
-        .iter()
-        .any(|s| s.certainty == Certainty::Certain && path.starts_with(&s.path))
+/// How sure it is that the command touches something at `path`.
+fn certainty(scope: &[ScopePath], path: &AbsPath) -> Option<Certainty> {
+    let covering = scope.iter().filter(|s| path.starts_with(&s.path));
+    covering.map(|s| s.certainty).max()
 }
 
 /// Bytes that a copy will occupy: holes are not copied.

@@ -273,7 +273,7 @@ fn a_capture_sees_its_own_beginning_while_others_go_on() {
     let bench = Bench::new();
     let file = bench.tree.join("f");
     fs::write(&file, "first").unwrap();
-    let mut long = bench.begin(&bench.scope(Depth::Tree));
+    let long = bench.begin(&bench.scope(Depth::Tree));
     fs::write(&file, "second").unwrap();
     let inner = bench.run(|_| fs::write(&file, "third").unwrap());
     assert_eq!(bench.stored(&inner, "f"), b"second");

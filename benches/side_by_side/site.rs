@@ -1,0 +1,201 @@
+//! A tree to measure with: copied into the work directory, edited, deleted from and put back.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use crate::process::run;
+use crate::work::{Work, remove};
+
+/// How many files an edit changes.
+pub(crate) const EDITS: usize = 100;
+
+/// How many entries the subtree that gets deleted should have.
+const VICTIM: u64 = 10_000;
+
+/// Appends a line to every file that the list names. Arguments: list, line.
+const EDIT: &str = r#"while IFS= read -r file; do
+    printf '%s\n' "$2" >> "$file"
+done < "$1"
+"#;
+
+/// Deletes a subtree, edits files and creates one beside each. Arguments: list, line, subtree.
+const MUTATE: &str = r#"rm -rf -- "$3"
+while IFS= read -r file; do
+    printf '%s\n' "$2" >> "$file"
+    printf '%s\n' "$2" > "$file.created"
+done < "$1"
+"#;
+
+/// A tree in the work directory.
+pub(crate) struct Site<'a> {
+    /// The directory that everything else is in.
+    root: PathBuf,
+    /// Where a case keeps its stores and copies; empty when it begins.
+    pub(crate) scratch: PathBuf,
+    /// `small` or `large`.
+    pub(crate) name: &'a str,
+    /// Where it was copied from.
+    pub(crate) source: PathBuf,
+    /// The tree that is worked in.
+    pub(crate) tree: PathBuf,
+    /// A copy of it that nobody touches.
+    pub(crate) pristine: PathBuf,
+    /// How many entries it has, itself not counted.
+    pub(crate) entries: u64,
+    /// Bytes of content.
+    pub(crate) bytes: u64,
+    /// The subtree that gets deleted, relative to the tree.
+    pub(crate) victim: PathBuf,
+    /// How many entries that has.
+    pub(crate) victim_entries: u64,
+}
+
+impl<'a> Site<'a> {
+    /// Copies `source` into the work directory, twice.
+    pub(crate) fn new(work: &Work, name: &'a str, source: PathBuf) -> Result<Self> {
+        eprintln!("{name}: copying {}", source.display());
+        let root = work.path().join(name);
+        fs::create_dir(&root)?;
+        let pristine = root.join("pristine");
+        run(Command::new("cp").arg("-a").args([&source, &pristine]))?;
+        let mut survey = Survey::default();
+        survey.directory(&pristine, Path::new(""))?;
+        let site = Self {
+            tree: root.join("tree"),
+            scratch: root.join("scratch"),
+            name,
+            source,
+            pristine,
+            entries: survey.entries,
+            bytes: survey.bytes,
+            victim_entries: survey.victim.1,
+            victim: survey.victim.0,
+            root,
+        };
+        let editable = editable(&site.pristine, &site.victim)?;
+        fs::write(site.list(), editable.join(&b'\n'))?;
+        fs::write(site.root.join("edit.sh"), EDIT)?;
+        fs::write(site.root.join("mutate.sh"), MUTATE)?;
+        site.reset()?;
+        site.clear()?;
+        Ok(site)
+    }
+
+    /// Makes the tree anew from the pristine copy.
+    pub(crate) fn reset(&self) -> Result<()> {
+        remove(&self.tree)?;
+        run(Command::new("cp")
+            .arg("-a")
+            .args([&self.pristine, &self.tree]))
+    }
+
+    /// Deletes what a case left in the scratch directory.
+    pub(crate) fn clear(&self) -> Result<()> {
+        remove(&self.scratch)?;
+        Ok(fs::create_dir(&self.scratch)?)
+    }
+
+    /// Deletes everything that belongs to the tree.
+    pub(crate) fn remove(&self) -> Result<()> {
+        Ok(remove(&self.root)?)
+    }
+
+    /// The file that names the files to edit, relative to the tree.
+    pub(crate) fn list(&self) -> PathBuf {
+        self.root.join("edits")
+    }
+
+    /// A program that edits [`EDITS`] files of the tree in its working directory.
+    pub(crate) fn edit(&self) -> Vec<String> {
+        self.script("edit.sh", &[])
+    }
+
+    /// A program that deletes the subtree, edits [`EDITS`] files and creates as many.
+    pub(crate) fn mutate(&self) -> Vec<String> {
+        self.script("mutate.sh", &[self.victim.display().to_string()])
+    }
+
+    fn script(&self, name: &str, more: &[String]) -> Vec<String> {
+        let mut program = vec![
+            "bash".to_owned(),
+            self.root.join(name).display().to_string(),
+            self.list().display().to_string(),
+            "a line that was not there before".to_owned(),
+        ];
+        program.extend_from_slice(more);
+        program
+    }
+}
+
+/// How many entries and bytes a tree has, and which of its subtrees is of the size wanted.
+#[derive(Default)]
+struct Survey {
+    entries: u64,
+    bytes: u64,
+    victim: (PathBuf, u64),
+}
+
+impl Survey {
+    /// Counts what is in the directory at `root`/`path`; gives the entries beneath it.
+    fn directory(&mut self, root: &Path, path: &Path) -> Result<u64> {
+        let before = self.entries;
+        let full = root.join(path);
+        for entry in fs::read_dir(&full).with_context(|| format!("reading {}", full.display()))? {
+            let entry = entry?;
+            let metadata = entry.metadata()?;
+            self.entries += 1;
+            if metadata.is_file() {
+                self.bytes += metadata.len();
+            } else if metadata.is_dir() {
+                let inner = path.join(entry.file_name());
+                let entries = self.directory(root, &inner)?;
+                // A name that is not UTF-8 would not survive becoming a script's argument.
+                let fits = entries.abs_diff(VICTIM) < self.victim.1.abs_diff(VICTIM) && entries > 0;
+                if inner.to_str().is_some() && (fits || self.victim.1 == 0) {
+                    self.victim = (inner, entries);
+                }
+            }
+        }
+        Ok(self.entries - before)
+    }
+}
+
+/// The files to edit: spread evenly over the tree outside `victim`, with names a line can hold.
+fn editable(root: &Path, victim: &Path) -> Result<Vec<Vec<u8>>> {
+    let mut total = 0;
+    each_file(root, Path::new(""), victim, &mut |_| total += 1)?;
+    let (mut seen, mut chosen) = (0, Vec::new());
+    each_file(root, Path::new(""), victim, &mut |path| {
+        if chosen.len() < EDITS && seen * EDITS >= chosen.len() * total {
+            chosen.push(path.as_os_str().as_bytes().to_vec());
+        }
+        seen += 1;
+    })?;
+    anyhow::ensure!(
+        chosen.len() == EDITS,
+        "{} has fewer than {EDITS} files outside {}",
+        root.display(),
+        victim.display()
+    );
+    Ok(chosen)
+}
+
+/// Calls `visit` with every file beneath `root`/`path` outside `except`, in the order of names.
+fn each_file(root: &Path, path: &Path, except: &Path, visit: &mut dyn FnMut(&Path)) -> Result<()> {
+    let mut entries = fs::read_dir(root.join(path))?.collect::<Result<Vec<_>, _>>()?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let inner = path.join(entry.file_name());
+        let kind = entry.file_type()?;
+        if kind.is_dir() && inner != except {
+            each_file(root, &inner, except, visit)?;
+        } else if kind.is_file() && !inner.as_os_str().as_bytes().contains(&b'\n') {
+            visit(&inner);
+        }
+    }
+    Ok(())
+}
