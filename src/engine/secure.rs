@@ -30,6 +30,8 @@ pub(super) struct Subject<'a> {
     pub(super) request: &'a RunRequest,
     pub(super) command: &'a OsStr,
     pub(super) cwd: AbsPath,
+    /// `cwd` stands for a directory beneath it that was deleted.
+    pub(super) cwd_deleted: bool,
     pub(super) batch: Option<(&'a str, u64)>,
 }
 
@@ -110,7 +112,12 @@ impl Engine {
         let mut paths = if options.replace_paths.is_empty() {
             let inferred = self.infer(&subject.request.shell, subject.command, &subject.cwd)?;
             irreversible = inferred.irreversible;
-            inferred.paths
+            let mut paths = inferred.paths;
+            if subject.cwd_deleted && subject.cwd.parent().is_none() {
+                // Nobody asked for the whole filesystem.
+                paths.retain(|path| path.path != subject.cwd);
+            }
+            paths
         } else {
             options
                 .replace_paths
