@@ -13,12 +13,14 @@ use super::record::Row;
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::infer::ScopePath;
 use crate::path::AbsPath;
+use crate::sys::process_started;
 
 /// Version of the tables; any other is thrown away and built anew.
 const SCHEMA: i64 = 1;
 
-/// A capture that was begun this long ago and never finished is given up.
-const ABANDONED: Duration = Duration::from_secs(30 * 24 * 3600);
+/// A capture of a dead process that nobody took up for this long is given up. Every start of the
+/// program takes up what it can.
+const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 
 /// Encoded rows by path bytes.
 pub(super) type Rows = BTreeMap<Vec<u8>, Box<[u8]>>;
@@ -69,7 +71,8 @@ impl Index {
              CREATE TABLE rows (path BLOB, generation INTEGER, row BLOB,
                  PRIMARY KEY (path, generation)) WITHOUT ROWID;
              CREATE TABLE captures (token INTEGER PRIMARY KEY AUTOINCREMENT,
-                 generation INTEGER NOT NULL, begun INTEGER NOT NULL);
+                 generation INTEGER NOT NULL, begun INTEGER NOT NULL,
+                 pid INTEGER NOT NULL, started INTEGER NOT NULL);
              CREATE TABLE shared (serial INTEGER PRIMARY KEY, rows INTEGER NOT NULL);
              CREATE TABLE superseded (path BLOB PRIMARY KEY) WITHOUT ROWID;
              CREATE TABLE roots (path BLOB PRIMARY KEY, used INTEGER NOT NULL) WITHOUT ROWID;
@@ -180,9 +183,11 @@ impl Index {
                 .prepare_cached("INSERT OR REPLACE INTO roots VALUES (?1, unixepoch())")?
                 .execute([root.path.to_bytes()])?;
         }
+        let pid = std::process::id();
         let token: i64 = transaction.query_row(
-            "INSERT INTO captures (generation, begun) VALUES (?1, unixepoch()) RETURNING token",
-            [generation],
+            "INSERT INTO captures (generation, begun, pid, started)
+             VALUES (?1, unixepoch(), ?2, ?3) RETURNING token",
+            params![generation, pid, process_started(pid).unwrap_or(0) as i64],
             |r| r.get(0),
         )?;
         transaction.commit()?;
@@ -249,11 +254,7 @@ impl Index {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        // Captures whose process died without anybody taking them up do not count for ever.
-        transaction.execute(
-            "DELETE FROM captures WHERE begun < unixepoch() - ?1",
-            [ABANDONED.as_secs() as i64],
-        )?;
+        drop_abandoned(&transaction)?;
         let busy: bool =
             transaction.query_row("SELECT EXISTS (SELECT 1 FROM captures)", [], |r| r.get(0))?;
         let mut freed = Vec::new();
@@ -414,6 +415,27 @@ fn distinct(row: &Row, shared: bool) -> BTreeSet<u64> {
         .filter(|object| object.shared == shared)
         .map(|object| object.serial)
         .collect()
+}
+
+/// Forgets captures of processes that are gone, once nobody is going to take them up any more.
+fn drop_abandoned(transaction: &rusqlite::Transaction<'_>) -> rusqlite::Result<()> {
+    let mut old = transaction.prepare_cached(
+        "SELECT token, pid, started FROM captures WHERE begun < unixepoch() - ?1",
+    )?;
+    let captures = old.query_map([ABANDONED.as_secs() as i64], |r| {
+        Ok((
+            r.get::<_, i64>(0)?,
+            r.get::<_, u32>(1)?,
+            r.get::<_, i64>(2)?,
+        ))
+    })?;
+    for capture in captures.collect::<rusqlite::Result<Vec<_>>>()? {
+        let (token, pid, started) = capture;
+        if process_started(pid) != Some(started as u64) {
+            transaction.execute("DELETE FROM captures WHERE token = ?1", [token])?;
+        }
+    }
+    Ok(())
 }
 
 /// The paths that a statement gives.
