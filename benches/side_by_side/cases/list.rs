@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -17,9 +18,10 @@ use deployx::store::{
     CoverageRecord, Outcome, SnapshotId, SnapshotMeta, SnapshotState, Store, StoreOptions,
     StrategyUse,
 };
+use serde::de::IgnoredAny;
 use sha2::{Digest as _, Sha256};
 
-use crate::process::{output, run};
+use crate::process::run;
 use crate::report::Row;
 use crate::rounds::{Side, alternate};
 use crate::work::{Work, remove};
@@ -50,9 +52,8 @@ pub(crate) fn measure(work: &Work) -> Result<Vec<Row>> {
         .arg(FILL)
         .args([deployx.store.as_path()])
         .arg(count.to_string()))?;
-    let listed: Vec<serde_json::Value> =
-        serde_json::from_str(&output(deployx.command().args(["list", "--json"]))?)?;
-    ensure!(listed.len() == count, "{} of {count} listed", listed.len());
+    let listed = listed(deployx.command().args(["list", "--json"]))?;
+    ensure!(listed == count, "{listed} of {count} are listed");
 
     let list = || {
         let mut list = deployx.command();
@@ -105,6 +106,16 @@ pub(crate) fn measure(work: &Work) -> Result<Vec<Row>> {
             &fresh,
         ),
     ])
+}
+
+/// How many snapshots a command lists in JSON; read piece by piece, so that this process, from whose
+/// size the peak memory of others counts, stays small.
+fn listed(command: &mut Command) -> Result<usize> {
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
+    let pipe = child.stdout.take().context("no pipe to the list")?;
+    let snapshots: Vec<IgnoredAny> = serde_json::from_reader(BufReader::new(pipe))?;
+    ensure!(child.wait()?.success(), "{command:?} failed");
+    Ok(snapshots.len())
 }
 
 fn forget_index(store: &Path) -> Result<()> {
