@@ -64,7 +64,7 @@ fn now(entry: &PlannedEntry, cursor: &mut Cursor) -> std::io::Result<Option<Entr
     let Some(stat) = dir.stat_opt(name)? else {
         return Ok(None);
     };
-    let mut state = read_state(dir, name, &stat, None)?;
+    let mut state = read_state(dir, name, &stat)?;
     if let Some(desired) = &entry.desired
         && entry.step.places()
         && is_like(&stat, desired)

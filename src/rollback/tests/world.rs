@@ -92,7 +92,7 @@ impl World {
             let dir = Dir::open(&path.parent().unwrap()).unwrap();
             let name = path.name().unwrap();
             let stat = dir.stat(name).unwrap();
-            let mut state = read_state(&dir, name, &stat, None).unwrap();
+            let mut state = read_state(&dir, name, &stat).unwrap();
             match state.kind {
                 EntryKind::File => {
                     state.hash = Some(hash_file(&dir.open_file(name).unwrap()).unwrap());

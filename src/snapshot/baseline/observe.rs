@@ -9,7 +9,7 @@ use super::walk::{Descend, Visit, Visitor, lock};
 use crate::entry::{EntryKind, Timestamp};
 use crate::path::AbsPath;
 use crate::snapshot::Unobserved;
-use crate::sys::{Dir, Stat, hash_file, read_state, system_clock};
+use crate::sys::{Dir, Stat, hash_file, read_open_state, read_state, system_clock};
 
 /// What the walk makes of one path.
 pub(super) enum Found {
@@ -88,7 +88,7 @@ impl<'a> Observer<'a> {
             return Ok(DraftChild::Pending(*stat));
         }
         let now = system_clock();
-        let state = read_state(dir, name, stat, None)?;
+        let state = read_state(dir, name, stat)?;
         Ok(DraftChild::Done(Child::Entry(Record::new(
             state,
             Content::None,
@@ -199,10 +199,7 @@ impl Visitor for Observer<'_> {
 
 /// The directory's own record.
 fn read_directory(visit: &Visit<'_>, now: Timestamp) -> std::io::Result<Record> {
-    let pinned = crate::sys::Pinned::of_dir(visit.dir)?;
-    let mut state = crate::entry::EntryState::from_stat(visit.stat);
-    state.xattrs = pinned.xattrs()?;
-    state.flags = pinned.flags().unwrap_or(visit.stat.flags);
+    let state = read_open_state(visit.dir, visit.stat)?;
     Ok(Record::new(state, Content::None, now))
 }
 
@@ -221,7 +218,7 @@ fn still_true(dir: &Dir, name: &OsStr, stat: &Stat, record: &Record) -> Option<R
     }
     let now = system_clock();
     let file = dir.open_file(name).ok()?;
-    let state = read_state(dir, name, stat, Some(&file)).ok()?;
+    let state = read_open_state(&file, stat).ok()?;
     let hash = hash_file(&file).ok()?;
     let old = record.state();
     (record.hash() == Some(hash) && state.xattrs == old.xattrs && state.flags == old.flags)

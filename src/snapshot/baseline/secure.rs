@@ -18,7 +18,7 @@ use crate::path::AbsPath;
 use crate::progress::{Event, Phase, Progress};
 use crate::request::Limits;
 use crate::snapshot::Unobserved;
-use crate::sys::{Dir, Pinned, Stat, copy_content, read_state, system_clock};
+use crate::sys::{Dir, Stat, copy_content, read_open_state, read_state, system_clock};
 
 /// How often a file is copied again when it changed while it was copied.
 const ATTEMPTS: usize = 3;
@@ -302,14 +302,12 @@ fn copy_once(
     object_name: &OsStr,
     object: Object,
 ) -> io::Result<Option<Record>> {
-    let file = dir.open_file(name)?;
-    let pinned = Pinned::of(&file)?;
     let now = system_clock();
-    let before = pinned.stat()?;
-    let state = read_state(dir, name, &before, Some(&file))?;
+    let (file, before) = dir.open_file_with_stat(name)?;
+    let state = read_open_state(&file, &before)?;
     let copy = to.create_file(object_name)?;
     let (length, hash) = copy_content(&file, &copy)?;
-    let after = pinned.stat()?;
+    let after = Stat::of(&file)?;
     let stable = length == before.size
         && before.identity == after.identity
         && before.modified == after.modified;
@@ -322,7 +320,7 @@ fn keep_metadata(dir: &Dir, job: &Job, reason: Unkept) -> Secured {
     let read = || -> io::Result<Record> {
         let stat = dir.stat(&job.name)?;
         Ok(Record::new(
-            read_state(dir, &job.name, &stat, None)?,
+            read_state(dir, &job.name, &stat)?,
             Content::Unkept(reason),
             now,
         ))
