@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::apply::{Job, Outcome, apply};
 use super::compose::Source;
-use super::fault::Never;
+use super::fault::{Fault, Interrupted, Never};
 use super::journal::{self, Journal};
 use super::plan::{RollbackPlan, Step};
 use super::verify::{Verdict, VerifiedPlan, verify};
@@ -47,6 +47,17 @@ pub fn rollback(
     cancel: &Cancel,
     progress: &dyn Progress,
 ) -> Result<RollbackReport> {
+    rollback_until(store, spec, cancel, progress, &Never)
+}
+
+/// [`rollback`], stopped by `fault` as if the process had died.
+pub(super) fn rollback_until(
+    store: &Store,
+    spec: &RollbackSpec,
+    cancel: &Cancel,
+    progress: &dyn Progress,
+    fault: &dyn Fault,
+) -> Result<RollbackReport> {
     if spec.snapshots.is_empty() {
         return Err(Error::new(
             ErrorKind::InvalidRequest,
@@ -76,6 +87,7 @@ pub fn rollback(
                 files: &files,
                 cancel,
                 progress,
+                fault,
             };
             attempt.carry_out(*plan, &metas)
         }
@@ -205,6 +217,7 @@ struct Attempt<'a> {
     files: &'a [PathBuf],
     cancel: &'a Cancel,
     progress: &'a dyn Progress,
+    fault: &'a dyn Fault,
 }
 
 impl Attempt<'_> {
@@ -241,12 +254,10 @@ impl Attempt<'_> {
             files: self.files,
             tag: &journal.redo,
             progress: self.progress,
-            fault: &Never,
+            fault: self.fault,
         };
         let mut outcomes = vec![Outcome::Todo; journal.plan.plan().entries.len()];
-        if let Ok(more) = apply(&job, &mut outcomes) {
-            notes.extend(more);
-        }
+        notes.extend(apply(&job, &mut outcomes).map_err(interrupted)?);
         let ending = Ending {
             store: self.store,
             journals: &journals,
@@ -279,6 +290,15 @@ impl Attempt<'_> {
         }
         Ok(journals)
     }
+}
+
+/// The journal stays, so the next start finishes what was begun.
+pub(super) fn interrupted(_: Interrupted) -> Error {
+    Error::new(
+        ErrorKind::Cancelled,
+        Stage::Rollback,
+        "the rollback was interrupted; the next start finishes it",
+    )
 }
 
 /// Drops the redo snapshot of a rollback that did not start.
@@ -319,7 +339,7 @@ impl Ending<'_> {
         } else {
             SnapshotState::Sealed
         };
-        conclude(self.store, &plan.snapshots, state, redo_id)?;
+        conclude(self.store, &plan.snapshots, state, redo_id.as_ref())?;
         journal::remove(self.journals, &self.journal.redo)?;
         Ok(report)
     }
@@ -399,14 +419,14 @@ fn conclude(
     store: &Store,
     ids: &[String],
     state: SnapshotState,
-    redo: Option<SnapshotId>,
+    redo: Option<&SnapshotId>,
 ) -> Result<()> {
     for id in ids {
         let id = SnapshotId::parse(id)?;
         let meta = store.update(&id, &mut |meta| {
             meta.state = state;
             if redo.is_some() {
-                meta.redo_snapshot_id.clone_from(&redo);
+                meta.redo_snapshot_id = redo.cloned();
             }
         })?;
         if state == SnapshotState::RolledBack {
