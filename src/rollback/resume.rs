@@ -4,11 +4,13 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::apply::{Job, Outcome, apply, sweep};
+use super::ending::Ending;
 use super::fault::{Fault, Interrupted, Never};
 use super::journal::{self, Journal};
 use super::plan::Step;
 use super::reconcile::reconcile;
-use super::run::{Ending, ROLLBACK_OF, Turn, interrupted, open_journals};
+use super::run::{ROLLBACK_OF, interrupted};
+use super::turn::{Turn, open_journals};
 use super::verify::VerifiedPlan;
 use super::{Failure, RollbackReport};
 use crate::error::{ErrorKind, IoContext, Result, Stage};
