@@ -35,6 +35,8 @@ pub(super) struct Update<'a> {
     pub(super) upsert: &'a Rows,
     /// Paths whose rows are no longer true.
     pub(super) remove: &'a [Vec<u8>],
+    /// The first of the object numbers that this capture took: the rows refer to them now.
+    pub(super) claim: Option<u64>,
     /// The paths of the scope, which are in use now.
     pub(super) roots: &'a [ScopePath],
 }
@@ -67,7 +69,7 @@ impl Index {
             "BEGIN IMMEDIATE;
              DROP TABLE IF EXISTS rows; DROP TABLE IF EXISTS captures; DROP TABLE IF EXISTS counters;
              DROP TABLE IF EXISTS shared; DROP TABLE IF EXISTS superseded;
-             DROP TABLE IF EXISTS roots;
+             DROP TABLE IF EXISTS roots; DROP TABLE IF EXISTS claims;
              CREATE TABLE rows (path BLOB, generation INTEGER, row BLOB,
                  PRIMARY KEY (path, generation)) WITHOUT ROWID;
              CREATE TABLE captures (token INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -75,6 +77,8 @@ impl Index {
                  pid INTEGER NOT NULL, started INTEGER NOT NULL);
              CREATE TABLE shared (serial INTEGER PRIMARY KEY, rows INTEGER NOT NULL);
              CREATE TABLE superseded (path BLOB PRIMARY KEY) WITHOUT ROWID;
+             CREATE TABLE claims (first INTEGER PRIMARY KEY, count INTEGER NOT NULL,
+                 pid INTEGER NOT NULL, started INTEGER NOT NULL);
              CREATE TABLE roots (path BLOB PRIMARY KEY, used INTEGER NOT NULL) WITHOUT ROWID;
              CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
              INSERT INTO counters VALUES ('generation', 0), ('serial', 1);
@@ -123,18 +127,61 @@ impl Index {
         Ok(())
     }
 
-    /// Takes `count` object numbers that nobody else will use.
+    /// Takes `count` object numbers that nobody else will use, and notes who makes those objects
+    /// until [`commit`](Self::commit) writes rows that refer to them.
     pub(super) fn reserve_serials(&mut self, count: u64) -> Result<u64> {
         self.durable(false)?;
-        let next: i64 = self
+        self.reserve_inner(count).map_err(failed("write"))
+    }
+
+    fn reserve_inner(&mut self, count: u64) -> rusqlite::Result<u64> {
+        let transaction = self
             .connection
-            .query_row(
-                "UPDATE counters SET value = value + ?1 WHERE name = 'serial' RETURNING value",
-                [count as i64],
-                |r| r.get(0),
-            )
-            .map_err(failed("write"))?;
-        Ok(next as u64 - count)
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let next: i64 = transaction.query_row(
+            "UPDATE counters SET value = value + ?1 WHERE name = 'serial' RETURNING value",
+            [count as i64],
+            |r| r.get(0),
+        )?;
+        let first = next as u64 - count;
+        let (pid, started) = this_process();
+        transaction.execute(
+            "INSERT INTO claims VALUES (?1, ?2, ?3, ?4)",
+            params![first as i64, count as i64, pid, started],
+        )?;
+        transaction.commit()?;
+        Ok(first)
+    }
+
+    /// Object numbers (first and count) that were taken by processes which are gone and to which
+    /// no row refers.
+    pub(super) fn dead_claims(&self) -> Result<Vec<(u64, u64)>> {
+        let read = || -> rusqlite::Result<Vec<(u64, u64)>> {
+            let mut all = self
+                .connection
+                .prepare_cached("SELECT first, count, pid, started FROM claims")?;
+            let claims = all.query_map([], |r| {
+                let owner = (r.get::<_, u32>(2)?, r.get::<_, i64>(3)?);
+                Ok((
+                    r.get::<_, i64>(0)? as u64,
+                    r.get::<_, i64>(1)? as u64,
+                    owner,
+                ))
+            })?;
+            let claims = claims.collect::<rusqlite::Result<Vec<_>>>()?;
+            let dead = claims.into_iter().filter(|(_, _, owner)| !is_alive(*owner));
+            Ok(dead.map(|(first, count, _)| (first, count)).collect())
+        };
+        read().map_err(failed("read"))
+    }
+
+    /// Forgets a claim whose objects are gone.
+    pub(super) fn drop_claim(&mut self, first: u64) -> Result<()> {
+        self.durable(false)?;
+        self.connection
+            .execute("DELETE FROM claims WHERE first = ?1", [first as i64])
+            .map(drop)
+            .map_err(failed("write"))
     }
 
     /// Registers a capture and writes what it found, in one step; on stable storage on return if
@@ -183,11 +230,14 @@ impl Index {
                 .prepare_cached("INSERT OR REPLACE INTO roots VALUES (?1, unixepoch())")?
                 .execute([root.path.to_bytes()])?;
         }
-        let pid = std::process::id();
+        if let Some(first) = update.claim {
+            transaction.execute("DELETE FROM claims WHERE first = ?1", [first as i64])?;
+        }
+        let (pid, started) = this_process();
         let token: i64 = transaction.query_row(
             "INSERT INTO captures (generation, begun, pid, started)
              VALUES (?1, unixepoch(), ?2, ?3) RETURNING token",
-            params![generation, pid, process_started(pid).unwrap_or(0) as i64],
+            params![generation, pid, started],
             |r| r.get(0),
         )?;
         transaction.commit()?;
@@ -292,6 +342,16 @@ impl Index {
     }
 }
 
+/// This process, as the index names it: its number and when it was started.
+fn this_process() -> (u32, i64) {
+    let pid = std::process::id();
+    (pid, process_started(pid).unwrap_or(0) as i64)
+}
+
+fn is_alive((pid, started): (u32, i64)) -> bool {
+    process_started(pid).is_some_and(|now| now as i64 == started)
+}
+
 /// Forgets captures of processes that are gone, once nobody is going to take them up any more.
 fn drop_abandoned(transaction: &rusqlite::Transaction<'_>) -> rusqlite::Result<()> {
     let mut old = transaction.prepare_cached(
@@ -306,7 +366,7 @@ fn drop_abandoned(transaction: &rusqlite::Transaction<'_>) -> rusqlite::Result<(
     })?;
     for capture in captures.collect::<rusqlite::Result<Vec<_>>>()? {
         let (token, pid, started) = capture;
-        if process_started(pid) != Some(started as u64) {
+        if !is_alive((pid, started)) {
             transaction.execute("DELETE FROM captures WHERE token = ?1", [token])?;
         }
     }

@@ -65,7 +65,8 @@ pub(super) struct Outcome {
     /// New objects, not yet durable, with the open directories that hold them.
     pub(super) serials: Vec<u64>,
     pub(super) dirs: Vec<(u64, Dir)>,
-    pub(super) claim: Option<super::objects::Claim>,
+    /// The first of the numbers that were taken.
+    pub(super) claim: Option<u64>,
 }
 
 /// What securing works with.
@@ -102,7 +103,7 @@ pub(super) fn secure(
         .count() as u64;
     if copies > 0 {
         let first = reserve(copies)?;
-        outcome.claim = Some(context.objects.claim(first, copies)?);
+        outcome.claim = Some(first);
         outcome.dirs = context.objects.prepare(first, copies)?;
         number(&mut jobs, first);
     }
@@ -305,7 +306,14 @@ fn copy_once(
     let now = system_clock();
     let (file, before) = dir.open_file_with_stat(name)?;
     let state = read_open_state(&file, &before)?;
-    let copy = to.create_file(object_name)?;
+    let copy = match to.create_file(object_name) {
+        // The number is ours: left by a capture of which a power cut took back all else.
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            to.unlink(object_name)?;
+            to.create_file(object_name)?
+        }
+        other => other?,
+    };
     let (length, hash) = copy_content(&file, &copy)?;
     let after = Stat::of(&file)?;
     let stable = length == before.size
