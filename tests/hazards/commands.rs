@@ -1,0 +1,1 @@
+//! Commands beside and within each other, and rollbacks in every order.
