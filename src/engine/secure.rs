@@ -188,6 +188,7 @@ impl Engine {
             state: SnapshotState::Capturing,
             timestamp: Timestamp::now().as_seconds(),
             monotonic: None,
+            sealed: None,
             command: WirePath::from_bytes(subject.command.as_encoded_bytes()),
             shell: subject.request.shell.to_string(),
             command_index: subject.batch.map(|(_, index)| index),

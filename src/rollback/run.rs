@@ -104,6 +104,8 @@ fn prepare(
         check_state(&meta)?;
         sources.push(Source {
             id: id.to_string(),
+            began: meta.timestamp,
+            sealed: meta.sealed.unwrap_or(meta.timestamp),
             record: store.record(id)?,
         });
         files.push(store.files_dir(id));
@@ -321,6 +323,7 @@ fn redo_meta(spec: &RollbackSpec, metas: &[SnapshotMeta]) -> SnapshotMeta {
         state: SnapshotState::Capturing,
         timestamp: Timestamp::now().as_seconds(),
         monotonic: None,
+        sealed: None,
         command: WirePath::Text(format!("rollback of {}", ids.join(", "))),
         shell: "deployx".into(),
         command_index: None,

@@ -43,6 +43,7 @@ pub(super) fn meta(command: &str) -> SnapshotMeta {
         state: SnapshotState::Capturing,
         timestamp: Timestamp::now().seconds as f64 + 0.5,
         monotonic: super::clock::since_boot(),
+        sealed: None,
         command: WirePath::Text(command.into()),
         shell: "bash".into(),
         command_index: None,

@@ -233,6 +233,7 @@ fn meta(number: usize) -> Result<SnapshotMeta> {
         state: SnapshotState::Capturing,
         timestamp: Timestamp::now().as_seconds(),
         monotonic: None,
+        sealed: None,
         command: WirePath::Text(format!("./deploy.sh --release {number}")),
         shell: "bash".into(),
         command_index: None,

@@ -58,6 +58,7 @@ impl Host {
             state: SnapshotState::Capturing,
             timestamp: Timestamp::now().as_seconds(),
             monotonic: None,
+            sealed: None,
             command: WirePath::Text("test".into()),
             shell: "bash".into(),
             command_index: None,
