@@ -13,14 +13,12 @@ use super::remarks::{name_later, open_files};
 use super::turn::{Turn, open_journals};
 use super::verify::{Verdict, VerifiedPlan, verify};
 use super::{Conflict, RollbackReport, RollbackSpec, build, redo};
-use crate::entry::Timestamp;
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::execute::Cancel;
 use crate::path::{AbsPath, WirePath};
 use crate::progress::Progress;
 use crate::store::{
-    CoverageRecord, InUse, OpenSnapshot, Outcome as CommandOutcome, SnapshotId, SnapshotMeta,
-    SnapshotState, Store,
+    CoverageRecord, InUse, OpenSnapshot, SnapshotId, SnapshotMeta, SnapshotState, Store,
 };
 use crate::sys::Dir;
 
@@ -317,38 +315,17 @@ fn redo_meta(spec: &RollbackSpec, metas: &[SnapshotMeta]) -> SnapshotMeta {
         .collect();
     let root = || AbsPath::from_bytes(b"/").ok();
     let working_directory = metas.first().map(|m| m.working_directory.clone());
+    let working_directory = working_directory
+        .or_else(root)
+        .unwrap_or_else(|| spec.paths[0].clone());
+    let command = WirePath::Text(format!("rollback of {}", ids.join(", ")));
     SnapshotMeta {
-        format_version: SnapshotMeta::FORMAT_VERSION,
-        snapshot_id: SnapshotId::random(),
-        state: SnapshotState::Capturing,
-        timestamp: Timestamp::now().as_seconds(),
-        monotonic: None,
-        sealed: None,
-        command: WirePath::Text(format!("rollback of {}", ids.join(", "))),
-        shell: "deployx".into(),
-        command_index: None,
-        batch_id: None,
-        working_directory: working_directory
-            .or_else(root)
-            .unwrap_or_else(|| spec.paths[0].clone()),
         monitored_paths: monitored.into_iter().collect(),
-        file_snapshots: Vec::new(),
-        file_count: 0,
-        changes: crate::seal::ChangeCounts::default(),
-        environment_vars: std::collections::BTreeMap::new(),
         metadata: [(ROLLBACK_OF.to_owned(), ids.into())].into(),
-        strategies: Vec::new(),
-        scope: Vec::new(),
         coverage: CoverageRecord {
             complete: true,
             ..CoverageRecord::default()
         },
-        outcome: CommandOutcome::default(),
-        stored_bytes: 0,
-        pinned: false,
-        capture_tokens: Vec::new(),
-        error: None,
-        redo_snapshot_id: None,
-        manifest_checksum: None,
+        ..SnapshotMeta::new(command, "deployx", working_directory)
     }
 }

@@ -13,11 +13,8 @@ use deployx::AbsPath;
 use deployx::entry::{ContentHash, EntryKind, EntryState, Identity, Timestamp};
 use deployx::infer::{Certainty, Depth, ScopePath};
 use deployx::path::WirePath;
-use deployx::seal::{Change, ChangeCounts, PreImage, UndoRecord};
-use deployx::store::{
-    CoverageRecord, Outcome, SnapshotId, SnapshotMeta, SnapshotState, Store, StoreOptions,
-    StrategyUse,
-};
+use deployx::seal::{Change, PreImage, UndoRecord};
+use deployx::store::{SnapshotMeta, SnapshotState, Store, StoreOptions, StrategyUse};
 use serde::de::IgnoredAny;
 use sha2::{Digest as _, Sha256};
 
@@ -228,23 +225,8 @@ fn file(size: u64, hash: ContentHash) -> EntryState {
 fn meta(number: usize) -> Result<SnapshotMeta> {
     let directory = AbsPath::new("/srv/app")?;
     Ok(SnapshotMeta {
-        format_version: SnapshotMeta::FORMAT_VERSION,
-        snapshot_id: SnapshotId::random(),
-        state: SnapshotState::Capturing,
-        timestamp: Timestamp::now().as_seconds(),
-        monotonic: None,
-        sealed: None,
-        command: WirePath::Text(format!("./deploy.sh --release {number}")),
-        shell: "bash".into(),
-        command_index: None,
-        batch_id: None,
-        working_directory: directory.clone(),
         monitored_paths: vec![directory.clone()],
-        file_snapshots: Vec::new(),
-        file_count: 0,
-        changes: ChangeCounts::default(),
         environment_vars: BTreeMap::from([("LANG".into(), "C.UTF-8".into())]),
-        metadata: BTreeMap::new(),
         strategies: vec![StrategyUse {
             volume: AbsPath::new("/")?,
             strategy: "copy".into(),
@@ -257,13 +239,10 @@ fn meta(number: usize) -> Result<SnapshotMeta> {
             reason: "working directory".into(),
             certainty: Certainty::Possible,
         }],
-        coverage: CoverageRecord::default(),
-        outcome: Outcome::default(),
-        stored_bytes: 0,
-        pinned: false,
-        capture_tokens: Vec::new(),
-        error: None,
-        redo_snapshot_id: None,
-        manifest_checksum: None,
+        ..SnapshotMeta::new(
+            WirePath::Text(format!("./deploy.sh --release {number}")),
+            "bash",
+            AbsPath::new("/srv/app")?,
+        )
     })
 }

@@ -8,16 +8,12 @@ use super::super::fault::testing::After;
 use super::super::run::rollback_until;
 use super::super::{RollbackReport, RollbackSpec, resume, rollback};
 use super::world::{Scan, World, assert_same};
-use crate::entry::Timestamp;
 use crate::error::ErrorKind;
 use crate::execute::Cancel;
 use crate::path::WirePath;
 use crate::progress::Silent;
 use crate::request::OnConflict;
-use crate::store::{
-    CoverageRecord, ListFilter, Outcome, SnapshotId, SnapshotMeta, SnapshotState, Store,
-    StoreOptions,
-};
+use crate::store::{ListFilter, SnapshotId, SnapshotMeta, SnapshotState, Store, StoreOptions};
 
 struct Host {
     world: World,
@@ -53,33 +49,12 @@ impl Host {
 
     fn meta(&self) -> SnapshotMeta {
         SnapshotMeta {
-            format_version: SnapshotMeta::FORMAT_VERSION,
-            snapshot_id: SnapshotId::random(),
-            state: SnapshotState::Capturing,
-            timestamp: Timestamp::now().as_seconds(),
-            monotonic: None,
-            sealed: None,
-            command: WirePath::Text("test".into()),
-            shell: "bash".into(),
-            command_index: None,
-            batch_id: None,
-            working_directory: self.world.root.clone(),
             monitored_paths: vec![self.world.root.clone()],
-            file_snapshots: Vec::new(),
-            file_count: 0,
-            changes: crate::seal::ChangeCounts::default(),
-            environment_vars: std::collections::BTreeMap::new(),
-            metadata: std::collections::BTreeMap::new(),
-            strategies: Vec::new(),
-            scope: Vec::new(),
-            coverage: CoverageRecord::default(),
-            outcome: Outcome::default(),
-            stored_bytes: 0,
-            pinned: false,
-            capture_tokens: Vec::new(),
-            error: None,
-            redo_snapshot_id: None,
-            manifest_checksum: None,
+            ..SnapshotMeta::new(
+                WirePath::Text("test".into()),
+                "bash",
+                self.world.root.clone(),
+            )
         }
     }
 
