@@ -94,7 +94,7 @@ impl Baseline {
         let deadline = Instant::now() + request.limits.max_duration;
         request.exclusions.check()?;
         let (mut index, objects) = self.open()?;
-        objects.sweep();
+        objects.sweep(|first, count| index.known_among(first, count));
         let known = index.load(&roots(request.scope), None)?;
         request.progress.event(Event::Begin {
             phase: Phase::Scan,
@@ -158,7 +158,7 @@ impl Baseline {
     /// time in proportion to what goes. Gives the number of files deleted.
     pub fn forget_unused(&self, age: Duration) -> Result<u64> {
         let (mut index, objects) = self.open()?;
-        objects.sweep();
+        objects.sweep(|first, count| index.known_among(first, count));
         let freed = index.forget_unused(age)?;
         freed.iter().for_each(|serial| objects.remove(*serial));
         Ok(freed.len() as u64)

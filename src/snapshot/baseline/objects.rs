@@ -1,5 +1,6 @@
 //! The files that hold the baseline's content, one per live file, named by number.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
@@ -39,6 +40,9 @@ impl Objects {
     pub(super) fn claim(&self, first: u64, count: u64) -> Result<Claim> {
         let path = self.root.join("claims").join(format!("{first}-{count}"));
         let make = || -> io::Result<Claim> {
+            // Nobody may sweep between the two steps, after which the claim is known to be alive.
+            let turn = File::create(self.sweeping())?;
+            turn.lock_shared()?;
             let lock = File::create(&path)?;
             lock.try_lock().map_err(io::Error::from)?;
             Ok(Claim {
@@ -51,8 +55,22 @@ impl Objects {
         })
     }
 
-    /// Removes what captures left that died before the index knew their objects.
-    pub(super) fn sweep(&self) {
+    /// The file that is locked by who makes or sweeps claims.
+    fn sweeping(&self) -> PathBuf {
+        self.root.with_extension("lock")
+    }
+
+    /// Removes what captures left that died before the index knew their objects. `known` tells which
+    /// of a range of objects the index does know: the capture may have died right after it told the
+    /// index and before it removed the claim.
+    pub(super) fn sweep(&self, known: impl Fn(u64, u64) -> Result<BTreeSet<u64>>) {
+        // Who makes a claim now holds it; what is left over waits for the next start.
+        let Ok(turn) = File::create(self.sweeping()) else {
+            return;
+        };
+        if turn.try_lock().is_err() {
+            return;
+        }
         let Ok(claims) = std::fs::read_dir(self.root.join("claims")) else {
             return;
         };
@@ -66,9 +84,12 @@ impl Objects {
             };
             let dead = File::open(claim.path()).is_ok_and(|file| file.try_lock().is_ok());
             if dead {
-                for serial in first..first.saturating_add(count) {
-                    self.remove(serial);
-                }
+                let Ok(known) = known(first, count) else {
+                    continue;
+                };
+                (first..first.saturating_add(count))
+                    .filter(|serial| !known.contains(serial))
+                    .for_each(|serial| self.remove(serial));
                 let _ = std::fs::remove_file(claim.path());
             }
         }

@@ -474,3 +474,45 @@ fn what_was_long_in_no_scope_is_forgotten_and_nothing_else() {
     let sealed = bench.run(|tree| fs::write(tree.join("f"), "y").unwrap());
     assert_eq!(bench.stored(&sealed, "f"), b"x");
 }
+
+#[test]
+fn first_captures_at_the_same_time_do_not_take_the_baseline_from_each_other() {
+    for _ in 0..10 {
+        let bench = Bench::new();
+        let trees: Vec<PathBuf> = (0..6)
+            .map(|number| {
+                let tree = bench.tree.join(number.to_string());
+                fs::create_dir(&tree).unwrap();
+                fs::write(tree.join("f"), format!("content {number}")).unwrap();
+                tree
+            })
+            .collect();
+        let captures: Vec<_> = std::thread::scope(|threads| {
+            let begun: Vec<_> = trees
+                .iter()
+                .map(|tree| threads.spawn(|| bench.begin(&scope_of(tree, Depth::Tree))))
+                .collect();
+            begun.into_iter().map(|t| t.join().unwrap()).collect()
+        });
+        for (number, mut capture) in captures.into_iter().enumerate() {
+            fs::remove_file(trees[number].join("f")).unwrap();
+            let sealed = bench.seal(&mut capture);
+            let stored = bench.stored(&sealed, &format!("{number}/f"));
+            assert_eq!(stored, format!("content {number}").into_bytes());
+            fs::remove_dir_all(&bench.files).unwrap();
+            fs::create_dir(&bench.files).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_claim_that_outlived_its_commit_costs_no_content() {
+    let bench = Bench::new();
+    fs::write(bench.tree.join("f"), "old").unwrap();
+    bench.run(|_| {});
+    let claims = bench.tree.parent().unwrap().join("baseline/objects/claims");
+    fs::write(claims.join("1-100"), "").unwrap();
+    let sealed = bench.run(|tree| fs::remove_file(tree.join("f")).unwrap());
+    assert_eq!(bench.stored(&sealed, "f"), b"old");
+    assert_eq!(fs::read_dir(claims).unwrap().count(), 0);
+}
