@@ -31,7 +31,7 @@ mod secure;
 
 pub use report::*;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -227,7 +227,12 @@ impl Engine {
         Ok(metas.into_iter().map(|meta| meta.snapshot_id).collect())
     }
 
-    /// Every snapshot that can be undone from now back to the oldest of `named`, newest first.
+    /// Every snapshot from now back to the oldest of `named` whose effect is in the tree, newest
+    /// first.
+    ///
+    /// A snapshot that was rolled back is among them together with the redo snapshot that did it,
+    /// as the records in between only fit together with both. Where that redo snapshot has expired,
+    /// neither is.
     fn everything_since(&self, named: &[SnapshotId]) -> Result<Vec<SnapshotId>> {
         let oldest = named
             .iter()
@@ -241,10 +246,18 @@ impl Engine {
             ..ListFilter::default()
         };
         let (metas, _) = self.store.list(&filter)?;
+        let there: HashSet<SnapshotId> = metas.iter().map(|m| m.snapshot_id.clone()).collect();
+        let taken_back = |meta: &SnapshotMeta| {
+            meta.state == SnapshotState::RolledBack
+                && meta
+                    .redo_snapshot_id
+                    .as_ref()
+                    .is_some_and(|redo| there.contains(redo))
+        };
         Ok(metas
-            .into_iter()
-            .filter(|m| can_be_undone(m.state))
-            .map(|m| m.snapshot_id)
+            .iter()
+            .filter(|m| can_be_undone(m.state) || taken_back(m))
+            .map(|m| m.snapshot_id.clone())
             .collect())
     }
 

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use super::compose::{Role, Source, compose};
+use super::cursor::Cursor;
 use super::judge::{Draft, judge};
 use super::links::settle_links;
 use super::observe::{View, foreign_names, map_devices, observe};
@@ -50,6 +51,7 @@ fn find_foreign(drafts: &mut [Draft]) {
     let emptied: Vec<usize> = (0..drafts.len())
         .filter(|i| must_be_emptied(&drafts[*i]))
         .collect();
+    let mut cursor = Cursor::default();
     for index in emptied {
         let path = &drafts[index].target.path;
         let removed = |child: &AbsPath| {
@@ -60,7 +62,7 @@ fn find_foreign(drafts: &mut [Draft]) {
                     target.role == Role::Asked && target.desired.is_none()
                 })
         };
-        let reason = match foreign_names(path, removed) {
+        let reason = match foreign_names(&mut cursor, path, removed) {
             Ok((0, _)) => continue,
             Ok((count, first)) => foreign_reason(count, &first),
             Err(e) => format!("its entries cannot be listed: {e}"),

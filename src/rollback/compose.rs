@@ -49,6 +49,10 @@ impl Content {
 pub(crate) struct Source {
     /// Its id, for messages and for telling its files.
     pub(crate) id: String,
+    /// When it began, in seconds since the epoch.
+    pub(crate) began: f64,
+    /// When its record was complete: other snapshots that began before ran beside it.
+    pub(crate) sealed: f64,
     /// What its command changed.
     pub(crate) record: UndoRecord,
 }
@@ -59,12 +63,12 @@ pub(crate) struct Target {
     pub(crate) path: AbsPath,
     /// Before the oldest of the commands; `None`: it did not exist.
     pub(crate) desired: Option<EntryState>,
-    /// After the newest of the commands; `None`: it should not exist now.
+    /// After the command that ended last; `None`: it should not exist now.
     pub(crate) expected: Option<EntryState>,
     pub(crate) content: Content,
     /// The oldest snapshot that has the path: `desired` is from there.
     pub(crate) oldest: u32,
-    /// The newest snapshot that has the path: `expected` is from there.
+    /// The snapshot that has the path and was sealed last: `expected` is from there.
     pub(crate) newest: u32,
     /// Why the records do not fit together.
     pub(crate) gap: Option<String>,
@@ -112,8 +116,14 @@ impl Target {
 pub(crate) fn compose(sources: Vec<Source>, paths: &[AbsPath]) -> Composed {
     let mut volumes = Vec::new();
     let mut ids = Vec::new();
+    let mut spans = Vec::new();
     let mut changes: Vec<(u32, Change)> = Vec::new();
     for (index, source) in sources.into_iter().enumerate() {
+        spans.push(Span {
+            id: source.id.clone(),
+            began: source.began,
+            sealed: source.sealed,
+        });
         ids.push(source.id);
         volumes.push(source.record.volumes);
         changes.extend(source.record.changes.into_iter().map(|c| (index as u32, c)));
@@ -127,7 +137,7 @@ pub(crate) fn compose(sources: Vec<Source>, paths: &[AbsPath]) -> Composed {
         while let Some(next) = rest.next_if(|n| n.1.path == history[0].1.path) {
             history.push(next);
         }
-        targets.extend(join(history, &ids));
+        targets.extend(join(history, &spans));
     }
     keep_asked(&mut targets, paths);
     Composed {
@@ -147,18 +157,27 @@ pub(crate) struct Composed {
     pub(crate) targets: Vec<Target>,
 }
 
+/// From when to when a snapshot's record tells of everything that happened.
+struct Span {
+    id: String,
+    began: f64,
+    sealed: f64,
+}
+
 /// One path's changes, newest first, as one target; `None` where they cancel each other out.
-fn join(history: Vec<(u32, Change)>, ids: &[String]) -> Option<Target> {
+///
+/// Commands that ran at the same time have records that overlap: each has the changes of the others
+/// too. The state before the first that began and the state after the last that was sealed enclose
+/// them all, and only where nothing ran can the records show a gap.
+fn join(history: Vec<(u32, Change)>, spans: &[Span]) -> Option<Target> {
     let mut history: Vec<(u32, Change)> = history
         .into_iter()
         .map(|(index, change)| (index, with_hashes(change)))
         .collect();
-    let gap = history
-        .windows(2)
-        .find_map(|pair| gap_between(&pair[0], &pair[1], ids));
+    let (last_sealed, gap) = follow(&history, spans);
     let content = content_of(&history);
-    let newest = history.first()?.0;
-    let expected = history.first_mut()?.1.after.take();
+    let newest = history.get(last_sealed)?.0;
+    let expected = history.get_mut(last_sealed)?.1.after.take();
     let (oldest, last) = history.pop()?;
     let desired = last.before;
     let content = match (&content, desired.as_ref().and_then(|d| d.hash)) {
@@ -191,6 +210,24 @@ fn join(history: Vec<(u32, Change)>, ids: &[String]) -> Option<Target> {
     let settled_dir = matches!((&target.desired, &target.expected), (Some(d), Some(e))
         if d.is_dir() && target.is_incidental() && d.modified == e.modified);
     (!settled && !settled_dir).then_some(target)
+}
+
+/// Goes through a history (newest first) from its oldest change on. Gives the position of the change
+/// that was sealed last, and the newest gap between records.
+fn follow(history: &[(u32, Change)], spans: &[Span]) -> (usize, Option<String>) {
+    let span = |at: usize| &spans[history[at].0 as usize];
+    let mut reached = history.len().saturating_sub(1);
+    let mut gap = None;
+    for at in (0..reached).rev() {
+        let beside = span(at).began < span(reached).sealed;
+        if !beside {
+            gap = gap_between(&history[at], &history[reached], spans).or(gap);
+        }
+        if !beside || span(at).sealed >= span(reached).sealed {
+            reached = at;
+        }
+    }
+    (reached, gap)
 }
 
 /// Carries content hashes over where a change says that the content stayed the same.
@@ -261,7 +298,7 @@ fn content_of(history: &[(u32, Change)]) -> Found {
 }
 
 /// What happened between an older change and the next newer one of the same path, if anything.
-fn gap_between(newer: &(u32, Change), older: &(u32, Change), ids: &[String]) -> Option<String> {
+fn gap_between(newer: &(u32, Change), older: &(u32, Change), spans: &[Span]) -> Option<String> {
     let same = match (&older.1.after, &newer.1.before) {
         (None, None) => true,
         (Some(after), Some(before)) => {
@@ -276,7 +313,7 @@ fn gap_between(newer: &(u32, Change), older: &(u32, Change), ids: &[String]) -> 
         }
         _ => false,
     };
-    let id = |index: u32| ids[index as usize].as_str();
+    let id = |index: u32| spans[index as usize].id.as_str();
     (!same).then(|| {
         format!(
             "changed between {} and {} outside of DeployX",

@@ -131,30 +131,41 @@ pub(super) fn conclude(
             }
         })?;
         if state == SnapshotState::RolledBack {
-            revive(store, &meta, ids);
+            turn_over(store, &meta, true, ids);
         }
     }
     Ok(())
 }
 
-fn revive(store: &Store, redone: &SnapshotMeta, concluded: &[String]) {
+/// What `redone` had undone is in the tree again (`back`), or is undone by it again; and so on for
+/// what that had undone, where it was a rollback itself.
+fn turn_over(store: &Store, redone: &SnapshotMeta, back: bool, concluded: &[String]) {
     let Some(serde_json::Value::Array(originals)) = redone.metadata.get(ROLLBACK_OF) else {
         return;
     };
     let ids = originals.iter().filter_map(|v| v.as_str());
     for text in ids.filter(|t| !concluded.iter().any(|c| c == t)) {
-        let revived = SnapshotId::parse(text).and_then(|id| {
+        let turned = SnapshotId::parse(text).and_then(|id| {
             let _in_use = store.acquire(&id)?;
             store.update(&id, &mut |meta| {
-                if meta.state == SnapshotState::RolledBack {
+                if back && meta.state == SnapshotState::RolledBack {
                     meta.state = SnapshotState::Sealed;
                     meta.redo_snapshot_id = None;
+                } else if !back
+                    && meta.state == SnapshotState::Sealed
+                    && meta.redo_snapshot_id.is_none()
+                {
+                    meta.state = SnapshotState::RolledBack;
+                    meta.redo_snapshot_id = Some(redone.snapshot_id.clone());
                 }
             })
         });
-        // It may have expired; its state is only for show.
-        if let Err(e) = revived {
-            tracing::debug!(snapshot = text, error = %e, "cannot mark a snapshot as not rolled back");
+        match turned {
+            Ok(meta) => turn_over(store, &meta, !back, concluded),
+            // It may have expired; its state is only for show.
+            Err(e) => {
+                tracing::debug!(snapshot = text, error = %e, "cannot mark a snapshot as not rolled back");
+            }
         }
     }
 }

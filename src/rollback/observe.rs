@@ -165,10 +165,10 @@ fn live_state(dir: &Dir, name: &OsStr, target: &Target) -> io::Result<Option<Ent
 
 /// Names in the directory `path` for which `known` says no: how many, and the first three.
 pub(crate) fn foreign_names(
+    cursor: &mut Cursor,
     path: &AbsPath,
     known: impl Fn(&AbsPath) -> bool,
 ) -> io::Result<(usize, Vec<OsString>)> {
-    let mut cursor = Cursor::default();
     let mut names = Vec::new();
     cursor.dir(path)?.for_each(|name, _| {
         if path.join(name).is_ok_and(|child| !known(&child)) {

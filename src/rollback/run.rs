@@ -102,6 +102,8 @@ fn prepare(
         check_state(&meta)?;
         sources.push(Source {
             id: id.to_string(),
+            began: meta.timestamp,
+            sealed: meta.sealed.unwrap_or(meta.timestamp),
             record: store.record(id)?,
         });
         files.push(store.files_dir(id));

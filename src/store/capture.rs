@@ -17,6 +17,7 @@ use super::{
     FileSnapshot, SnapshotId, SnapshotMeta, SnapshotState, Store, checksum, clock, manifest,
     meta_file,
 };
+use crate::entry::Timestamp;
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::seal::{Change, ChangeCounts, PreImage, UndoRecord};
 use crate::sys::durable::{Directory, Durability};
@@ -307,6 +308,7 @@ impl OpenSnapshot {
             describe(meta, &record.changes);
             meta.manifest_checksum = manifest_checksum;
             meta.state = SnapshotState::Sealed;
+            meta.sealed = Some(Timestamp::now().as_seconds());
             meta.capture_tokens.clear();
         })?;
         Ok(self.close())

@@ -87,6 +87,10 @@ pub struct SnapshotMeta {
     pub timestamp: f64,
     /// The same by the clock that does not jump: nanoseconds since boot, and the boot's id.
     pub monotonic: Option<(String, u64)>,
+    /// When the undo record was complete, in seconds since the epoch; `None` before that. Not in
+    /// lists. What began before this instant ran, in part, at the same time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<f64>,
     /// The command line.
     pub command: WirePath,
     /// The shell that read it.
@@ -142,6 +146,7 @@ impl SnapshotMeta {
             state: SnapshotState::Capturing,
             timestamp: Timestamp::now().as_seconds(),
             monotonic: None,
+            sealed: None,
             command,
             shell: shell.into(),
             command_index: None,

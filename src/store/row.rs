@@ -76,6 +76,7 @@ pub(super) fn thin(meta: &mut SnapshotMeta) {
     meta.capture_tokens = Vec::new();
     meta.environment_vars = BTreeMap::new();
     meta.scope = Vec::new();
+    meta.sealed = None;
 }
 
 /// The row of a snapshot; `None` where the metadata has something that no row can hold.
@@ -117,6 +118,7 @@ pub(super) fn decode(row: &[u8], snapshot_id: SnapshotId) -> Option<SnapshotMeta
         monotonic: head
             .monotonic
             .map(|(boot, nanoseconds)| (boot.to_owned(), nanoseconds)),
+        sealed: None,
         command: WirePath::from_bytes(&body.command),
         shell: body.shell,
         command_index: head.command_index,

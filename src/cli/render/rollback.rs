@@ -54,7 +54,14 @@ fn outcome(report: &RollbackReport, palette: Palette) -> String {
             report.failures.len() + report.conflicts.len()
         ))
     } else {
-        palette.bad(&format!("{what} was not rolled back; nothing was changed"))
+        let was = if report.snapshot_ids.len() == 1 {
+            "was"
+        } else {
+            "were"
+        };
+        palette.bad(&format!(
+            "{what} {was} not rolled back; nothing was changed"
+        ))
     }
 }
 

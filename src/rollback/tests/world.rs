@@ -135,7 +135,12 @@ impl World {
         }
         command();
         let record = record(&before, &self.scan(), &names);
-        Source { id, record }
+        Source {
+            id,
+            began: 0.0,
+            sealed: 0.0,
+            record,
+        }
     }
 
     pub(super) fn files_of(&self, sources: &[&Source]) -> Vec<PathBuf> {
@@ -221,6 +226,8 @@ impl World {
             report,
             redo: Source {
                 id: id.to_owned(),
+                began: 0.0,
+                sealed: 0.0,
                 record,
             },
         }

@@ -387,7 +387,8 @@ fn stored_name(number: usize, path: &AbsPath) -> String {
     let mut plain: String = name
         .chars()
         .map(|c| {
-            if c.is_control() || c == char::REPLACEMENT_CHARACTER {
+            // A backslash separates components elsewhere, so that no stored name may have one.
+            if c.is_control() || matches!(c, '\\' | char::REPLACEMENT_CHARACTER) {
                 '_'
             } else {
                 c

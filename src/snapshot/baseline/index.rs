@@ -4,13 +4,14 @@
 //! runs and whatever other captures write meanwhile. Old versions go when no capture needs them.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::versions::Versions;
-use crate::error::{Error, ErrorKind, Result, Stage};
+use crate::error::{Error, ErrorKind, IoContext, Result, Stage};
 use crate::infer::ScopePath;
 use crate::path::AbsPath;
 use crate::sys::process_started;
@@ -53,17 +54,31 @@ impl Index {
         let connection = Connection::open(path).map_err(failed("open"))?;
         connection.busy_timeout(wait).map_err(failed("open"))?;
         let index = Self { connection };
-        index.prepare().map_err(failed("open"))?;
+        if index.version().map_err(failed("open"))? != SCHEMA {
+            index.make_tables(path)?;
+        }
         Ok(index)
     }
 
-    fn prepare(&self) -> rusqlite::Result<()> {
-        let version: i64 = self
-            .connection
-            .query_row("PRAGMA user_version", [], |r| r.get(0))?;
-        if version == SCHEMA {
+    fn version(&self) -> rusqlite::Result<i64> {
+        self.connection
+            .query_row("PRAGMA user_version", [], |r| r.get(0))
+    }
+
+    /// Makes the tables, unless another process just did: what that one wrote since must stay.
+    fn make_tables(&self, path: &Path) -> Result<()> {
+        // SQLite does not wait for others while it changes the journal's mode.
+        let lock_path = path.with_extension("lock");
+        let context = || format!("cannot lock {}", lock_path.display());
+        let lock = File::create(&lock_path).context(Stage::Capture, context)?;
+        lock.lock().context(Stage::Capture, context)?;
+        if self.version().map_err(failed("open"))? == SCHEMA {
             return Ok(());
         }
+        self.create().map_err(failed("open"))
+    }
+
+    fn create(&self) -> rusqlite::Result<()> {
         self.connection.pragma_update(None, "journal_mode", "WAL")?;
         self.connection.execute_batch(&format!(
             "BEGIN IMMEDIATE;

@@ -522,3 +522,33 @@ fn a_lost_object_costs_its_entry_and_no_other() {
         .unwrap();
     assert!(matches!(lost.content, PreImage::Lost { .. }));
 }
+
+#[test]
+fn first_captures_at_the_same_time_do_not_take_the_baseline_from_each_other() {
+    for _ in 0..10 {
+        let bench = Bench::new();
+        let trees: Vec<PathBuf> = (0..6)
+            .map(|number| {
+                let tree = bench.tree.join(number.to_string());
+                fs::create_dir(&tree).unwrap();
+                fs::write(tree.join("f"), format!("content {number}")).unwrap();
+                tree
+            })
+            .collect();
+        let captures: Vec<_> = std::thread::scope(|threads| {
+            let begun: Vec<_> = trees
+                .iter()
+                .map(|tree| threads.spawn(|| bench.begin(&scope_of(tree, Depth::Tree))))
+                .collect();
+            begun.into_iter().map(|t| t.join().unwrap()).collect()
+        });
+        for (number, mut capture) in captures.into_iter().enumerate() {
+            fs::remove_file(trees[number].join("f")).unwrap();
+            let sealed = bench.seal(&mut capture);
+            let stored = bench.stored(&sealed, &format!("{number}/f"));
+            assert_eq!(stored, format!("content {number}").into_bytes());
+            fs::remove_dir_all(&bench.files).unwrap();
+            fs::create_dir(&bench.files).unwrap();
+        }
+    }
+}

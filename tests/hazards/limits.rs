@@ -1,0 +1,1 @@
+//! Full disks, missing rights, locked files, exclusions.

@@ -1,0 +1,1 @@
+//! Mounts in the tree, other filesystems, racing processes.
