@@ -12,6 +12,8 @@ mod calls;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod campaign;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod found;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod tracer;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod world;

@@ -25,9 +25,9 @@ pub(super) fn recover(app: &App) -> Result<Exit, Failure> {
     Ok(exit(&report))
 }
 
-/// A rollback that could not be finished completely is the one outcome that is not well.
+/// A rollback that could not be finished completely, and a snapshot that still waits, are not well.
 fn exit(report: &RecoverReport) -> Exit {
-    if report.rollbacks.iter().all(|one| one.success) {
+    if report.rollbacks.iter().all(|one| one.success) && report.postponed.is_empty() {
         Exit::Done
     } else {
         Exit::Partial
@@ -47,6 +47,15 @@ mod tests {
         };
         assert_eq!(exit(&report), Exit::Done);
         report.rollbacks.push(RollbackReport::default());
+        assert_eq!(exit(&report), Exit::Partial);
+    }
+
+    #[test]
+    fn a_snapshot_that_still_waits_is_partial() {
+        let report = RecoverReport {
+            postponed: vec![("a".into(), "no space left".into())],
+            ..RecoverReport::default()
+        };
         assert_eq!(exit(&report), Exit::Partial);
     }
 }

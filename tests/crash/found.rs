@@ -1,0 +1,14 @@
+//! What the campaign found, each at the calls at which it was found.
+
+use crate::calls::Fault;
+use crate::campaign::{Scenario, at_every};
+
+#[test]
+fn a_snapshot_whose_baseline_cannot_be_read_now_is_sealed_later() {
+    at_every(
+        "a_snapshot_whose_baseline_cannot_be_read_now_is_sealed_later",
+        Scenario::RecoverRun,
+        Fault::Once(libc::EIO),
+        "pwrite64(",
+    );
+}
