@@ -4,6 +4,16 @@ use crate::calls::Fault;
 use crate::campaign::{Scenario, at_every};
 
 #[test]
+fn a_store_that_was_being_made_has_nothing_to_recover() {
+    at_every(
+        "a_store_that_was_being_made_has_nothing_to_recover",
+        Scenario::FirstRun,
+        Fault::Kill,
+        ".format.tmp",
+    );
+}
+
+#[test]
 fn a_snapshot_whose_baseline_cannot_be_read_now_is_sealed_later() {
     at_every(
         "a_snapshot_whose_baseline_cannot_be_read_now_is_sealed_later",

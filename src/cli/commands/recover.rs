@@ -10,14 +10,14 @@ use crate::engine::RecoverReport;
 /// Recovers. The store is opened as if for looking, because opening it for work would already
 /// recover and leave nothing to report.
 pub(super) fn recover(app: &App) -> Result<Exit, Failure> {
-    let report = if app.settings.store.exists() {
-        let engine = app.open_for_reading()?;
-        let bars = Bars::new(app.screen);
-        let outcome = engine.recover(&bars);
-        bars.clear();
-        outcome?
-    } else {
-        RecoverReport::default()
+    let report = match app.open_if_begun()? {
+        Some(engine) => {
+            let bars = Bars::new(app.screen);
+            let outcome = engine.recover(&bars);
+            bars.clear();
+            outcome?
+        }
+        None => RecoverReport::default(),
     };
     app.screen.result(&report, || {
         render::recovered(&report, &app.program, app.screen.out)
