@@ -22,3 +22,13 @@ fn a_snapshot_whose_baseline_cannot_be_read_now_is_sealed_later() {
         "pwrite64(",
     );
 }
+
+#[test]
+fn a_named_snapshot_that_cannot_be_read_is_no_success() {
+    at_every(
+        "a_named_snapshot_that_cannot_be_read_is_no_success",
+        Scenario::Cleanup,
+        Fault::Once(libc::EIO),
+        ".json",
+    );
+}
