@@ -11,10 +11,10 @@ use super::reconcile::reconcile;
 use super::run::{Ending, ROLLBACK_OF, Turn, open_journals};
 use super::verify::VerifiedPlan;
 use super::{Failure, RollbackReport};
-use crate::error::{ErrorKind, IoContext, Result, Stage};
+use crate::error::{Error, ErrorKind, IoContext, Result, Stage};
 use crate::path::AbsPath;
 use crate::progress::Progress;
-use crate::store::{InUse, OpenSnapshot, SnapshotId, Store};
+use crate::store::{InUse, OpenSnapshot, SnapshotId, SnapshotState, Store};
 use crate::sys::Dir;
 
 /// Finishes every rollback that was interrupted; called at every start. Cheap when there is none.
@@ -96,19 +96,17 @@ fn take_up(
         }
         files.push(store.files_dir(&id));
     }
-    let outcomes = if redo.is_some() {
-        let (outcomes, _) =
-            finish(&journal.plan, &files, &journal.redo, progress, &Never).unwrap_or_default();
-        outcomes
-    } else {
-        // Sealed already, so everything was done; only the bookkeeping is left.
-        let mut outcomes = reconcile(&mut journal.plan.clone());
-        for (outcome, entry) in outcomes.iter_mut().zip(&journal.plan.plan().entries) {
-            if outcome.is_todo() && entry.step != Step::Keep {
-                *outcome = Outcome::Done;
-            }
+    let outcomes = match &redo {
+        Some(_) => {
+            finish(&journal.plan, &files, &journal.redo, progress, &Never)
+                .unwrap_or_default()
+                .0
         }
-        outcomes
+        None => match redo_without_process(store, &journal.redo) {
+            Ok(Redo::Sealed) => outcomes_of_applied(&journal.plan),
+            Ok(Redo::Gone) => outcomes_of_dropped(&journal.plan),
+            Err(e) => return Ok(Some(unreadable(store, &journal.redo, &e))),
+        },
     };
     let ending = Ending {
         store,
@@ -117,6 +115,48 @@ fn take_up(
     };
     let notes = vec!["was interrupted and finished later".to_owned()];
     ending.finish(redo, &outcomes, notes).map(Some)
+}
+
+/// What became of a redo snapshot that does not wait to be taken up.
+enum Redo {
+    /// It was sealed, so the plan was applied and only the bookkeeping is left.
+    Sealed,
+    /// It was dropped, which happens only where nothing was changed.
+    Gone,
+}
+
+/// # Errors
+/// When that cannot be told, or the snapshot is unsealed after all: it was not readable a moment
+/// ago. The journal then has to stay, as the plan may be half applied.
+fn redo_without_process(store: &Store, redo: &str) -> Result<Redo> {
+    match store.meta(&SnapshotId::parse(redo)?) {
+        Ok(meta) => match meta.state {
+            SnapshotState::Capturing | SnapshotState::Captured => Err(Error::new(
+                ErrorKind::Busy,
+                Stage::Rollback,
+                format!("the redo snapshot {redo} cannot be taken up now; try again later"),
+            )),
+            _ => Ok(Redo::Sealed),
+        },
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(Redo::Gone),
+        Err(e) => Err(e),
+    }
+}
+
+fn outcomes_of_applied(plan: &VerifiedPlan) -> Vec<Outcome> {
+    let mut outcomes = reconcile(&mut plan.clone());
+    for (outcome, entry) in outcomes.iter_mut().zip(&plan.plan().entries) {
+        if outcome.is_todo() && entry.step != Step::Keep {
+            *outcome = Outcome::Done;
+        }
+    }
+    outcomes
+}
+
+/// Nothing was changed, so nothing is done that has to be.
+fn outcomes_of_dropped(plan: &VerifiedPlan) -> Vec<Outcome> {
+    let left = |_| Outcome::Failed("the rollback stopped before it changed anything".into());
+    plan.plan().entries.iter().map(left).collect()
 }
 
 /// Carries an interrupted plan to its end. Gives the outcomes and remarks; the plan keeps telling

@@ -32,3 +32,23 @@ fn a_named_snapshot_that_cannot_be_read_is_no_success() {
         ".json",
     );
 }
+
+#[test]
+fn a_journal_waits_for_its_redo_snapshot() {
+    at_every(
+        "a_journal_waits_for_its_redo_snapshot",
+        Scenario::RecoverRollback,
+        Fault::Once(libc::EIO),
+        ".json",
+    );
+}
+
+#[test]
+fn a_journal_that_could_not_be_made_durable_is_not_carried_out() {
+    at_every(
+        "a_journal_that_could_not_be_made_durable_is_not_carried_out",
+        Scenario::Rollback,
+        Fault::Once(libc::EIO),
+        "/store/rollback \"\")",
+    );
+}
