@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::apply::{Job, Outcome, apply, sweep};
+use super::apply::{Job, Outcome, apply, clear_away, sweep};
 use super::fault::{Fault, Interrupted, Never};
 use super::journal::{self, Journal};
 use super::plan::Step;
@@ -96,15 +96,13 @@ fn take_up(
         }
         files.push(store.files_dir(&id));
     }
-    let outcomes = match &redo {
+    let (outcomes, mut notes) = match &redo {
         Some(_) => {
-            finish(&journal.plan, &files, &journal.redo, progress, &Never)
-                .unwrap_or_default()
-                .0
+            finish(&journal.plan, &files, &journal.redo, progress, &Never).unwrap_or_default()
         }
         None => match redo_without_process(store, &journal.redo) {
-            Ok(Redo::Sealed) => outcomes_of_applied(&journal.plan),
-            Ok(Redo::Gone) => outcomes_of_dropped(&journal.plan),
+            Ok(Redo::Sealed) => (outcomes_of_applied(&journal.plan), Vec::new()),
+            Ok(Redo::Gone) => (outcomes_of_dropped(&journal.plan), Vec::new()),
             Err(e) => return Ok(Some(unreadable(store, &journal.redo, &e))),
         },
     };
@@ -113,7 +111,7 @@ fn take_up(
         journals,
         journal: &journal,
     };
-    let notes = vec!["was interrupted and finished later".to_owned()];
+    notes.push("was interrupted and finished later".to_owned());
     ending.finish(redo, &outcomes, notes).map(Some)
 }
 
@@ -179,6 +177,7 @@ pub(super) fn finish(
     let mut current = plan.clone();
     let mut outcomes = reconcile(&mut current);
     job.plan = &current;
-    let notes = apply(&job, &mut outcomes)?;
+    let mut notes = apply(&job, &mut outcomes)?;
+    notes.extend(clear_away(&job, &outcomes)?);
     Ok((outcomes, notes))
 }

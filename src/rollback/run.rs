@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::apply::{Job, Outcome, apply};
+use super::apply::{Job, Outcome, apply, clear_away};
 use super::compose::Source;
 use super::fault::Never;
 use super::journal::{self, Journal};
@@ -244,8 +244,8 @@ impl Attempt<'_> {
             fault: &Never,
         };
         let mut outcomes = vec![Outcome::Todo; journal.plan.plan().entries.len()];
-        if let Ok(more) = apply(&job, &mut outcomes) {
-            notes.extend(more);
+        for more in [apply(&job, &mut outcomes), clear_away(&job, &outcomes)] {
+            notes.extend(more.unwrap_or_default());
         }
         let ending = Ending {
             store: self.store,

@@ -52,3 +52,13 @@ fn a_journal_that_could_not_be_made_durable_is_not_carried_out() {
         "/store/rollback \"\")",
     );
 }
+
+#[test]
+fn what_could_not_be_swept_at_first_does_not_stay() {
+    at_every(
+        "what_could_not_be_swept_at_first_does_not_stay",
+        Scenario::RecoverRollback,
+        Fault::Once(libc::EPERM),
+        "unlinkat(",
+    );
+}
