@@ -54,6 +54,16 @@ fn a_journal_that_could_not_be_made_durable_is_not_carried_out() {
 }
 
 #[test]
+fn what_could_not_be_staged_leaves_nothing_and_can_be_rolled_back_again() {
+    at_every(
+        "what_could_not_be_staged_leaves_nothing_and_can_be_rolled_back_again",
+        Scenario::Rollback,
+        Fault::Once(libc::ENOSPC),
+        "pwrite64(",
+    );
+}
+
+#[test]
 fn what_could_not_be_swept_at_first_does_not_stay() {
     at_every(
         "what_could_not_be_swept_at_first_does_not_stay",
