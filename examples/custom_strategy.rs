@@ -160,7 +160,7 @@ fn look(directories: &[AbsPath]) -> Result<Seen> {
         let dir = Dir::open(directory)?;
         for name in dir.names()? {
             let stat = dir.stat(&name)?;
-            let mut state = read_state(&dir, &name, &stat, None)?;
+            let mut state = read_state(&dir, &name, &stat)?;
             let mut content = Vec::new();
             if state.is_file() {
                 std::io::Read::read_to_end(&mut dir.open_file(&name)?, &mut content)?;

@@ -163,6 +163,7 @@ pub struct RetentionPolicy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Most entries that are looked at.
+    #[serde(rename = "max_files")]
     pub max_entries: u64,
     /// Most bytes of content that one snapshot copies.
     pub max_bytes: u64,
@@ -170,7 +171,8 @@ pub struct Limits {
     pub max_file_bytes: u64,
     /// Bytes that stay free on the store's volume (of a small volume a twentieth instead).
     pub min_free_bytes: u64,
-    /// Longest time spent before the command starts.
+    /// Longest time spent before the command starts, in whole seconds where it is written down.
+    #[serde(rename = "max_capture_seconds", with = "seconds")]
     pub max_duration: Duration,
 }
 
@@ -178,10 +180,25 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_entries: 5_000_000,
-            max_bytes: 64 << 30,
-            max_file_bytes: 16 << 30,
-            min_free_bytes: 512 << 20,
+            max_bytes: 16 << 30,
+            max_file_bytes: 8 << 30,
+            min_free_bytes: 1 << 30,
             max_duration: Duration::from_secs(600),
         }
+    }
+}
+
+/// A duration as whole seconds.
+mod seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(time: &Duration, out: S) -> Result<S::Ok, S::Error> {
+        out.serialize_u64(time.as_secs())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        u64::deserialize(from).map(Duration::from_secs)
     }
 }

@@ -112,8 +112,7 @@ fn measure_tree(work: &Work, site: &Site<'_>, report: &mut Report) -> Result<()>
         }
     }
     if work.settings.wants("peers") {
-        let cycles = cases::peers::measure(work, site, &mut report.skipped)?;
-        report.cycles.extend(cycles);
+        cases::peers::measure(work, site, report)?;
     }
     site.remove()
 }
@@ -140,7 +139,7 @@ fn machine(work: &Work) -> Vec<String> {
     };
     vec![
         format!(
-            "{}, strategy {}, {} rounds",
+            "{}, strategy {}, rounds: {}",
             ask(work::DeployX::BINARY, &["--version"]),
             work.settings.strategy,
             work.settings.rounds

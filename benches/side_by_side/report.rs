@@ -180,7 +180,7 @@ pub(crate) struct Cycle {
     pub(crate) tree: String,
     /// The tool.
     pub(crate) tool: String,
-    /// What its version command says.
+    /// Its version number.
     pub(crate) version: String,
     /// First snapshot, unchanged, after edits, undo; then entries wrong and bytes stored.
     pub(crate) figures: Vec<Figures>,
@@ -221,7 +221,7 @@ impl Report {
             if !lines.is_empty() {
                 let _ = writeln!(text, "\n## {title}\n");
                 for line in lines {
-                    let _ = writeln!(text, "- **{title}**: {line}");
+                    let _ = writeln!(text, "- {line}");
                 }
             }
         }
@@ -261,7 +261,7 @@ impl Report {
                 let peak = cycle.figures.iter().filter_map(|f| f.peak_bytes).max();
                 let _ = writeln!(
                     text,
-                    "| {} ({}) | {} | {} |",
+                    "| {} {} | {} | {} |",
                     cycle.tool,
                     cycle.version,
                     figures.join(" | "),

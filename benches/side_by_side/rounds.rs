@@ -58,6 +58,10 @@ impl Series {
 ///
 /// What waits to be written to the work directory's volume is written before each measurement, so
 /// that no program pays for what another one left behind.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "callers make the sides on the spot"
+)]
 pub(crate) fn alternate<const N: usize>(
     work: &Work,
     title: &str,

@@ -9,6 +9,9 @@ use anyhow::{Context as _, Result, bail};
 /// The parts of the benchmark, in the order in which they run.
 pub(crate) const CASES: [&str; 7] = ["first", "warm", "edits", "undo", "start", "list", "peers"];
 
+/// Those of them that need no tree.
+const TREELESS: [&str; 2] = ["start", "list"];
+
 /// The trees, in the order in which they are measured.
 const TREES: [&str; 2] = ["small", "large"];
 
@@ -67,8 +70,12 @@ impl Settings {
         self.cases.iter().any(|c| c == case)
     }
 
-    /// The trees to measure with the directories that they are copied from.
+    /// The trees to measure with the directories that they are copied from; none where no case
+    /// needs one.
     pub(crate) fn trees(&self) -> Vec<(&str, Result<PathBuf>)> {
+        if self.cases.iter().all(|c| TREELESS.contains(&c.as_str())) {
+            return Vec::new();
+        }
         let source = |name: &str| match name {
             "small" => existing(PathBuf::from("/usr/lib/python3")),
             _ => large_tree(),

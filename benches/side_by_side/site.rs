@@ -64,6 +64,7 @@ impl<'a> Site<'a> {
         run(Command::new("cp").arg("-a").args([&source, &pristine]))?;
         let mut survey = Survey::default();
         survey.directory(&pristine, Path::new(""))?;
+        let (victim, victim_entries) = survey.victim()?;
         let site = Self {
             tree: root.join("tree"),
             scratch: root.join("scratch"),
@@ -72,8 +73,8 @@ impl<'a> Site<'a> {
             pristine,
             entries: survey.entries,
             bytes: survey.bytes,
-            victim_entries: survey.victim.1,
-            victim: survey.victim.0,
+            victim_entries,
+            victim,
             root,
         };
         let editable = editable(&site.pristine, &site.victim)?;
@@ -131,12 +132,13 @@ impl<'a> Site<'a> {
     }
 }
 
-/// How many entries and bytes a tree has, and which of its subtrees is of the size wanted.
+/// What a tree consists of.
 #[derive(Default)]
 struct Survey {
     entries: u64,
     bytes: u64,
-    victim: (PathBuf, u64),
+    /// Every directory relative to the tree, with the entries beneath it.
+    directories: Vec<(PathBuf, u64)>,
 }
 
 impl Survey {
@@ -153,14 +155,21 @@ impl Survey {
             } else if metadata.is_dir() {
                 let inner = path.join(entry.file_name());
                 let entries = self.directory(root, &inner)?;
-                // A name that is not UTF-8 would not survive becoming a script's argument.
-                let fits = entries.abs_diff(VICTIM) < self.victim.1.abs_diff(VICTIM) && entries > 0;
-                if inner.to_str().is_some() && (fits || self.victim.1 == 0) {
-                    self.victim = (inner, entries);
-                }
+                self.directories.push((inner, entries));
             }
         }
         Ok(self.entries - before)
+    }
+
+    /// The subtree to delete: as near to [`VICTIM`] entries as there is one of at most half the
+    /// tree, with a name that survives becoming a script's argument.
+    fn victim(&self) -> Result<(PathBuf, u64)> {
+        self.directories
+            .iter()
+            .filter(|(path, entries)| path.to_str().is_some() && *entries <= self.entries / 2)
+            .min_by_key(|(_, entries)| entries.abs_diff(VICTIM))
+            .cloned()
+            .context("the tree has no subtree of at most half its entries")
     }
 }
 

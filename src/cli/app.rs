@@ -11,7 +11,7 @@ use super::settings::Settings;
 use crate::engine::{Engine, EngineConfig};
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::path::{AbsPath, escape};
-use crate::store::ListFilter;
+use crate::store::SnapshotId;
 
 /// The shortest id that is offered for typing.
 const SHORTEST_ID: usize = 8;
@@ -126,11 +126,8 @@ impl App {
 /// The shortest text that names the snapshot `id` alone, at least eight digits; the whole id
 /// where the others cannot be read.
 pub(crate) fn short_id(engine: &Engine, id: &str) -> String {
-    match engine.list(&ListFilter::default()) {
-        Ok((snapshots, _)) => {
-            let others = snapshots.iter().map(|one| one.snapshot_id.as_str());
-            unique_prefix(id, others).to_owned()
-        }
+    match engine.store().ids() {
+        Ok(ids) => unique_prefix(id, ids.iter().map(SnapshotId::as_str)).to_owned(),
         Err(_) => id.to_owned(),
     }
 }

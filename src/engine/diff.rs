@@ -220,7 +220,7 @@ fn live_state(path: &AbsPath) -> Option<EntryState> {
     let (parent, name) = (path.parent()?, path.name()?);
     let dir = Dir::open_path(&parent).ok()?;
     let stat = dir.stat_opt(name).ok()??;
-    let mut state = read_state(&dir, name, &stat, None).ok()?;
+    let mut state = read_state(&dir, name, &stat).ok()?;
     if stat.kind == EntryKind::File {
         state.hash = if stat.size == 0 {
             Some(ContentHash::EMPTY)

@@ -27,13 +27,14 @@ impl Engine {
     pub fn run(&self, request: &RunRequest, context: RunContext<'_>) -> Result<RunReport> {
         let mut context = context;
         check_command(&request.command)?;
-        let mut session = self.start_session(request, &context)?;
+        let mut cwd = physical_directory(&request.cwd)?;
+        let mut session = self.start_session(request, cwd.clone(), &context)?;
         let step = Step {
             command: &request.command,
             batch: None,
             last: true,
         };
-        let mut report = self.run_step(&mut session, request, &step, &mut context)?;
+        let mut report = self.run_step(&mut session, &mut cwd, request, &step, &mut context)?;
         drop(session);
         if request.rollback_on_failure && !report.success && !report.changes.is_empty() {
             report.rollback = self.undo_after_failure(report.snapshot_id.iter(), &context)?;
@@ -55,7 +56,8 @@ impl Engine {
         if request.commands.is_empty() {
             return Err(invalid("the batch has no commands"));
         }
-        let mut session = self.start_session(&request.run, &context)?;
+        let mut cwd = physical_directory(&request.run.cwd)?;
+        let mut session = self.start_session(&request.run, cwd.clone(), &context)?;
         let mut results: Vec<RunReport> = Vec::new();
         for (index, command) in request.commands.iter().enumerate() {
             let last = index + 1 == request.commands.len();
@@ -64,7 +66,8 @@ impl Engine {
                 batch: Some((&batch_id, index as u64)),
                 last,
             };
-            let report = self.run_step(&mut session, &request.run, &step, &mut context)?;
+            let report =
+                self.run_step(&mut session, &mut cwd, &request.run, &step, &mut context)?;
             if let Some(on_report) = &mut context.on_report {
                 on_report(&report);
             }
@@ -87,10 +90,15 @@ impl Engine {
         Ok(report)
     }
 
-    fn start_session(&self, request: &RunRequest, context: &RunContext<'_>) -> Result<Session> {
+    fn start_session(
+        &self,
+        request: &RunRequest,
+        cwd: AbsPath,
+        context: &RunContext<'_>,
+    ) -> Result<Session> {
         Session::start(SessionSpec {
             shell: request.shell.clone(),
-            cwd: physical_directory(&request.cwd)?,
+            cwd,
             env: request.env.clone(),
             output: context.output.clone(),
             inherit_stdin: context.inherit_stdin,
@@ -101,27 +109,20 @@ impl Engine {
     fn run_step(
         &self,
         session: &mut Session,
+        last_cwd: &mut AbsPath,
         request: &RunRequest,
         step: &Step<'_>,
         context: &mut RunContext<'_>,
     ) -> Result<RunReport> {
-        let cwd = session.cwd().ok_or_else(|| {
-            Error::new(
-                ErrorKind::NotFound,
-                Stage::Request,
-                "the working directory was deleted by an earlier command; begin with 'cd' to one that exists",
-            )
-        });
-        let cwd = match cwd {
-            Ok(cwd) => cwd,
-            // A shell can still leave a deleted directory; nothing in it can be lost.
-            Err(_) => AbsPath::new(if cfg!(windows) { "C:\\" } else { "/" })
-                .map_err(|e| invalid(e.to_string()))?,
-        };
+        let live = session.cwd();
+        let cwd_deleted = live.is_none();
+        let cwd = live.unwrap_or_else(|| nearest_directory(last_cwd.clone()));
+        last_cwd.clone_from(&cwd);
         let subject = Subject {
             request,
             command: step.command,
-            cwd: cwd.clone(),
+            cwd,
+            cwd_deleted,
             batch: step.batch,
         };
         let (secured, mut snapshot_error) = self.secure_unless_disabled(&subject, context)?;
@@ -342,6 +343,19 @@ fn check_batch_id(id: &str) -> Result<&str> {
         "the batch id '{}' is not valid: use letters, digits, '.', '_' and '-', at most 128",
         id.escape_debug()
     )))
+}
+
+/// What stands for a working directory that an earlier command deleted: the nearest directory above
+/// it that is left. Nothing can come into being in the deleted one itself.
+fn nearest_directory(deleted: AbsPath) -> AbsPath {
+    let mut path = deleted;
+    while !path.as_path().is_dir() {
+        match path.parent() {
+            Some(parent) => path = parent,
+            None => break,
+        }
+    }
+    path
 }
 
 /// The directory without symbolic links, checked to be there.

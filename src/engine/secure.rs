@@ -8,18 +8,15 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::Engine;
 use super::scope::{mount_of, named, prepare};
-use crate::entry::Timestamp;
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::infer::{Irreversible, ScopePath};
 use crate::path::{AbsPath, WirePath};
 use crate::progress::Progress;
 use crate::request::{RunRequest, SnapshotOptions};
-use crate::seal::{ChangeCounts, RecordedVolume, UndoRecord};
+use crate::seal::{RecordedVolume, UndoRecord};
 use crate::snapshot::select::{Assignment, assign};
 use crate::snapshot::{Capture, CaptureRequest, Exclusions, Placement, Unobserved};
-use crate::store::{
-    CoverageRecord, OpenSnapshot, Outcome, SnapshotId, SnapshotMeta, SnapshotState, StrategyUse,
-};
+use crate::store::{OpenSnapshot, Outcome, SnapshotId, SnapshotMeta, SnapshotState, StrategyUse};
 use crate::sys::{self, Dir, Mount};
 
 /// Directories that stores make for themselves; never part of a snapshot.
@@ -30,6 +27,8 @@ pub(super) struct Subject<'a> {
     pub(super) request: &'a RunRequest,
     pub(super) command: &'a OsStr,
     pub(super) cwd: AbsPath,
+    /// `cwd` stands for a directory beneath it that was deleted.
+    pub(super) cwd_deleted: bool,
     pub(super) batch: Option<(&'a str, u64)>,
 }
 
@@ -110,7 +109,12 @@ impl Engine {
         let mut paths = if options.replace_paths.is_empty() {
             let inferred = self.infer(&subject.request.shell, subject.command, &subject.cwd)?;
             irreversible = inferred.irreversible;
-            inferred.paths
+            let mut paths = inferred.paths;
+            if subject.cwd_deleted && subject.cwd.parent().is_none() {
+                // Nobody asked for the whole filesystem.
+                paths.retain(|path| path.path != subject.cwd);
+            }
+            paths
         } else {
             options
                 .replace_paths
@@ -174,34 +178,16 @@ impl Engine {
         let monitored = scope
             .iter()
             .filter(|s| s.depth != crate::infer::Depth::Entry);
+        let command = WirePath::from_bytes(subject.command.as_encoded_bytes());
+        let shell = subject.request.shell.as_str();
         SnapshotMeta {
-            format_version: SnapshotMeta::FORMAT_VERSION,
-            // `begin` gives the id and the state.
-            snapshot_id: SnapshotId::random(),
-            state: SnapshotState::Capturing,
-            timestamp: Timestamp::now().as_seconds(),
-            monotonic: None,
-            command: WirePath::from_bytes(subject.command.as_encoded_bytes()),
-            shell: subject.request.shell.to_string(),
             command_index: subject.batch.map(|(_, index)| index),
             batch_id: subject.batch.map(|(id, _)| id.to_owned()),
-            working_directory: subject.cwd.clone(),
             monitored_paths: monitored.map(|s| s.path.clone()).collect(),
-            file_snapshots: Vec::new(),
-            file_count: 0,
-            changes: ChangeCounts::default(),
             environment_vars: self.allowed_environment(),
             metadata: subject.request.snapshot.metadata.clone(),
-            strategies: Vec::new(),
             scope: scope.to_vec(),
-            coverage: CoverageRecord::default(),
-            outcome: Outcome::default(),
-            stored_bytes: 0,
-            pinned: false,
-            capture_tokens: Vec::new(),
-            error: None,
-            redo_snapshot_id: None,
-            manifest_checksum: None,
+            ..SnapshotMeta::new(command, shell, subject.cwd.clone())
         }
     }
 

@@ -29,7 +29,11 @@ impl Cursor {
             }
             self.open.pop();
         }
-        if self.open.last().is_none_or(|(last, _)| last != path) {
+        if self
+            .open
+            .last()
+            .is_none_or(|(last, _)| last.to_bytes() != path.to_bytes())
+        {
             match self.descend(path) {
                 // Too many descriptors: what is kept open here is only for speed.
                 Err(e) if is_out_of_descriptors(&e) => {
@@ -74,7 +78,7 @@ impl Cursor {
                 Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Dir::open_path(&step)?,
                 other => other?,
             };
-            let arrived = step == *path;
+            let arrived = step.to_bytes() == path.to_bytes();
             if self.open.len() >= MOST_OPEN {
                 self.thin();
             }
@@ -116,7 +120,7 @@ fn relative(path: &AbsPath, base: &AbsPath) -> io::Result<std::ffi::OsString> {
 fn path_depth(path: &AbsPath) -> usize {
     match path.to_bytes() {
         b"/" => 0,
-        bytes => bytes.iter().filter(|b| **b == b'/').count(),
+        bytes => bytes.split(|b| *b == b'/').count() - 1,
     }
 }
 

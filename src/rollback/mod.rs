@@ -4,6 +4,7 @@ mod apply;
 mod build;
 mod compose;
 mod cursor;
+mod ending;
 mod fault;
 mod journal;
 mod judge;
@@ -11,12 +12,16 @@ mod layout;
 mod links;
 mod metadata;
 mod observe;
+mod place;
 mod plan;
 mod reconcile;
 mod redo;
+mod remarks;
 mod resume;
 mod run;
+mod settle;
 mod stage;
+mod turn;
 mod verify;
 
 #[cfg(test)]

@@ -149,7 +149,7 @@ fn live_state(dir: &Dir, name: &OsStr, target: &Target) -> io::Result<Option<Ent
         state.allocated = brief.allocated;
         return Ok(Some(state));
     }
-    let mut state = match read_state(dir, name, &stat, None) {
+    let mut state = match read_state(dir, name, &stat) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other?,
     };

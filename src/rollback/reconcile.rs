@@ -25,9 +25,9 @@ pub(crate) fn reconcile(verified: &mut VerifiedPlan) -> Vec<Outcome> {
         });
         seen.push(now.ok().flatten());
     }
-    for index in 0..outcomes.len() {
+    for (index, outcome) in outcomes.iter_mut().enumerate() {
         if let Step::Reuse { of } = verified.plan().entries[index].step {
-            outcomes[index] = reuse_status(verified.plan(), index, of as usize, &seen);
+            *outcome = reuse_status(verified.plan(), index, of as usize, &seen);
         }
     }
     for index in 0..outcomes.len() {
@@ -64,7 +64,7 @@ fn now(entry: &PlannedEntry, cursor: &mut Cursor) -> std::io::Result<Option<Entr
     let Some(stat) = dir.stat_opt(name)? else {
         return Ok(None);
     };
-    let mut state = read_state(dir, name, &stat, None)?;
+    let mut state = read_state(dir, name, &stat)?;
     if let Some(desired) = &entry.desired
         && entry.step.places()
         && is_like(&stat, desired)

@@ -4,11 +4,13 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::apply::{Job, Outcome, apply, clear_away, sweep};
+use super::ending::Ending;
 use super::fault::{Fault, Interrupted, Never};
 use super::journal::{self, Journal};
 use super::plan::Step;
 use super::reconcile::reconcile;
-use super::run::{Ending, ROLLBACK_OF, Turn, open_journals};
+use super::run::{ROLLBACK_OF, interrupted};
+use super::turn::{Turn, open_journals};
 use super::verify::VerifiedPlan;
 use super::{Failure, RollbackReport};
 use crate::error::{Error, ErrorKind, IoContext, Result, Stage};
@@ -36,7 +38,7 @@ pub fn resume(store: &Store, progress: &dyn Progress) -> Result<Vec<RollbackRepo
         let at = open.iter().position(|o| o.id().as_str() == redo);
         let snapshot = at.map(|at| open.swap_remove(at));
         match journal::read(&journals, redo) {
-            Ok(journal) => reports.extend(take_up(store, &journals, journal, snapshot, progress)?),
+            Ok(journal) => reports.extend(take_up(store, &journals, &journal, snapshot, progress)?),
             Err(e) => reports.push(unreadable(store, redo, &e)),
         }
     }
@@ -81,7 +83,7 @@ fn unreadable(store: &Store, redo: &str, error: &crate::Error) -> RollbackReport
 fn take_up(
     store: &Store,
     journals: &Dir,
-    journal: Journal,
+    journal: &Journal,
     redo: Option<OpenSnapshot>,
     progress: &dyn Progress,
 ) -> Result<Option<RollbackReport>> {
@@ -98,7 +100,7 @@ fn take_up(
     }
     let (outcomes, mut notes) = match &redo {
         Some(_) => {
-            finish(&journal.plan, &files, &journal.redo, progress, &Never).unwrap_or_default()
+            finish(&journal.plan, &files, &journal.redo, progress, &Never).map_err(interrupted)?
         }
         None => match redo_without_process(store, &journal.redo) {
             Ok(Redo::Sealed) => (outcomes_of_applied(&journal.plan), Vec::new()),
@@ -109,7 +111,7 @@ fn take_up(
     let ending = Ending {
         store,
         journals,
-        journal: &journal,
+        journal,
     };
     notes.push("was interrupted and finished later".to_owned());
     ending.finish(redo, &outcomes, notes).map(Some)

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use rayon::prelude::*;
 
+use super::SnapshotId;
 use super::catalogue::Item;
 use super::row::Head;
 use super::{ListFilter, SnapshotMeta, Store};
@@ -17,6 +18,11 @@ pub const ROLLBACK_OF: &str = "rollback_of";
 pub type Damaged = Vec<(String, Error)>;
 
 impl Store {
+    /// Ids of all snapshots, in no particular order. Looks at names only.
+    pub fn ids(&self) -> Result<Vec<SnapshotId>> {
+        self.inner.ids()
+    }
+
     /// Metadata of every readable snapshot, newest first; damaged ones come second with the error.
     ///
     /// `file_snapshots`, `scope`, `environment_vars` and `capture_tokens` are left empty here to

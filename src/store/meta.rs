@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{SnapshotId, SnapshotState};
+use crate::entry::Timestamp;
 use crate::infer::Irreversible;
 use crate::path::{AbsPath, WirePath};
 use crate::seal::ChangeCounts;
@@ -132,6 +133,39 @@ pub struct SnapshotMeta {
 }
 
 impl SnapshotMeta {
+    /// The metadata with which a snapshot of `command` begins now: nothing covered, nothing changed.
+    /// [`Store::begin`](super::Store::begin) gives it its id.
+    pub fn new(command: WirePath, shell: impl Into<String>, working_directory: AbsPath) -> Self {
+        Self {
+            format_version: Self::FORMAT_VERSION,
+            snapshot_id: SnapshotId::random(),
+            state: SnapshotState::Capturing,
+            timestamp: Timestamp::now().as_seconds(),
+            monotonic: None,
+            command,
+            shell: shell.into(),
+            command_index: None,
+            batch_id: None,
+            working_directory,
+            monitored_paths: Vec::new(),
+            file_snapshots: Vec::new(),
+            file_count: 0,
+            changes: ChangeCounts::default(),
+            environment_vars: BTreeMap::new(),
+            metadata: BTreeMap::new(),
+            strategies: Vec::new(),
+            scope: Vec::new(),
+            coverage: CoverageRecord::default(),
+            outcome: Outcome::default(),
+            stored_bytes: 0,
+            pinned: false,
+            capture_tokens: Vec::new(),
+            error: None,
+            redo_snapshot_id: None,
+            manifest_checksum: None,
+        }
+    }
+
     /// The format this program writes.
     pub const FORMAT_VERSION: u32 = 1;
     /// The most entries listed in the JSON.

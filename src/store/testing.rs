@@ -8,13 +8,12 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::{
-    CoverageRecord, OpenSnapshot, Outcome, SnapshotId, SnapshotMeta, SnapshotState, Store,
-    StoreOptions, StrategyUse,
+    CoverageRecord, OpenSnapshot, SnapshotId, SnapshotMeta, Store, StoreOptions, StrategyUse,
 };
 use crate::entry::{ContentHash, EntryKind, EntryState, Identity, Timestamp};
 use crate::infer::{Certainty, Depth, ScopePath};
 use crate::path::{AbsPath, WirePath};
-use crate::seal::{Change, ChangeCounts, PreImage, UndoRecord};
+use crate::seal::{Change, PreImage, UndoRecord};
 
 pub(super) fn options() -> StoreOptions {
     StoreOptions {
@@ -38,20 +37,9 @@ pub(super) fn path(text: &str) -> AbsPath {
 /// Metadata of a snapshot taken now.
 pub(super) fn meta(command: &str) -> SnapshotMeta {
     SnapshotMeta {
-        format_version: SnapshotMeta::FORMAT_VERSION,
-        snapshot_id: SnapshotId::random(),
-        state: SnapshotState::Capturing,
         timestamp: Timestamp::now().seconds as f64 + 0.5,
         monotonic: super::clock::since_boot(),
-        command: WirePath::Text(command.into()),
-        shell: "bash".into(),
-        command_index: None,
-        batch_id: None,
-        working_directory: path("/srv/app"),
         monitored_paths: vec![path("/srv/app")],
-        file_snapshots: Vec::new(),
-        file_count: 0,
-        changes: ChangeCounts::default(),
         environment_vars: BTreeMap::from([("LANG".into(), "C".into())]),
         metadata: BTreeMap::from([("ticket".into(), serde_json::json!({"id": [1, null]}))]),
         strategies: vec![StrategyUse {
@@ -70,13 +58,7 @@ pub(super) fn meta(command: &str) -> SnapshotMeta {
             complete: true,
             ..CoverageRecord::default()
         },
-        outcome: Outcome::default(),
-        stored_bytes: 0,
-        pinned: false,
-        capture_tokens: Vec::new(),
-        error: None,
-        redo_snapshot_id: None,
-        manifest_checksum: None,
+        ..SnapshotMeta::new(WirePath::Text(command.into()), "bash", path("/srv/app"))
     }
 }
 

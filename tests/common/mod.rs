@@ -170,10 +170,10 @@ pub fn differences(expected: &Path, found: &Path) -> String {
     // rsync says nothing of the number of names, nanoseconds on all kinds, and devices.
     let (one, other) = (listing(expected), listing(found));
     for line in one.iter().filter(|l| !other.contains(*l)) {
-        differences.push_str(&format!("- {line}\n"));
+        differences.extend(["- ", line, "\n"]);
     }
     for line in other.iter().filter(|l| !one.contains(*l)) {
-        differences.push_str(&format!("+ {line}\n"));
+        differences.extend(["+ ", line, "\n"]);
     }
     differences
 }

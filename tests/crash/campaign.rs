@@ -127,9 +127,13 @@ fn judge(scenario: Scenario, world: &World, arguments: &[&str], traced: &Traced)
         return Err((Verdict::Stuck, "it did not end".into()));
     }
     let success = traced.status.success();
+    // Times of directories that it only passed through may stay, if it says so.
+    let noted = traced.stdout.contains("could not be put back") && world.entries_are_as_before();
     if success && scenario.restores() {
         let differences = world.site.differences();
-        if !differences.is_empty() {
+        if noted {
+            world.reset_tree();
+        } else if !differences.is_empty() {
             let said = format!("{}{}", traced.stdout, traced.stderr);
             return Err((Verdict::Silent, format!("{said}{differences}")));
         }

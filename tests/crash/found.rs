@@ -72,3 +72,13 @@ fn what_could_not_be_swept_at_first_does_not_stay() {
         "unlinkat(",
     );
 }
+
+#[test]
+fn times_that_could_not_be_put_back_are_named() {
+    at_every(
+        "times_that_could_not_be_put_back_are_named",
+        Scenario::RecoverRollback,
+        Fault::Once(libc::EPERM),
+        "utimensat(",
+    );
+}

@@ -279,8 +279,8 @@ impl World {
 
 /// Every entry below `root` with its state and content.
 fn entries(root: &std::path::Path) -> BTreeSet<String> {
-    let script = r#"find . -mindepth 1 -type d -printf '%P %y %m %U %G\n' -o -printf '%P %y %m %U %G %T@ %s %l\n'
-        find . -type f -exec sha256sum {} +"#;
+    let script = r"find . -mindepth 1 -type d -printf '%P %y %m %U %G\n' -o -printf '%P %y %m %U %G %T@ %s %l\n'
+        find . -type f -exec sha256sum {} +";
     let output = Command::new("sh")
         .args(["-c", script])
         .current_dir(root)

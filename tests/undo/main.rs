@@ -334,3 +334,33 @@ fn a_failing_command_can_be_taken_back_at_once() {
     assert_eq!(output.status.code(), Some(3), "{}", text(&output));
     assert_eq!(site.differences(), "");
 }
+
+#[test]
+fn a_deleted_working_directory_is_stood_in_for_by_the_one_above() {
+    let site = Site::new();
+    let script = site.tree.parent().unwrap().join("script");
+    std::fs::write(
+        &script,
+        "mkdir z; cd z\nrmdir ../z\necho x > ../../tree/made\n",
+    )
+    .unwrap();
+    let output = site
+        .deployx()
+        .current_dir(&site.tree)
+        .args(["batch", "--json"])
+        .arg(&script)
+        .output()
+        .unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let last = report["results"].as_array().unwrap().last().unwrap();
+    assert_eq!(
+        last["working_directory"],
+        site.tree.to_str().unwrap(),
+        "{report}"
+    );
+    let monitored = last["monitored_paths"].to_string();
+    assert!(
+        !monitored.contains("\"/\""),
+        "the whole filesystem was covered: {monitored}"
+    );
+}

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -12,14 +13,12 @@ use deployx::AbsPath;
 use deployx::entry::{ContentHash, EntryKind, EntryState, Identity, Timestamp};
 use deployx::infer::{Certainty, Depth, ScopePath};
 use deployx::path::WirePath;
-use deployx::seal::{Change, ChangeCounts, PreImage, UndoRecord};
-use deployx::store::{
-    CoverageRecord, Outcome, SnapshotId, SnapshotMeta, SnapshotState, Store, StoreOptions,
-    StrategyUse,
-};
+use deployx::seal::{Change, PreImage, UndoRecord};
+use deployx::store::{SnapshotMeta, SnapshotState, Store, StoreOptions, StrategyUse};
+use serde::de::IgnoredAny;
 use sha2::{Digest as _, Sha256};
 
-use crate::process::{output, run};
+use crate::process::run;
 use crate::report::Row;
 use crate::rounds::{Side, alternate};
 use crate::work::{Work, remove};
@@ -50,9 +49,8 @@ pub(crate) fn measure(work: &Work) -> Result<Vec<Row>> {
         .arg(FILL)
         .args([deployx.store.as_path()])
         .arg(count.to_string()))?;
-    let listed: Vec<serde_json::Value> =
-        serde_json::from_str(&output(deployx.command().args(["list", "--json"]))?)?;
-    ensure!(listed.len() == count, "{} of {count} listed", listed.len());
+    let listed = listed(deployx.command().args(["list", "--json"]))?;
+    ensure!(listed == count, "{listed} of {count} are listed");
 
     let list = || {
         let mut list = deployx.command();
@@ -105,6 +103,16 @@ pub(crate) fn measure(work: &Work) -> Result<Vec<Row>> {
             &fresh,
         ),
     ])
+}
+
+/// How many snapshots a command lists in JSON; read piece by piece, so that this process, from whose
+/// size the peak memory of others counts, stays small.
+fn listed(command: &mut Command) -> Result<usize> {
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
+    let pipe = child.stdout.take().context("no pipe to the list")?;
+    let snapshots: Vec<IgnoredAny> = serde_json::from_reader(BufReader::new(pipe))?;
+    ensure!(child.wait()?.success(), "{command:?} failed");
+    Ok(snapshots.len())
 }
 
 fn forget_index(store: &Path) -> Result<()> {
@@ -217,22 +225,8 @@ fn file(size: u64, hash: ContentHash) -> EntryState {
 fn meta(number: usize) -> Result<SnapshotMeta> {
     let directory = AbsPath::new("/srv/app")?;
     Ok(SnapshotMeta {
-        format_version: SnapshotMeta::FORMAT_VERSION,
-        snapshot_id: SnapshotId::random(),
-        state: SnapshotState::Capturing,
-        timestamp: Timestamp::now().as_seconds(),
-        monotonic: None,
-        command: WirePath::Text(format!("./deploy.sh --release {number}")),
-        shell: "bash".into(),
-        command_index: None,
-        batch_id: None,
-        working_directory: directory.clone(),
         monitored_paths: vec![directory.clone()],
-        file_snapshots: Vec::new(),
-        file_count: 0,
-        changes: ChangeCounts::default(),
         environment_vars: BTreeMap::from([("LANG".into(), "C.UTF-8".into())]),
-        metadata: BTreeMap::new(),
         strategies: vec![StrategyUse {
             volume: AbsPath::new("/")?,
             strategy: "copy".into(),
@@ -245,13 +239,10 @@ fn meta(number: usize) -> Result<SnapshotMeta> {
             reason: "working directory".into(),
             certainty: Certainty::Possible,
         }],
-        coverage: CoverageRecord::default(),
-        outcome: Outcome::default(),
-        stored_bytes: 0,
-        pinned: false,
-        capture_tokens: Vec::new(),
-        error: None,
-        redo_snapshot_id: None,
-        manifest_checksum: None,
+        ..SnapshotMeta::new(
+            WirePath::Text(format!("./deploy.sh --release {number}")),
+            "bash",
+            AbsPath::new("/srv/app")?,
+        )
     })
 }

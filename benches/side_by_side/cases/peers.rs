@@ -5,14 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
-use super::tools::{TOOLS, Tool};
+use super::tools::{PLAIN_CHANGE, TOOLS, Tool};
 use crate::process::{Sample, measure as time, output, run};
-use crate::report::{Cycle, Figures, Unit};
+use crate::report::{Cycle, Figures, Report, Unit};
 use crate::rounds::Series;
 use crate::site::Site;
-use crate::work::{DeployX, SETTINGS, Work, remove};
+use crate::work::{DeployX, SETTINGS, Work};
 
 /// What is timed of a cycle, in order.
 const STEPS: [&str; 4] = ["first snapshot", "unchanged", "after edits", "undo"];
@@ -27,42 +27,52 @@ struct Outcome {
     stored: u64,
 }
 
-/// Lets every installed tool do whole cycles in turn. Gives the cycles and what was left out.
-pub(crate) fn measure(
-    work: &Work,
-    site: &Site<'_>,
-    skipped: &mut Vec<String>,
-) -> Result<Vec<Cycle>> {
+/// Lets every installed tool do whole cycles in turn and reports them. A tool that fails is left
+/// out from then on.
+pub(crate) fn measure(work: &Work, site: &Site<'_>, report: &mut Report) -> Result<()> {
     if output(Command::new("rsync").arg("--version")).is_err() {
-        skipped.push("whole cycles: rsync, which judges them, is not installed".into());
-        return Ok(Vec::new());
+        let skipped = "whole cycles: rsync, which judges them, is not installed";
+        report.skipped.push(skipped.into());
+        return Ok(());
     }
     let mut tools = Vec::new();
     for tool in &TOOLS {
         match version(tool) {
             Ok(version) => tools.push((tool, version, Vec::new())),
-            Err(_) => skipped.push(format!("whole cycles: {} is not installed", tool.name)),
+            Err(_) => report
+                .skipped
+                .push(format!("whole cycles: {} is not installed", tool.name)),
         }
     }
     for round in 1..=work.settings.rounds {
+        let mut failed = Vec::new();
         for (tool, _, outcomes) in &mut tools {
             eprintln!(
                 "{}: whole cycle of {}, round {round} of {}",
                 site.name, tool.name, work.settings.rounds
             );
-            let outcome = cycle(work, site, tool).with_context(|| format!("with {}", tool.name))?;
-            outcomes.push(outcome);
+            match cycle(work, site, tool) {
+                Ok(outcome) => outcomes.push(outcome),
+                Err(error) => {
+                    failed.push(tool.name);
+                    report
+                        .failures
+                        .push(format!("whole cycle of {}: {error:#}", tool.name));
+                }
+            }
+            site.clear()?;
         }
+        tools.retain(|(tool, _, _)| !failed.contains(&tool.name));
     }
-    Ok(tools
-        .into_iter()
-        .map(|(tool, version, outcomes)| Cycle {
+    for (tool, version, outcomes) in tools {
+        report.cycles.push(Cycle {
             tree: site.name.to_owned(),
             tool: tool.name.to_owned(),
             version,
             figures: figures(&outcomes),
-        })
-        .collect())
+        });
+    }
+    Ok(())
 }
 
 /// One cycle of one tool, from an untouched tree and an empty repository.
@@ -76,7 +86,7 @@ fn cycle(work: &Work, site: &Site<'_>, tool: &Tool) -> Result<Outcome> {
     };
     let first = timed(tool.snapshot, 1)?;
     let unchanged = timed(tool.snapshot, 2)?;
-    run(&mut place.script(r#"cd "$TREE"; "$@""#, 0, &site.edit()))?;
+    run(&mut place.script(PLAIN_CHANGE, 0, &site.edit()))?;
     let expected = site.scratch.join("expected");
     mirror(&site.tree, &expected)?;
     let edited = timed(tool.snapshot, 3)?;
@@ -84,7 +94,6 @@ fn cycle(work: &Work, site: &Site<'_>, tool: &Tool) -> Result<Outcome> {
     let stored = occupied(&place.repository)?;
     let undo = timed(tool.undo, 3)?;
     let wrong = differences(&expected, &site.tree)?;
-    place.remove()?;
     Ok(Outcome {
         samples: [first, unchanged, edited, undo],
         wrong,
@@ -130,26 +139,21 @@ impl<'a> Place<'a> {
             .env("GIT_CONFIG_NOSYSTEM", "1");
         shell
     }
-
-    /// Deletes the repository and what the tool cached beside it.
-    fn remove(&self) -> Result<()> {
-        let mut cache = self.repository.clone().into_os_string();
-        cache.push(".cache");
-        remove(&self.repository)?;
-        Ok(remove(Path::new(&cache))?)
-    }
 }
 
+/// The tool's version number.
 fn version(tool: &Tool) -> Result<String> {
     let mut shell = Command::new("sh");
     shell
         .args(["-euc", tool.version])
         .env("DEPLOYX", DeployX::BINARY);
-    let version = output(&mut shell)?;
-    let version = version.lines().next().unwrap_or_default().trim();
+    let said = output(&mut shell)?;
+    let number = said
+        .split_whitespace()
+        .find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
     // In a pipeline the shell sees only the last program's failure.
-    anyhow::ensure!(!version.is_empty(), "no version");
-    Ok(version.to_owned())
+    ensure!(!said.is_empty(), "{} says no version", tool.name);
+    Ok(number.unwrap_or("unknown").to_owned())
 }
 
 /// Makes `to` the same as `from`, to the nanosecond.

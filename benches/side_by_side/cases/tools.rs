@@ -8,7 +8,7 @@
 pub(crate) struct Tool {
     /// Its name in the report.
     pub(crate) name: &'static str,
-    /// Prints its version on one line; fails where the tool is not installed.
+    /// Prints its version; prints nothing or fails where the tool is not installed.
     pub(crate) version: &'static str,
     /// Makes an empty repository; not measured.
     pub(crate) prepare: &'static str,
@@ -20,7 +20,8 @@ pub(crate) struct Tool {
     pub(crate) undo: &'static str,
 }
 
-const PLAIN_CHANGE: &str = r#"cd "$TREE"; "$@""#;
+/// Runs the arguments in the tree.
+pub(crate) const PLAIN_CHANGE: &str = r#"cd "$TREE"; "$@""#;
 
 /// DeployX first, then its peers.
 pub(crate) const TOOLS: [Tool; 6] = [

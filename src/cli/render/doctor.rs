@@ -196,9 +196,9 @@ mod tests {
              \n\
              Limits\n  \
              entries in a snapshot        5000000\n  \
-             content in a snapshot        64 GiB\n  \
-             largest file                 16 GiB\n  \
-             free space to leave          512 MiB\n  \
+             content in a snapshot        16 GiB\n  \
+             largest file                 8.0 GiB\n  \
+             free space to leave          1.0 GiB\n  \
              time before a command        10m 00s\n  \
              open files                   1024\n\
              \n\

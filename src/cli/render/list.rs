@@ -18,9 +18,12 @@ pub(crate) fn table(
     palette: Palette,
 ) -> String {
     let batches = snapshots.iter().any(|one| one.batch_id.is_some());
-    let columns = build(snapshots, batches, palette, LEAST);
     let room = match width {
-        Some(width) => width.saturating_sub(columns.width_before_last()).max(LEAST),
+        // Everything but the commands tells how much room they have.
+        Some(width) => {
+            let others = build(snapshots, batches, palette, 0).width_before_last();
+            width.saturating_sub(others).max(LEAST)
+        }
         None => WITHOUT_TERMINAL,
     };
     build(snapshots, batches, palette, room).text()

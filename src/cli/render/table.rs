@@ -1,12 +1,23 @@
 //! Aligned columns.
+//!
+//! A table library that wraps, draws rules and measures every cell twice took most of the time of a
+//! long `list`; columns padded by display width are all that is needed.
 
-use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table, presets};
+use unicode_width::UnicodeWidthStr;
 
 use super::Palette;
 
+/// Blanks between columns.
+const GAP: usize = 2;
+
 /// Columns under a bold header, without rules. Cells are not wrapped.
 pub(crate) struct Columns {
-    table: Table,
+    palette: Palette,
+    titles: Vec<String>,
+    /// The cells of all rows, one row after the other.
+    cells: Vec<(String, Tone)>,
+    widths: Vec<usize>,
+    right: Vec<bool>,
 }
 
 /// The colour of a cell.
@@ -27,74 +38,91 @@ pub(crate) enum Tone {
 impl Columns {
     /// A table with these titles.
     pub(crate) fn new(palette: Palette, titles: &[&str]) -> Self {
-        let mut table = Table::new();
-        table
-            .load_preset(presets::NOTHING)
-            .set_content_arrangement(ContentArrangement::Disabled)
-            .set_header(
-                titles
-                    .iter()
-                    .map(|title| Cell::new(title).add_attribute(Attribute::Bold)),
-            );
-        if palette.is_on() {
-            table.enforce_styling();
-        } else {
-            table.force_no_tty();
+        Self {
+            palette,
+            titles: titles.iter().map(|title| (*title).to_owned()).collect(),
+            cells: Vec::new(),
+            widths: titles.iter().map(|title| title.width()).collect(),
+            right: vec![false; titles.len()],
         }
-        for column in table.column_iter_mut() {
-            column.set_padding((0, 2));
-        }
-        Self { table }
     }
 
     /// Aligns these columns to the right.
     pub(crate) fn right(&mut self, columns: &[usize]) {
         for &index in columns {
-            if let Some(column) = self.table.column_mut(index) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
+            self.right[index] = true;
         }
     }
 
-    /// Adds a row.
+    /// Adds a row, which has a cell for every title.
     pub(crate) fn row<'a>(&mut self, cells: impl IntoIterator<Item = (&'a str, Tone)>) {
-        self.table.add_row(cells.into_iter().map(|(text, tone)| {
-            let cell = Cell::new(text);
-            match tone {
-                Tone::Plain => cell,
-                Tone::Good => cell.fg(comfy_table::Color::DarkGreen),
-                Tone::Bad => cell.fg(comfy_table::Color::DarkRed),
-                Tone::Warn => cell.fg(comfy_table::Color::DarkYellow),
-                Tone::Accent => cell.fg(comfy_table::Color::DarkCyan),
-            }
-        }));
+        let mut cells = cells.into_iter();
+        for width in &mut self.widths {
+            let (text, tone) = cells.next().unwrap_or(("", Tone::Plain));
+            *width = (*width).max(text.width());
+            self.cells.push((text.to_owned(), tone));
+        }
     }
 
     /// How wide all columns but the last are together.
     pub(crate) fn width_before_last(&self) -> usize {
-        let widths = self.table.column_max_content_widths();
-        let before = widths.len().saturating_sub(1);
-        widths
+        let before = self.widths.len().saturating_sub(1);
+        self.widths
             .iter()
             .take(before)
-            .map(|width| usize::from(*width) + 2)
+            .map(|width| width + GAP)
             .sum()
     }
 
     /// The table's text, each line ended, without spaces at line ends.
     pub(crate) fn text(&self) -> String {
         let mut out = String::new();
-        for line in self.table.lines() {
-            out.push_str(line.trim_end());
-            out.push('\n');
+        self.line(&mut out, self.titles.iter(), |palette, title| {
+            (title.clone(), palette.bold(title))
+        });
+        for row in self.cells.chunks(self.titles.len()) {
+            self.line(&mut out, row.iter(), |palette, (text, tone)| {
+                let painted = match tone {
+                    Tone::Plain => text.clone(),
+                    Tone::Good => palette.good(text),
+                    Tone::Bad => palette.bad(text),
+                    Tone::Warn => palette.warn(text),
+                    Tone::Accent => palette.accent(text),
+                };
+                (text.clone(), painted)
+            });
         }
         out
+    }
+
+    /// Writes one line; `look` gives a cell's text and the same with colours.
+    fn line<'c, C: 'c>(
+        &self,
+        out: &mut String,
+        cells: impl Iterator<Item = &'c C>,
+        look: impl Fn(Palette, &C) -> (String, String),
+    ) {
+        let mut pending = 0;
+        for ((cell, width), right) in cells.zip(&self.widths).zip(&self.right) {
+            let (text, painted) = look(self.palette, cell);
+            let blanks = width.saturating_sub(text.width());
+            if !text.is_empty() {
+                let before = pending + if *right { blanks } else { 0 };
+                out.extend(std::iter::repeat_n(' ', before));
+                out.push_str(&painted);
+                pending = 0;
+            } else if *right {
+                pending += blanks;
+            }
+            pending += GAP + if *right { 0 } else { blanks };
+        }
+        out.push('\n');
     }
 }
 
 /// How wide the terminal behind standard output is; `None` where there is none.
 pub(crate) fn terminal_width() -> Option<usize> {
-    Table::new().width().map(usize::from)
+    terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| usize::from(width.0))
 }
 
 #[cfg(test)]

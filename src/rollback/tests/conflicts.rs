@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use super::super::Conflict;
-use super::world::{World, assert_same};
+use super::world::{World, assert_same, plan};
 use crate::request::OnConflict;
 use crate::seal::{PreImage, RecordedVolume};
 
@@ -204,7 +204,7 @@ fn what_replaced_a_directory_again_is_no_conflict_for_what_was_in_it() {
         }
     });
     assert!(world.undo(&source, &before).report.success);
-    let plan = world.plan(&[&source]);
+    let plan = plan(&[&source]);
     let conflicts: Vec<_> = plan
         .entries
         .iter()
@@ -251,7 +251,7 @@ fn entries_of_a_volume_that_is_not_there_are_refused() {
         device: 0x7777,
         anchor: world.root.clone(),
     }];
-    assert!(world.plan(&[&source]).conflicts().is_empty());
+    assert!(plan(&[&source]).conflicts().is_empty());
     // Two volumes of which one took the other's place.
     source.record.volumes.push(RecordedVolume {
         device: here,
@@ -415,12 +415,12 @@ fn an_entry_that_changes_at_the_last_moment_is_left() {
     });
     let files = world.files_of(&[&source]);
     let super::super::verify::Verdict::Ready(verified) =
-        super::super::verify::verify(world.plan(&[&source]), OnConflict::Abort, &files)
+        super::super::verify::verify(plan(&[&source]), OnConflict::Abort, &files)
     else {
         panic!("refused");
     };
     let (verified, id) = world.save(*verified, OnConflict::Abort).unwrap();
-    let rolled = world.run(&verified, &files, &id, &[&Meddle(&world)]);
+    let rolled = World::run(&verified, &files, &id, &[&Meddle(&world)]);
     assert_eq!(rolled.report.failures.len(), 1);
     assert!(
         rolled.report.failures[0]
@@ -493,4 +493,36 @@ fn a_directory_in_use_as_a_mount_point_is_reported() {
     assert!(mount("umount", &[]));
     assert!(!rolled.unwrap().report.success);
     assert!(world.exists("mnt"));
+}
+
+#[test]
+fn what_an_ordinary_user_cannot_set_is_left_and_reported() {
+    if crate::sys::is_root() {
+        eprintln!("skipped for too much privilege: owners that cannot be set");
+        return;
+    }
+    let world = World::new();
+    for name in ["content", "mode", "fine"] {
+        world.write(name, "old");
+    }
+    let mut source = world.snapshot(|| {
+        world.write("content", "newer");
+        world.chmod("mode", 0o600);
+        world.write("fine", "newer");
+    });
+    for change in &mut source.record.changes {
+        if change.path != world.abs("fine") {
+            change.before.as_mut().unwrap().uid = 0;
+        }
+    }
+    let live = world.scan();
+    let rolled = world.roll(&[&source], OnConflict::Abort);
+    assert_eq!(rolled.report.failures.len(), 2, "{:#?}", rolled.report);
+    assert_eq!(world.read("content"), "newer");
+    assert_eq!(
+        world.scan()[&world.abs("mode")].mode,
+        live[&world.abs("mode")].mode
+    );
+    assert_eq!(world.read("fine"), "old");
+    world.assert_tidy();
 }

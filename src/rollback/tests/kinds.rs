@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 
-use super::world::{World, assert_same, touch};
+use super::world::{World, assert_same, plan, touch};
 use crate::entry::{DeviceNumber, EntryKind, Xattr, flags};
 use crate::request::OnConflict;
 use crate::sys::{Dir, Pinned, is_root};
@@ -41,7 +41,7 @@ fn a_second_rollback_changes_nothing() {
     let before = world.scan();
     let source = world.snapshot(|| world.write("file", "newer"));
     world.undo(&source, &before);
-    let plan = world.plan(&[&source]);
+    let plan = plan(&[&source]);
     assert!(plan.actions().is_empty());
     assert_eq!(plan.unchanged, 1);
     assert!(plan.conflicts().is_empty());

@@ -167,11 +167,11 @@ fn a_moved_file_is_moved_back_with_names_that_nobody_recorded() {
     fs::hard_link(world.path("b"), world.path("c")).unwrap();
     let inode = world.inode("a");
     check(&world, || {
-        fs::rename(world.path("a"), world.path("d")).unwrap()
+        fs::rename(world.path("a"), world.path("d")).unwrap();
     });
     assert_eq!(world.inode("a"), inode);
     check(&world, || {
-        fs::rename(world.path("a"), world.path("b")).unwrap()
+        fs::rename(world.path("a"), world.path("b")).unwrap();
     });
     assert_eq!(world.inode("a"), inode);
 }

@@ -5,4 +5,5 @@ mod crash;
 mod kinds;
 mod links;
 mod random;
+mod with_store;
 mod world;

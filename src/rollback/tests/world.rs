@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::super::apply::{Job, Outcome, apply};
 use super::super::build;
 use super::super::compose::Source;
+use super::super::ending::report;
 use super::super::fault::{Fault, Never};
 use super::super::journal::{self, Journal};
 use super::super::plan::RollbackPlan;
 use super::super::redo;
 use super::super::resume::finish;
-use super::super::run::report;
 use super::super::verify::{Verdict, VerifiedPlan, verify};
 use super::super::{Conflict, RollbackReport};
 use crate::entry::{EntryKind, EntryState};
@@ -27,6 +27,11 @@ use crate::sys::{Dir, copy_content, hash_file, read_state};
 
 /// Full state of every entry of a tree.
 pub(super) type Scan = BTreeMap<AbsPath, EntryState>;
+
+/// The plan that takes `sources` back, newest first.
+pub(super) fn plan(sources: &[&Source]) -> RollbackPlan {
+    build::plan(sources.iter().copied().cloned().collect(), &[])
+}
 
 pub(super) struct World {
     /// Holds everything.
@@ -92,7 +97,7 @@ impl World {
             let dir = Dir::open(&path.parent().unwrap()).unwrap();
             let name = path.name().unwrap();
             let stat = dir.stat(name).unwrap();
-            let mut state = read_state(&dir, name, &stat, None).unwrap();
+            let mut state = read_state(&dir, name, &stat).unwrap();
             match state.kind {
                 EntryKind::File => {
                     state.hash = Some(hash_file(&dir.open_file(name).unwrap()).unwrap());
@@ -133,10 +138,6 @@ impl World {
         Source { id, record }
     }
 
-    pub(super) fn plan(&self, sources: &[&Source]) -> RollbackPlan {
-        build::plan(sources.iter().copied().cloned().collect(), &[])
-    }
-
     pub(super) fn files_of(&self, sources: &[&Source]) -> Vec<PathBuf> {
         sources.iter().map(|s| self.files(&s.id)).collect()
     }
@@ -168,7 +169,7 @@ impl World {
             Verdict::Refused(conflicts) => return Err(conflicts),
         };
         let (verified, id) = self.save(verified, policy)?;
-        Ok(self.run(&verified, &files, &id, &[&Never]))
+        Ok(Self::run(&verified, &files, &id, &[&Never]))
     }
 
     pub(super) fn save(
@@ -193,7 +194,6 @@ impl World {
 
     /// Applies a plan, interrupted by each fault in turn; the last one must let it through.
     pub(super) fn run(
-        &self,
         verified: &VerifiedPlan,
         files: &[PathBuf],
         id: &str,

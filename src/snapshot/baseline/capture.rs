@@ -1,7 +1,7 @@
 //! A capture on the baseline, from begin to seal.
 
-use std::collections::HashMap;
-use std::path::PathBuf;
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -94,7 +94,7 @@ impl Baseline {
         let deadline = Instant::now() + request.limits.max_duration;
         request.exclusions.check()?;
         let (mut index, objects) = self.open()?;
-        objects.sweep();
+        sweep(&mut index, &objects)?;
         let known = index.load(&roots(request.scope), None)?;
         request.progress.event(Event::Begin {
             phase: Phase::Scan,
@@ -132,10 +132,8 @@ impl Baseline {
             upsert: &assembled.upsert,
             remove: &assembled.remove,
             roots: request.scope,
+            claim: secured.claim,
         })?;
-        if let Some(claim) = secured.claim {
-            claim.settle();
-        }
         freed.into_iter().for_each(|serial| objects.remove(serial));
         let exclusions = Exclusions {
             files: walked.ignore_files,
@@ -158,7 +156,7 @@ impl Baseline {
     /// time in proportion to what goes. Gives the number of files deleted.
     pub fn forget_unused(&self, age: Duration) -> Result<u64> {
         let (mut index, objects) = self.open()?;
-        objects.sweep();
+        sweep(&mut index, &objects)?;
         let freed = index.forget_unused(age)?;
         freed.iter().for_each(|serial| objects.remove(*serial));
         Ok(freed.len() as u64)
@@ -291,7 +289,7 @@ impl BaselineCapture {
     ) -> Result<(Vec<Change>, u64)> {
         // One stored file for every object, however many names it had.
         let mut names: HashMap<u64, String> = HashMap::new();
-        let mut changes = Vec::with_capacity(differences.len());
+        let mut changes: Vec<Change> = Vec::with_capacity(differences.len());
         let mut stored_bytes = 0;
         for (path, Difference { before, after }) in differences {
             let content = match &before {
@@ -325,14 +323,13 @@ impl BaselineCapture {
             });
         }
         let links: Vec<(u64, String)> = names.into_iter().collect();
-        let objects = &self.objects;
-        links.par_iter().try_for_each(|(serial, name)| {
-            objects
-                .place_at(*serial, &files.join(name))
-                .context(Stage::Seal, || {
-                    format!("cannot keep old content as {}", files.join(name).display())
-                })
-        })?;
+        let missing = self.link_all(&links, files)?;
+        for change in &mut changes {
+            if matches!(&change.content, PreImage::Stored { name, .. } if missing.contains(name)) {
+                let reason = "the baseline has lost it".to_owned();
+                change.content = PreImage::Lost { reason };
+            }
+        }
         if !links.is_empty() {
             std::fs::File::open(files)
                 .and_then(|dir| dir.sync_all())
@@ -340,6 +337,40 @@ impl BaselineCapture {
         }
         Ok((changes, stored_bytes))
     }
+
+    /// Gives every object its name in `files`. Gives the names of those that are not there: the
+    /// rest of the snapshot is worth keeping all the same.
+    fn link_all(&self, links: &[(u64, String)], files: &Path) -> Result<HashSet<String>> {
+        let objects = &self.objects;
+        let missing = links
+            .par_iter()
+            .filter_map(|(serial, name)| {
+                let to = files.join(name);
+                match objects.place_at(*serial, &to) {
+                    Ok(()) => None,
+                    Err(e) if e.kind() == std::io::ErrorKind::NotFound => Some(Ok(name.clone())),
+                    Err(e) => Some(Err(Error::io(
+                        Stage::Seal,
+                        format!("cannot keep old content as {}", to.display()),
+                        e,
+                    ))),
+                }
+            })
+            .collect::<Result<HashSet<String>>>()?;
+        for name in &missing {
+            tracing::warn!(name, "the baseline has lost an object");
+        }
+        Ok(missing)
+    }
+}
+
+/// Removes what captures left that died before the index knew their objects.
+fn sweep(index: &mut Index, objects: &Objects) -> Result<()> {
+    for (first, count) in index.dead_claims()? {
+        (first..first.saturating_add(count)).for_each(|serial| objects.remove(serial));
+        index.drop_claim(first)?;
+    }
+    Ok(())
 }
 
 /// Whether the old content is needed to bring the entry back.

@@ -11,7 +11,7 @@ use crate::entry::{EntryKind, EntryState, Timestamp};
 use crate::infer::{Depth, ScopePath};
 use crate::path::AbsPath;
 use crate::snapshot::Unobserved;
-use crate::sys::{Dir, Pinned, Stat, hash_file, read_state, system_clock};
+use crate::sys::{Dir, Stat, hash_file, read_open_state, read_state, system_clock};
 
 /// One entry that differs, with what is known of its old content.
 pub(super) struct Difference {
@@ -147,14 +147,7 @@ impl<'a> Comparer<'a> {
         if before.is_some_and(|record| record.matches(visit.stat) && !record.is_racy()) {
             return;
         }
-        let read = || -> std::io::Result<EntryState> {
-            let pinned = Pinned::of_dir(visit.dir)?;
-            let mut after = EntryState::from_stat(visit.stat);
-            after.xattrs = pinned.xattrs()?;
-            after.flags = pinned.flags().unwrap_or(visit.stat.flags);
-            Ok(after)
-        };
-        match read() {
+        match read_open_state(visit.dir, visit.stat) {
             Ok(after) => {
                 let same = before.is_some_and(|b| {
                     b.identity().inode == after.identity.inode && is_equal(&b.state(), &after)
@@ -313,22 +306,20 @@ impl Comparer<'_> {
 /// The full state of an entry after the command, with its content's hash.
 fn read_after(dir: &Dir, name: &OsStr, stat: &Stat) -> std::io::Result<EntryState> {
     if stat.kind != EntryKind::File {
-        return read_state(dir, name, stat, None);
+        return read_state(dir, name, stat);
     }
-    let file = match dir.open_file(name) {
-        Ok(file) => file,
+    let now = system_clock();
+    let (file, stat) = match dir.open_file_with_stat(name) {
+        Ok(opened) => opened,
         // Its metadata can still be compared; its content then only by identity.
         Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
-            return read_state(dir, name, stat, None);
+            return read_state(dir, name, stat);
         }
         Err(e) => return Err(e),
     };
-    let pinned = Pinned::of(&file)?;
-    let now = system_clock();
-    let stat = pinned.stat()?;
-    let mut state = read_state(dir, name, &stat, Some(&file))?;
+    let mut state = read_open_state(&file, &stat)?;
     state.hash = Some(hash_file(&file)?);
-    let again = pinned.stat()?;
+    let again = Stat::of(&file)?;
     // A later write could leave the change time as it is: make sure that this identity never
     // proves anything.
     if again.identity != stat.identity || is_racy(&stat.identity, now) {

@@ -3,22 +3,24 @@
 //! A capture sees the rows as they were when it began (its *generation*) however long its command
 //! runs and whatever other captures write meanwhile. Old versions go when no capture needs them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
-use super::record::Row;
+use super::versions::Versions;
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::infer::ScopePath;
 use crate::path::AbsPath;
+use crate::sys::process_started;
 
 /// Version of the tables; any other is thrown away and built anew.
 const SCHEMA: i64 = 1;
 
-/// A capture that was begun this long ago and never finished is given up.
-const ABANDONED: Duration = Duration::from_secs(30 * 24 * 3600);
+/// A capture of a dead process that nobody took up for this long is given up. Every start of the
+/// program takes up what it can.
+const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 
 /// Encoded rows by path bytes.
 pub(super) type Rows = BTreeMap<Vec<u8>, Box<[u8]>>;
@@ -33,6 +35,8 @@ pub(super) struct Update<'a> {
     pub(super) upsert: &'a Rows,
     /// Paths whose rows are no longer true.
     pub(super) remove: &'a [Vec<u8>],
+    /// The first of the object numbers that this capture took: the rows refer to them now.
+    pub(super) claim: Option<u64>,
     /// The paths of the scope, which are in use now.
     pub(super) roots: &'a [ScopePath],
 }
@@ -65,13 +69,16 @@ impl Index {
             "BEGIN IMMEDIATE;
              DROP TABLE IF EXISTS rows; DROP TABLE IF EXISTS captures; DROP TABLE IF EXISTS counters;
              DROP TABLE IF EXISTS shared; DROP TABLE IF EXISTS superseded;
-             DROP TABLE IF EXISTS roots;
+             DROP TABLE IF EXISTS roots; DROP TABLE IF EXISTS claims;
              CREATE TABLE rows (path BLOB, generation INTEGER, row BLOB,
                  PRIMARY KEY (path, generation)) WITHOUT ROWID;
              CREATE TABLE captures (token INTEGER PRIMARY KEY AUTOINCREMENT,
-                 generation INTEGER NOT NULL, begun INTEGER NOT NULL);
+                 generation INTEGER NOT NULL, begun INTEGER NOT NULL,
+                 pid INTEGER NOT NULL, started INTEGER NOT NULL);
              CREATE TABLE shared (serial INTEGER PRIMARY KEY, rows INTEGER NOT NULL);
              CREATE TABLE superseded (path BLOB PRIMARY KEY) WITHOUT ROWID;
+             CREATE TABLE claims (first INTEGER PRIMARY KEY, count INTEGER NOT NULL,
+                 pid INTEGER NOT NULL, started INTEGER NOT NULL);
              CREATE TABLE roots (path BLOB PRIMARY KEY, used INTEGER NOT NULL) WITHOUT ROWID;
              CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
              INSERT INTO counters VALUES ('generation', 0), ('serial', 1);
@@ -120,18 +127,61 @@ impl Index {
         Ok(())
     }
 
-    /// Takes `count` object numbers that nobody else will use.
+    /// Takes `count` object numbers that nobody else will use, and notes who makes those objects
+    /// until [`commit`](Self::commit) writes rows that refer to them.
     pub(super) fn reserve_serials(&mut self, count: u64) -> Result<u64> {
         self.durable(false)?;
-        let next: i64 = self
+        self.reserve_inner(count).map_err(failed("write"))
+    }
+
+    fn reserve_inner(&mut self, count: u64) -> rusqlite::Result<u64> {
+        let transaction = self
             .connection
-            .query_row(
-                "UPDATE counters SET value = value + ?1 WHERE name = 'serial' RETURNING value",
-                [count as i64],
-                |r| r.get(0),
-            )
-            .map_err(failed("write"))?;
-        Ok(next as u64 - count)
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let next: i64 = transaction.query_row(
+            "UPDATE counters SET value = value + ?1 WHERE name = 'serial' RETURNING value",
+            [count as i64],
+            |r| r.get(0),
+        )?;
+        let first = next as u64 - count;
+        let (pid, started) = this_process();
+        transaction.execute(
+            "INSERT INTO claims VALUES (?1, ?2, ?3, ?4)",
+            params![first as i64, count as i64, pid, started],
+        )?;
+        transaction.commit()?;
+        Ok(first)
+    }
+
+    /// Object numbers (first and count) that were taken by processes which are gone and to which
+    /// no row refers.
+    pub(super) fn dead_claims(&self) -> Result<Vec<(u64, u64)>> {
+        let read = || -> rusqlite::Result<Vec<(u64, u64)>> {
+            let mut all = self
+                .connection
+                .prepare_cached("SELECT first, count, pid, started FROM claims")?;
+            let claims = all.query_map([], |r| {
+                let owner = (r.get::<_, u32>(2)?, r.get::<_, i64>(3)?);
+                Ok((
+                    r.get::<_, i64>(0)? as u64,
+                    r.get::<_, i64>(1)? as u64,
+                    owner,
+                ))
+            })?;
+            let claims = claims.collect::<rusqlite::Result<Vec<_>>>()?;
+            let dead = claims.into_iter().filter(|(_, _, owner)| !is_alive(*owner));
+            Ok(dead.map(|(first, count, _)| (first, count)).collect())
+        };
+        read().map_err(failed("read"))
+    }
+
+    /// Forgets a claim whose objects are gone.
+    pub(super) fn drop_claim(&mut self, first: u64) -> Result<()> {
+        self.durable(false)?;
+        self.connection
+            .execute("DELETE FROM claims WHERE first = ?1", [first as i64])
+            .map(drop)
+            .map_err(failed("write"))
     }
 
     /// Registers a capture and writes what it found, in one step; on stable storage on return if
@@ -180,9 +230,14 @@ impl Index {
                 .prepare_cached("INSERT OR REPLACE INTO roots VALUES (?1, unixepoch())")?
                 .execute([root.path.to_bytes()])?;
         }
+        if let Some(first) = update.claim {
+            transaction.execute("DELETE FROM claims WHERE first = ?1", [first as i64])?;
+        }
+        let (pid, started) = this_process();
         let token: i64 = transaction.query_row(
-            "INSERT INTO captures (generation, begun) VALUES (?1, unixepoch()) RETURNING token",
-            [generation],
+            "INSERT INTO captures (generation, begun, pid, started)
+             VALUES (?1, unixepoch(), ?2, ?3) RETURNING token",
+            params![generation, pid, started],
             |r| r.get(0),
         )?;
         transaction.commit()?;
@@ -249,11 +304,7 @@ impl Index {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        // Captures whose process died without anybody taking them up do not count for ever.
-        transaction.execute(
-            "DELETE FROM captures WHERE begun < unixepoch() - ?1",
-            [ABANDONED.as_secs() as i64],
-        )?;
+        drop_abandoned(&transaction)?;
         let busy: bool =
             transaction.query_row("SELECT EXISTS (SELECT 1 FROM captures)", [], |r| r.get(0))?;
         let mut freed = Vec::new();
@@ -291,129 +342,35 @@ impl Index {
     }
 }
 
-/// Replaces rows while keeping the versions that captures in progress need.
-struct Versions<'a> {
-    transaction: &'a rusqlite::Transaction<'a>,
-    /// The generation being written.
-    generation: i64,
-    /// The oldest generation that a capture in progress sees; `None`: there is no such capture.
-    needed: Option<i64>,
+/// This process, as the index names it: its number and when it was started.
+fn this_process() -> (u32, i64) {
+    let pid = std::process::id();
+    (pid, process_started(pid).unwrap_or(0) as i64)
 }
 
-impl Versions<'_> {
-    /// Makes `row` (`None`: nothing) the newest version at `path`.
-    fn replace(
-        &self,
-        path: &[u8],
-        row: Option<&[u8]>,
-        freed: &mut Vec<u64>,
-    ) -> rusqlite::Result<()> {
-        let dropped = self.drop_old(path)?;
-        if row.is_some() || self.needed.is_some() {
-            self.transaction
-                .prepare_cached("INSERT OR REPLACE INTO rows VALUES (?1, ?2, ?3)")?
-                .execute(params![path, self.generation, row])?;
-        }
-        if self.needed.is_some() {
-            self.transaction
-                .prepare_cached("INSERT OR IGNORE INTO superseded VALUES (?1)")?
-                .execute(params![path])?;
-        }
-        for serial in row
-            .and_then(Row::decode)
-            .iter()
-            .flat_map(|r| distinct(r, true))
-        {
-            self.transaction
-                .prepare_cached(
-                    "INSERT INTO shared VALUES (?1, 1) ON CONFLICT DO UPDATE SET rows = rows + 1",
-                )?
-                .execute([serial as i64])?;
-        }
-        self.free(path, &dropped, freed)
-    }
-
-    /// Deletes the versions of `path` that nobody can see once a newer one is written.
-    fn drop_old(&self, path: &[u8]) -> rusqlite::Result<Vec<Row>> {
-        match self.needed {
-            None => self.collect(
-                "DELETE FROM rows WHERE path = ?1 RETURNING row",
-                params![path],
-            ),
-            Some(needed) => self.collect(
-                "DELETE FROM rows WHERE path = ?1 AND generation < coalesce(
-                     (SELECT max(generation) FROM rows WHERE path = ?1 AND generation <= ?2), 0)
-                 RETURNING row",
-                params![path, needed],
-            ),
-        }
-    }
-
-    /// Once no capture is in progress: only the newest version of each path stays.
-    fn settle(&self, freed: &mut Vec<u64>) -> rusqlite::Result<()> {
-        let paths: Vec<Vec<u8>> = self
-            .transaction
-            .prepare_cached("DELETE FROM superseded RETURNING path")?
-            .query_map([], |r| r.get(0))?
-            .collect::<rusqlite::Result<_>>()?;
-        for path in paths {
-            let dropped = self.collect(
-                "DELETE FROM rows WHERE path = ?1 AND (row IS NULL OR generation <
-                     (SELECT max(generation) FROM rows WHERE path = ?1)) RETURNING row",
-                params![path],
-            )?;
-            self.free(&path, &dropped, freed)?;
-        }
-        Ok(())
-    }
-
-    /// Finds the objects of `dropped` versions that no other row refers to.
-    fn free(&self, path: &[u8], dropped: &[Row], freed: &mut Vec<u64>) -> rusqlite::Result<()> {
-        if dropped.is_empty() {
-            return Ok(());
-        }
-        for serial in dropped.iter().flat_map(|row| distinct(row, true)) {
-            let left: Option<i64> = self
-                .transaction
-                .prepare_cached(
-                    "UPDATE shared SET rows = rows - 1 WHERE serial = ?1 RETURNING rows",
-                )?
-                .query_row([serial as i64], |r| r.get(0))
-                .optional()?;
-            if left.is_some_and(|left| left <= 0) {
-                self.transaction
-                    .execute("DELETE FROM shared WHERE serial = ?1", [serial as i64])?;
-                freed.push(serial);
-            }
-        }
-        let kept = self.collect("SELECT row FROM rows WHERE path = ?1", params![path])?;
-        let kept: BTreeSet<u64> = kept.iter().flat_map(|row| distinct(row, false)).collect();
-        let gone: BTreeSet<u64> = dropped
-            .iter()
-            .flat_map(|row| distinct(row, false))
-            .collect();
-        freed.extend(gone.difference(&kept));
-        Ok(())
-    }
-
-    fn collect(&self, sql: &str, parameters: impl rusqlite::Params) -> rusqlite::Result<Vec<Row>> {
-        let mut statement = self.transaction.prepare_cached(sql)?;
-        let rows = statement.query_map(parameters, |r| r.get::<_, Option<Vec<u8>>>(0))?;
-        let rows: Vec<_> = rows.collect::<rusqlite::Result<_>>()?;
-        Ok(rows
-            .into_iter()
-            .flatten()
-            .filter_map(|bytes| Row::decode(&bytes))
-            .collect())
-    }
+fn is_alive((pid, started): (u32, i64)) -> bool {
+    process_started(pid).is_some_and(|now| now as i64 == started)
 }
 
-/// The objects of a row, each once: those that other rows may refer to as well, or the others.
-fn distinct(row: &Row, shared: bool) -> BTreeSet<u64> {
-    row.objects()
-        .filter(|object| object.shared == shared)
-        .map(|object| object.serial)
-        .collect()
+/// Forgets captures of processes that are gone, once nobody is going to take them up any more.
+fn drop_abandoned(transaction: &rusqlite::Transaction<'_>) -> rusqlite::Result<()> {
+    let mut old = transaction.prepare_cached(
+        "SELECT token, pid, started FROM captures WHERE begun < unixepoch() - ?1",
+    )?;
+    let captures = old.query_map([ABANDONED.as_secs() as i64], |r| {
+        Ok((
+            r.get::<_, i64>(0)?,
+            r.get::<_, u32>(1)?,
+            r.get::<_, i64>(2)?,
+        ))
+    })?;
+    for capture in captures.collect::<rusqlite::Result<Vec<_>>>()? {
+        let (token, pid, started) = capture;
+        if !is_alive((pid, started)) {
+            transaction.execute("DELETE FROM captures WHERE token = ?1", [token])?;
+        }
+    }
+    Ok(())
 }
 
 /// The paths that a statement gives.

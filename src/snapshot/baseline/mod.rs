@@ -16,6 +16,7 @@ mod objects;
 mod observe;
 mod record;
 mod secure;
+mod versions;
 mod walk;
 
 #[cfg(all(test, unix))]

@@ -21,57 +21,11 @@ pub(super) struct Objects {
     root: PathBuf,
 }
 
-/// Numbers taken by one capture. While the claim file is locked, its process lives.
-pub(super) struct Claim {
-    path: PathBuf,
-    _lock: File,
-}
-
 impl Objects {
     pub(super) fn open(root: PathBuf) -> Result<Self> {
-        std::fs::create_dir_all(root.join("claims"))
+        std::fs::create_dir_all(&root)
             .context(Stage::Capture, || format!("cannot make {}", root.display()))?;
         Ok(Self { root })
-    }
-
-    /// Notes that objects `first..first + count` are being made, so that they can be removed if
-    /// this process dies before the index knows them.
-    pub(super) fn claim(&self, first: u64, count: u64) -> Result<Claim> {
-        let path = self.root.join("claims").join(format!("{first}-{count}"));
-        let make = || -> io::Result<Claim> {
-            let lock = File::create(&path)?;
-            lock.try_lock().map_err(io::Error::from)?;
-            Ok(Claim {
-                path: path.clone(),
-                _lock: lock,
-            })
-        };
-        make().context(Stage::Capture, || {
-            format!("cannot write {}", path.display())
-        })
-    }
-
-    /// Removes what captures left that died before the index knew their objects.
-    pub(super) fn sweep(&self) {
-        let Ok(claims) = std::fs::read_dir(self.root.join("claims")) else {
-            return;
-        };
-        for claim in claims.flatten() {
-            let name = claim.file_name();
-            let range = name.to_str().and_then(|n| n.split_once('-'));
-            let Some((Ok(first), Ok(count))) =
-                range.map(|(f, c)| (f.parse::<u64>(), c.parse::<u64>()))
-            else {
-                continue;
-            };
-            let dead = File::open(claim.path()).is_ok_and(|file| file.try_lock().is_ok());
-            if dead {
-                for serial in first..first.saturating_add(count) {
-                    self.remove(serial);
-                }
-                let _ = std::fs::remove_file(claim.path());
-            }
-        }
     }
 
     /// Makes the directories for objects `first..first + count` and opens them.
@@ -158,12 +112,5 @@ impl Objects {
             // Only goes when it is empty.
             let _ = std::fs::remove_dir(self.root.join((serial / FAN_OUT).to_string()));
         }
-    }
-}
-
-impl Claim {
-    /// The index knows the objects now.
-    pub(super) fn settle(self) {
-        let _ = std::fs::remove_file(&self.path);
     }
 }

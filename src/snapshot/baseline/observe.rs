@@ -9,7 +9,7 @@ use super::walk::{Descend, Visit, Visitor, lock};
 use crate::entry::{EntryKind, Timestamp};
 use crate::path::AbsPath;
 use crate::snapshot::Unobserved;
-use crate::sys::{Dir, Stat, hash_file, read_state, system_clock};
+use crate::sys::{Dir, Stat, hash_file, read_open_state, read_state, system_clock};
 
 /// What the walk makes of one path.
 pub(super) enum Found {
@@ -74,7 +74,6 @@ impl<'a> Observer<'a> {
 
     /// A child that is not a directory: the known record if it is still true, or a new one.
     fn child(
-        &self,
         dir: &Dir,
         name: &OsStr,
         stat: &Stat,
@@ -89,7 +88,7 @@ impl<'a> Observer<'a> {
             return Ok(DraftChild::Pending(*stat));
         }
         let now = system_clock();
-        let state = read_state(dir, name, stat, None)?;
+        let state = read_state(dir, name, stat)?;
         Ok(DraftChild::Done(Child::Entry(Record::new(
             state,
             Content::None,
@@ -110,7 +109,7 @@ impl<'a> Observer<'a> {
                 .binary_search_by(|(n, _)| n.as_slice().cmp(name.as_encoded_bytes()))
                 .ok()
                 .map(|at| &known[at].1);
-            match self.child(visit.dir, name, stat, before) {
+            match Self::child(visit.dir, name, stat, before) {
                 Ok(child) => children.push((name.clone(), child)),
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
                 Err(e) => self.skip(visit.path.join(name).ok(), &e),
@@ -170,7 +169,7 @@ impl Visitor for Observer<'_> {
             return self.push(path, found);
         };
         let before = known.own.clone().map(Child::Entry);
-        match self.child(dir, name, stat, before.as_ref()) {
+        match Self::child(dir, name, stat, before.as_ref()) {
             Ok(DraftChild::Done(Child::Entry(record))) => {
                 let found = match encoded {
                     Some(bytes) if known.own.as_ref() == Some(&record) => {
@@ -200,10 +199,7 @@ impl Visitor for Observer<'_> {
 
 /// The directory's own record.
 fn read_directory(visit: &Visit<'_>, now: Timestamp) -> std::io::Result<Record> {
-    let pinned = crate::sys::Pinned::of_dir(visit.dir)?;
-    let mut state = crate::entry::EntryState::from_stat(visit.stat);
-    state.xattrs = pinned.xattrs()?;
-    state.flags = pinned.flags().unwrap_or(visit.stat.flags);
+    let state = read_open_state(visit.dir, visit.stat)?;
     Ok(Record::new(state, Content::None, now))
 }
 
@@ -222,7 +218,7 @@ fn still_true(dir: &Dir, name: &OsStr, stat: &Stat, record: &Record) -> Option<R
     }
     let now = system_clock();
     let file = dir.open_file(name).ok()?;
-    let state = read_state(dir, name, stat, Some(&file)).ok()?;
+    let state = read_open_state(&file, stat).ok()?;
     let hash = hash_file(&file).ok()?;
     let old = record.state();
     (record.hash() == Some(hash) && state.xattrs == old.xattrs && state.flags == old.flags)

@@ -52,7 +52,7 @@ impl Unkept {
             Unkept::NoRoom => "no room left in the snapshot (max_bytes, min_free_bytes)",
             Unkept::Unreadable => "cannot be read by this user",
             Unkept::Unstable => "kept changing while it was read",
-            Unkept::NoTime => "the time for the snapshot was over (max_duration)",
+            Unkept::NoTime => "the time for the snapshot was over (max_capture_seconds)",
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::path::AbsPath;
 use crate::progress::{Event, Phase, Progress};
 use crate::request::Limits;
 use crate::snapshot::Unobserved;
-use crate::sys::{Dir, Pinned, Stat, copy_content, read_state, system_clock};
+use crate::sys::{Dir, Stat, copy_content, read_open_state, read_state, system_clock};
 
 /// How often a file is copied again when it changed while it was copied.
 const ATTEMPTS: usize = 3;
@@ -65,7 +65,8 @@ pub(super) struct Outcome {
     /// New objects, not yet durable, with the open directories that hold them.
     pub(super) serials: Vec<u64>,
     pub(super) dirs: Vec<(u64, Dir)>,
-    pub(super) claim: Option<super::objects::Claim>,
+    /// The first of the numbers that were taken.
+    pub(super) claim: Option<u64>,
 }
 
 /// What securing works with.
@@ -102,7 +103,7 @@ pub(super) fn secure(
         .count() as u64;
     if copies > 0 {
         let first = reserve(copies)?;
-        outcome.claim = Some(context.objects.claim(first, copies)?);
+        outcome.claim = Some(first);
         outcome.dirs = context.objects.prepare(first, copies)?;
         number(&mut jobs, first);
     }
@@ -302,14 +303,19 @@ fn copy_once(
     object_name: &OsStr,
     object: Object,
 ) -> io::Result<Option<Record>> {
-    let file = dir.open_file(name)?;
-    let pinned = Pinned::of(&file)?;
     let now = system_clock();
-    let before = pinned.stat()?;
-    let state = read_state(dir, name, &before, Some(&file))?;
-    let copy = to.create_file(object_name)?;
+    let (file, before) = dir.open_file_with_stat(name)?;
+    let state = read_open_state(&file, &before)?;
+    let copy = match to.create_file(object_name) {
+        // The number is ours: left by a capture of which a power cut took back all else.
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            to.unlink(object_name)?;
+            to.create_file(object_name)?
+        }
+        other => other?,
+    };
     let (length, hash) = copy_content(&file, &copy)?;
-    let after = pinned.stat()?;
+    let after = Stat::of(&file)?;
     let stable = length == before.size
         && before.identity == after.identity
         && before.modified == after.modified;
@@ -322,7 +328,7 @@ fn keep_metadata(dir: &Dir, job: &Job, reason: Unkept) -> Secured {
     let read = || -> io::Result<Record> {
         let stat = dir.stat(&job.name)?;
         Ok(Record::new(
-            read_state(dir, &job.name, &stat, None)?,
+            read_state(dir, &job.name, &stat)?,
             Content::Unkept(reason),
             now,
         ))

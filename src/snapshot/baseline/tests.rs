@@ -109,7 +109,7 @@ impl Bench {
             .unwrap();
         match &change.content {
             PreImage::Stored { name, .. } => fs::read(self.files.join(name)).unwrap(),
-            other => panic!("{path:?} has {other:?}"),
+            other => panic!("{} has {other:?}", path.display()),
         }
     }
 
@@ -473,4 +473,52 @@ fn what_was_long_in_no_scope_is_forgotten_and_nothing_else() {
     assert_eq!(bench.objects(), 1);
     let sealed = bench.run(|tree| fs::write(tree.join("f"), "y").unwrap());
     assert_eq!(bench.stored(&sealed, "f"), b"x");
+}
+
+#[test]
+fn objects_of_a_capture_that_died_go_and_those_that_rows_refer_to_stay() {
+    let bench = Bench::new();
+    fs::write(bench.tree.join("f"), "x").unwrap();
+    bench.run(|_| ());
+    let baseline = bench.tree.parent().unwrap().join("baseline");
+    let index = rusqlite::Connection::open(baseline.join("index.sqlite")).unwrap();
+    let claims: i64 = index
+        .query_row("SELECT count(*) FROM claims", [], |r| r.get(0))
+        .unwrap();
+    assert_eq!(claims, 0, "committed objects must not be claimed any more");
+    // A process that never was took two numbers and made one object.
+    index
+        .execute("INSERT INTO claims VALUES (500, 2, 4194305, 1)", [])
+        .unwrap();
+    fs::write(baseline.join("objects/0/501"), "half").unwrap();
+    bench.run(|_| ());
+    assert_eq!(bench.objects(), 1);
+    let sealed = bench.run(|tree| fs::write(tree.join("f"), "y").unwrap());
+    assert_eq!(bench.stored(&sealed, "f"), b"x");
+}
+
+#[test]
+fn a_lost_object_costs_its_entry_and_no_other() {
+    let bench = Bench::new();
+    fs::write(bench.tree.join("a"), "1").unwrap();
+    fs::write(bench.tree.join("b"), "2").unwrap();
+    bench.run(|_| ());
+    let objects = bench.tree.parent().unwrap().join("baseline/objects/0");
+    let first = fs::read_dir(&objects).unwrap().map(|f| f.unwrap().path());
+    let one = first
+        .into_iter()
+        .find(|p| fs::read(p).unwrap() == b"1")
+        .unwrap();
+    fs::remove_file(one).unwrap();
+    let sealed = bench.run(|tree| {
+        fs::write(tree.join("a"), "x").unwrap();
+        fs::write(tree.join("b"), "y").unwrap();
+    });
+    assert_eq!(bench.stored(&sealed, "b"), b"2");
+    let lost = sealed
+        .changes
+        .iter()
+        .find(|c| c.path.as_path().ends_with("a"))
+        .unwrap();
+    assert!(matches!(lost.content, PreImage::Lost { .. }));
 }

@@ -374,14 +374,14 @@ impl<'a, V: Visitor> Walk<'a, V> {
     /// Counts a directory; says why the walk must not go on where it reached its bounds.
     fn account(&self) -> Result<(), &'static str> {
         if self.entries.fetch_add(1, Ordering::Relaxed) >= self.bounds.max_entries {
-            return Err("more entries than the limit (max_entries)");
+            return Err("more entries than the limit (max_files)");
         }
         if self
             .bounds
             .deadline
             .is_some_and(|deadline| Instant::now() > deadline)
         {
-            return Err("the time for the snapshot was over (max_duration)");
+            return Err("the time for the snapshot was over (max_capture_seconds)");
         }
         Ok(())
     }

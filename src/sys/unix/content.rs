@@ -44,6 +44,10 @@ pub fn copy_content(from: &File, to: &File) -> io::Result<(u64, ContentHash)> {
             hasher.update(&buffer[..length]);
             to.write_all_at(&buffer[..length], offset)?;
             offset += length as u64;
+            // A short answer for a regular file means that it ends here.
+            if length < buffer.len() {
+                return Ok((offset, ContentHash(hasher.finalize().into())));
+            }
         }
     })
 }
@@ -59,6 +63,9 @@ pub fn hash_file(file: &File) -> io::Result<ContentHash> {
                 return Ok(ContentHash(hasher.finalize().into()));
             }
             hasher.update(&buffer[..length]);
+            if length < buffer.len() {
+                return Ok(ContentHash(hasher.finalize().into()));
+            }
             offset += length as u64;
         }
     })

@@ -135,6 +135,11 @@ impl Dir {
     /// Opens the regular file `name` for reading. Refuses anything else, does not wait for fifos,
     /// and leaves the access time alone where the system allows that.
     pub fn open_file(&self, name: &OsStr) -> io::Result<File> {
+        self.open_file_with_stat(name).map(|(file, _)| file)
+    }
+
+    /// Like [`open_file`](Self::open_file), with what the opened file is.
+    pub fn open_file_with_stat(&self, name: &OsStr) -> io::Result<(File, Stat)> {
         let flags =
             OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
         let name = one(name)?;
@@ -143,14 +148,14 @@ impl Dir {
             Err(Errno::PERM) => rustix::fs::openat(&self.fd, name, flags, Mode::empty())?,
             other => other?,
         };
-        let file = File::from(fd);
-        if !file.metadata()?.is_file() {
+        let stat = stat_at(fd.as_fd(), OsStr::new(""), AtFlags::EMPTY_PATH)?;
+        if stat.kind != EntryKind::File {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "not a regular file",
             ));
         }
-        Ok(file)
+        Ok((File::from(fd), stat))
     }
 
     /// Creates the file `name`, which must not exist, with mode 0600 for reading and writing.
@@ -293,6 +298,13 @@ fn list(fd: BorrowedFd<'_>, each: &mut dyn FnMut(&OsStr, Option<EntryKind>)) -> 
     Ok(())
 }
 
+impl Stat {
+    /// What an open file or directory is now.
+    pub fn of(file: &impl AsFd) -> io::Result<Stat> {
+        stat_at(file.as_fd(), OsStr::new(""), AtFlags::EMPTY_PATH)
+    }
+}
+
 /// Refuses anything that is not one component, so that a name can never lead elsewhere.
 pub(crate) fn one(name: &OsStr) -> io::Result<&OsStr> {
     let bytes = name.as_bytes();
@@ -364,6 +376,12 @@ fn open_by_component(base: BorrowedFd<'_>, path: &Path, access: OFlags) -> io::R
         access | common,
         Mode::empty(),
     )?)
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
 }
 
 pub(crate) fn stat_at(dir: BorrowedFd<'_>, name: &OsStr, at: AtFlags) -> io::Result<Stat> {

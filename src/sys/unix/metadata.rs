@@ -1,7 +1,6 @@
 //! Reading and restoring everything about an entry but its content.
 
 use std::ffi::{CString, OsStr};
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
@@ -30,13 +29,6 @@ impl Pinned {
     pub fn of(file: &impl AsFd) -> io::Result<Pinned> {
         Ok(Pinned {
             fd: file.as_fd().try_clone_to_owned()?,
-        })
-    }
-
-    /// Pins an open directory itself.
-    pub fn of_dir(dir: &Dir) -> io::Result<Pinned> {
-        Ok(Pinned {
-            fd: dir.fd().try_clone_to_owned()?,
         })
     }
 
@@ -167,26 +159,38 @@ impl Pinned {
 }
 
 /// Reads the full state of `name` except for the hash of a file's content.
-///
-/// `file` is the open file where the caller has it, which saves opening it again.
-pub fn read_state(
-    dir: &Dir,
-    name: &OsStr,
-    stat: &Stat,
-    file: Option<&File>,
-) -> io::Result<EntryState> {
+pub fn read_state(dir: &Dir, name: &OsStr, stat: &Stat) -> io::Result<EntryState> {
     let mut state = EntryState::from_stat(stat);
     if stat.kind == EntryKind::Symlink {
         state.target = Some(dir.read_link(name)?);
     }
-    let pinned = match file {
-        Some(file) => Pinned::of(file)?,
-        None => Pinned::open(dir, name)?,
-    };
+    let pinned = Pinned::open(dir, name)?;
     state.xattrs = pinned.xattrs()?;
     if matches!(stat.kind, EntryKind::File | EntryKind::Directory) {
         // Who may not open an entry sees at least the flags that `stat` shows.
         state.flags = pinned.flags().unwrap_or(stat.flags);
+    }
+    Ok(state)
+}
+
+/// Reads the full state of an open file or directory except for the hash of a file's content.
+pub fn read_open_state(file: &impl AsFd, stat: &Stat) -> io::Result<EntryState> {
+    let mut state = EntryState::from_stat(stat);
+    // Usually there are none, and asking for their length is all it takes.
+    match rustix::fs::flistxattr_query(file) {
+        Ok(0) | Err(Errno::NOTSUP | Errno::NOSYS) => {}
+        Ok(_) => state.xattrs = Pinned::of(file)?.xattrs()?,
+        // A directory that may be searched but not listed.
+        Err(Errno::BADF) => {
+            let pinned = Pinned::of(file)?;
+            state.xattrs = pinned.xattrs()?;
+            state.flags = pinned.flags().unwrap_or(stat.flags);
+            return Ok(state);
+        }
+        Err(e) => return Err(e.into()),
+    }
+    if let Ok(found) = rustix::fs::ioctl_getflags(file) {
+        state.flags = found.bits() & flags::KEPT;
     }
     Ok(state)
 }

@@ -9,7 +9,7 @@ mod volume;
 pub use content::{copy_content, hash_file};
 pub use dir::{Dir, Stat};
 pub use fresh::{exchange, finish_new_file, open_by_processes, prepare_new_file};
-pub use metadata::{Pinned, apply_metadata, read_state};
+pub use metadata::{Pinned, apply_metadata, read_open_state, read_state};
 pub use volume::{Mount, Space, mounts, space, sync_volume};
 
 use crate::entry::Timestamp;
@@ -17,6 +17,15 @@ use crate::entry::Timestamp;
 /// Whether this process may do what only the administrator may.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+/// When process `pid` was started, in ticks since boot; `None` when there is no such process. With
+/// its number this tells a process from a later one of the same number.
+pub fn process_started(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything; the fields after it are numbers.
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
 /// How many descriptors this process may have open.
