@@ -64,6 +64,16 @@ impl App {
         Ok(Engine::open_existing(self.engine_config()?)?)
     }
 
+    /// Opens the store for looking; `None` where there is none yet, or only the beginning of one
+    /// that a crash left before anything was recorded in it.
+    pub(crate) fn open_if_begun(&self) -> Result<Option<Engine>, Failure> {
+        match Engine::open_existing(self.engine_config()?) {
+            Ok(engine) => Ok(Some(engine)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Opens the store for questions that need no snapshots; an engine is there even before the
     /// first snapshot is taken.
     pub(crate) fn open_for_questions(&self) -> Result<Engine, Failure> {

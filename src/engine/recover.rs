@@ -2,9 +2,9 @@
 
 use super::secure::Secured;
 use super::{Engine, RecoverReport};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
-use crate::store::{Outcome, ROLLBACK_OF, SnapshotState};
+use crate::store::{OpenSnapshot, Outcome, ROLLBACK_OF, SnapshotMeta, SnapshotState};
 
 impl Engine {
     /// Finishes or gives up interrupted work: rollbacks are completed, snapshots of commands that
@@ -23,30 +23,78 @@ impl Engine {
             let id = open.id().to_string();
             if open.meta().state == SnapshotState::Capturing {
                 // Its command never started.
-                open.discard()?;
+                if let Err(error) = open.discard() {
+                    report.postponed.push((id, error.to_string()));
+                }
                 continue;
             }
-            match Secured::resume(self, open) {
-                Ok(secured) => {
-                    let outcome = Outcome {
-                        interrupted: true,
-                        ..Outcome::default()
-                    };
-                    let note =
-                        "the command was interrupted; sealed when that was noticed".to_owned();
-                    match secured.seal(outcome, vec![note], progress) {
-                        Ok(_) => report.sealed.push(id),
-                        Err(error) => report.failed.push((id, error.to_string())),
-                    }
+            match self.seal_late(open, progress) {
+                Late::Sealed(missing) => {
+                    report
+                        .incomplete
+                        .extend(missing.map(|why| (id.clone(), why)));
+                    report.sealed.push(id);
                 }
-                Err(given_up) => {
-                    let (open, error) = *given_up;
-                    let reason = error.to_string();
-                    open.fail(&reason)?;
-                    report.failed.push((id, reason));
-                }
+                Late::GivenUp(reason) => report.failed.push((id, reason)),
+                Late::Postponed(reason) => report.postponed.push((id, reason)),
             }
         }
         Ok(report)
     }
+
+    fn seal_late(&self, open: OpenSnapshot, progress: &dyn Progress) -> Late {
+        let secured = match Secured::resume(self, open) {
+            Ok(secured) => secured,
+            Err(given_up) => {
+                let (open, error) = *given_up;
+                let reason = error.to_string();
+                if !is_final(&error) {
+                    return Late::Postponed(reason);
+                }
+                return match open.fail(&reason) {
+                    Ok(_) => Late::GivenUp(reason),
+                    Err(error) => Late::Postponed(error.to_string()),
+                };
+            }
+        };
+        let outcome = Outcome {
+            interrupted: true,
+            ..Outcome::default()
+        };
+        let note = "the command was interrupted; sealed when that was noticed".to_owned();
+        match secured.seal(outcome, vec![note], progress) {
+            Ok(meta) => Late::Sealed(not_covered(&meta)),
+            Err(error) => Late::Postponed(error.to_string()),
+        }
+    }
+}
+
+/// What became of the snapshot of an interrupted command.
+enum Late {
+    /// With what is not covered, if anything.
+    Sealed(Option<String>),
+    /// It can never be sealed, for this reason.
+    GivenUp(String),
+    /// It could not be sealed now, for this reason.
+    Postponed(String),
+}
+
+/// What a snapshot does not cover, in words.
+fn not_covered(meta: &SnapshotMeta) -> Option<String> {
+    let unobserved = &meta.coverage.unobserved;
+    let first = unobserved.first()?;
+    let parts = crate::plural(unobserved.len() as u64, "part", "parts");
+    Some(format!(
+        "{parts} of the scope not covered, first {}: {}",
+        first.path, first.reason
+    ))
+}
+
+/// Whether trying again can never help: what the capture needs is damaged, gone, or of a strategy
+/// that this program does not have. A full disk, a failed read or a busy index pass.
+fn is_final(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Corrupt | ErrorKind::NotFound | ErrorKind::Unsupported
+    )
 }

@@ -276,8 +276,12 @@ pub struct VerifyReport {
 pub struct RecoverReport {
     /// Snapshots of interrupted commands that can be rolled back now.
     pub sealed: Vec<String>,
+    /// Those of them that do not cover everything, with what is missing.
+    pub incomplete: Vec<(String, String)>,
     /// Snapshots that were given up, with the reason.
     pub failed: Vec<(String, String)>,
+    /// Snapshots that could not be completed now, with the reason: the next start tries again.
+    pub postponed: Vec<(String, String)>,
     /// Rollbacks that were finished.
     pub rollbacks: Vec<RollbackReport>,
 }

@@ -16,6 +16,7 @@ use super::verify::{VerifiedPlan, open_files};
 use crate::entry::{EntryState, flags};
 use crate::path::{AbsPath, os_string};
 use crate::progress::{Event, Phase, Progress};
+use crate::sys::durable::is_no_directory;
 use crate::sys::{Dir, Pinned, Stat};
 
 /// What became of one entry.
@@ -136,24 +137,42 @@ pub(crate) fn apply(job: &Job<'_>, outcomes: &mut [Outcome]) -> Result<Vec<Strin
         Ok(notes) => Ok(notes),
         // Only an interruption gets here; an entry's trouble stays with the entry.
         Err(Trouble::Interrupted) => Err(Interrupted),
-        Err(Trouble::Entry(reason)) => Ok(vec![reason]),
+        // One that belongs to no entry stops the rest.
+        Err(Trouble::Entry(reason)) => {
+            for (outcome, entry) in outcomes.iter_mut().zip(&work.plan.entries) {
+                if outcome.is_todo() && entry.step != Step::Keep {
+                    *outcome = Outcome::Failed(reason.clone());
+                }
+            }
+            Ok(Vec::new())
+        }
     }
 }
 
-/// Removes what an interrupted apply of the same job left staged.
-pub(crate) fn sweep(job: &Job<'_>) -> Result<(), Interrupted> {
+/// Removes what an apply of the same job left staged. Gives remarks on what could not be removed.
+pub(crate) fn sweep(job: &Job<'_>) -> Result<Vec<String>, Interrupted> {
     let count = job.plan.plan().entries.len();
     let mut work = Work::of(job, &vec![Outcome::Todo; count]);
     // Trees as the first run staged them, and single entries as a run that took over may have.
-    let trees = (0..count)
-        .filter(|i| work.layout.is_top(*i))
-        .collect::<Vec<_>>();
-    work.sweep_each(&trees)?;
+    let tops = |work: &Work<'_>| (0..count).filter(|i| work.layout.is_top(*i)).collect();
+    let trees: Vec<usize> = tops(&work);
+    let mut left = work.sweep_each(&trees)?;
     work.layout = Layout::singles(work.plan, job.tag);
-    let singles = (0..count)
-        .filter(|i| work.layout.is_top(*i))
-        .collect::<Vec<_>>();
-    work.sweep_each(&singles)
+    let singles: Vec<usize> = tops(&work);
+    left.extend(work.sweep_each(&singles)?);
+    left.sort_unstable();
+    left.dedup();
+    Ok(left)
+}
+
+/// Removes what was staged for entries that failed and could not be removed then. Gives remarks on
+/// what stays.
+pub(crate) fn clear_away(job: &Job<'_>, outcomes: &[Outcome]) -> Result<Vec<String>, Interrupted> {
+    if outcomes.iter().any(Outcome::is_failed) {
+        sweep(job)
+    } else {
+        Ok(Vec::new())
+    }
 }
 
 fn run(work: &Work<'_>, outcomes: &mut [Outcome]) -> Result<Vec<String>, Trouble> {
@@ -176,10 +195,15 @@ fn run(work: &Work<'_>, outcomes: &mut [Outcome]) -> Result<Vec<String>, Trouble
     remove_all(work, outcomes, |_| true)?;
     change_metadata(work, outcomes)?;
     lock_all(work, outcomes)?;
-    finish_directories(work, outcomes, &fresh)?;
-    let notes = sync_all(work, outcomes)?;
+    let mut notes = finish_directories(work, outcomes, &fresh)?;
+    notes.extend(sync_all(work, outcomes)?);
     work.progress.event(Event::End);
     Ok(notes)
+}
+
+/// Whether there is no such directory, so that nothing can be in it.
+pub(crate) fn is_no_way(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::NotFound || is_no_directory(error)
 }
 
 impl<'a> Work<'a> {
@@ -220,25 +244,44 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn sweep_each(&self, tops: &[usize]) -> Result<(), Interrupted> {
-        let troubles = std::iter::once(self.unlock_directories())
-            .chain(tops.iter().map(|top| self.remove_staged(*top)));
-        for trouble in troubles.filter_map(Result::err) {
-            match trouble {
-                Trouble::Interrupted => return Err(Interrupted),
-                // Most often there is nothing; what cannot be removed is only litter.
-                Trouble::Entry(reason) => tracing::debug!(reason, "cannot sweep a staged entry"),
+    /// Each is tried twice: what stays is in the way of the next run, and the reason may have
+    /// passed.
+    fn sweep_each(&self, tops: &[usize]) -> Result<Vec<String>, Interrupted> {
+        let mut left = Vec::new();
+        match self.unlock_directories() {
+            Err(Trouble::Interrupted) => return Err(Interrupted),
+            Err(Trouble::Entry(reason)) => tracing::debug!(reason, "cannot unlock a directory"),
+            Ok(()) => {}
+        }
+        for top in tops {
+            let again = |trouble| match trouble {
+                Trouble::Interrupted => Err(Trouble::Interrupted),
+                Trouble::Entry(_) => self.remove_staged(*top),
+            };
+            match self.remove_staged(*top).or_else(again) {
+                Ok(()) => {}
+                Err(Trouble::Interrupted) => return Err(Interrupted),
+                Err(Trouble::Entry(reason)) => {
+                    let path = self.layout.staged(*top);
+                    left.extend(path.map(|path| {
+                        format!("{path} is left of the rollback and can be deleted: {reason}")
+                    }));
+                }
             }
         }
-        Ok(())
+        Ok(left)
     }
 
     /// Removes what is staged at and beneath an entry, by the names that were staged.
     fn remove_staged(&self, top: usize) -> Result<(), Trouble> {
         let mut cursor = Cursor::default();
         let path = self.layout.staged(top)?;
-        let (dir, name) = cursor.parent(&path)?;
-        if dir.stat_opt(name)?.is_none() {
+        let found = match cursor.parent(&path) {
+            Ok((dir, name)) => dir.stat_opt(name)?,
+            Err(e) if is_no_way(&e) => None,
+            Err(e) => return Err(e.into()),
+        };
+        if found.is_none() {
             return Ok(());
         }
         for index in self.layout.tree(top).rev() {

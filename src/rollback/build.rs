@@ -2,9 +2,9 @@
 
 use std::ffi::OsString;
 
-use super::compose::{Role, Source, compose};
+use super::compose::{Role, Source, Target, compose};
 use super::cursor::Cursor;
-use super::judge::{Draft, judge};
+use super::judge::{Becoming, Draft, judge};
 use super::links::settle_links;
 use super::observe::{View, foreign_names, map_devices, observe};
 use super::plan::{Finding, PlannedEntry, RollbackPlan, Step};
@@ -20,19 +20,12 @@ pub(crate) fn plan(sources: Vec<Source>, paths: &[AbsPath]) -> RollbackPlan {
         sights,
         directories,
     } = observe(&composed.targets);
-    let to_directory: Vec<AbsPath> = composed
-        .targets
-        .iter()
-        .filter(|t| t.role != Role::Reference)
-        .filter(|t| t.desired.as_ref().is_some_and(EntryState::is_dir))
-        .map(|t| t.path.clone())
-        .collect();
-    let will_be_directory = |path: &AbsPath| to_directory.binary_search(path).is_ok();
+    let becoming = Kinds::of(&composed.targets);
     let mut drafts: Vec<Draft> = composed
         .targets
         .into_iter()
         .zip(sights)
-        .map(|(target, sight)| judge(target, sight, &devices, will_be_directory))
+        .map(|(target, sight)| judge(target, sight, &devices, &becoming))
         .collect();
     let notes = settle_links(&mut drafts);
     find_foreign(&mut drafts);
@@ -44,6 +37,38 @@ pub(crate) fn plan(sources: Vec<Source>, paths: &[AbsPath]) -> RollbackPlan {
     };
     fill(&mut plan, drafts);
     plan
+}
+
+/// The kinds that targets become, by path.
+struct Kinds {
+    directories: Vec<AbsPath>,
+    leaves: Vec<AbsPath>,
+}
+
+impl Kinds {
+    fn of(targets: &[Target]) -> Self {
+        let paths = |wanted: fn(&EntryState) -> bool| {
+            let targets = targets.iter().filter(|t| t.role != Role::Reference);
+            targets
+                .filter(|t| t.desired.as_ref().is_some_and(wanted))
+                .map(|t| t.path.clone())
+                .collect()
+        };
+        Self {
+            directories: paths(EntryState::is_dir),
+            leaves: paths(|state| !state.is_dir()),
+        }
+    }
+}
+
+impl Becoming for Kinds {
+    fn directory(&self, path: &AbsPath) -> bool {
+        self.directories.binary_search(path).is_ok()
+    }
+
+    fn leaf(&self, path: &AbsPath) -> bool {
+        self.leaves.binary_search(path).is_ok()
+    }
 }
 
 /// A directory that has to go but holds what the commands did not make stays.

@@ -33,6 +33,9 @@ impl Ending<'_> {
             Some(redo) => seal(redo, plan, outcomes, self.journal.saved_bytes)?,
             None => self.sealed_before()?,
         };
+        if let Some(id) = redo_id.as_ref().filter(|_| !report.success) {
+            redo::drop_unused(plan, &self.store.record(id)?, &self.store.files_dir(id));
+        }
         report.redo_snapshot_id = redo_id.as_ref().map(SnapshotId::to_string);
         let whole = report.success && !self.journal.filtered;
         let state = if whole {

@@ -62,8 +62,10 @@ pub(crate) fn write(dir: &Dir, journal: &Journal) -> Result<()> {
     let temporary = OsString::from(format!("{}.new", journal.redo));
     let stored = store(dir, &temporary, &name(&journal.redo), &bytes);
     if stored.is_err() {
-        // Best effort: the first error is the one to report.
+        // Best effort: the first error is the one to report. The journal itself is there when only
+        // its directory could not be synced; nobody may take it up.
         let _ = dir.unlink(&temporary);
+        let _ = dir.unlink(&name(&journal.redo));
     }
     stored.context(Stage::Rollback, context)
 }

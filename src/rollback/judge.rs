@@ -33,13 +33,20 @@ fn refuse(reason: String) -> Finding {
     }
 }
 
-/// Compares what was seen with what the records say. `will_be_directory` tells whether a path is a
-/// target that becomes a directory.
+/// What the paths of other targets become.
+pub(crate) trait Becoming {
+    /// It becomes a directory.
+    fn directory(&self, path: &AbsPath) -> bool;
+    /// It becomes, or is again, something that nothing can be in.
+    fn leaf(&self, path: &AbsPath) -> bool;
+}
+
+/// Compares what was seen with what the records say.
 pub(crate) fn judge(
     target: Target,
     sight: Sight,
     devices: &Devices,
-    will_be_directory: impl Fn(&AbsPath) -> bool,
+    others: &impl Becoming,
 ) -> Draft {
     let mut conflict = None;
     let live = match sight {
@@ -48,8 +55,7 @@ pub(crate) fn judge(
             None
         }
         Sight::Blocked(obstacle) => {
-            let rebuilt = target.path.parent().is_some_and(|p| will_be_directory(&p));
-            conflict = blocked(&target, &obstacle, rebuilt);
+            conflict = blocked(&target, &obstacle, others);
             None
         }
         Sight::Entry {
@@ -83,10 +89,14 @@ pub(crate) fn judge(
 }
 
 /// What it means that a component of the path is no directory.
-fn blocked(target: &Target, obstacle: &Obstacle, rebuilt: bool) -> Option<Finding> {
+fn blocked(target: &Target, obstacle: &Obstacle, others: &impl Becoming) -> Option<Finding> {
+    let rebuilt = target.path.parent().is_some_and(|p| others.directory(&p));
     let what = match obstacle.kind {
         // What was to be removed is gone with its directory.
         None if target.desired.is_none() => return None,
+        // So it is where the directory is already again what it was before the command; whether
+        // that is so is judged at its own path.
+        Some(_) if target.desired.is_none() && others.leaf(&obstacle.at) => return None,
         _ if rebuilt && target.desired.is_some() => return None,
         None => "does not exist any more",
         Some(EntryKind::Symlink) => "is now a symbolic link",

@@ -1,13 +1,13 @@
 //! What takes a rollback back: the current content, saved before anything is changed, and the
 //! undo record of the rollback itself.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::apply::Outcome;
+use super::apply::{Outcome, is_still};
 use super::cursor::Cursor;
 use super::judge::same;
 use super::plan::{Finding, PlannedEntry, RollbackPlan, Step};
@@ -325,6 +325,41 @@ fn kept(entry: &PlannedEntry, now: Option<Stat>) -> Option<Change> {
         after: Some(after),
         content: PreImage::NotNeeded,
     })
+}
+
+/// Removes saved content that the sealed `record` does not refer to, because its entries failed.
+///
+/// Only what is certainly not needed goes: every entry it was saved for is still the one that was
+/// looked at. A removal that fails costs space, and `verify` names the file.
+pub(crate) fn drop_unused(plan: &RollbackPlan, record: &UndoRecord, files: &Path) {
+    let used: HashSet<&str> = record
+        .changes
+        .iter()
+        .filter_map(|change| match &change.content {
+            PreImage::Stored { name, .. } => Some(name.as_str()),
+            _ => None,
+        })
+        .collect();
+    let mut cursor = Cursor::default();
+    let mut unused: BTreeMap<&str, bool> = BTreeMap::new();
+    for entry in &plan.entries {
+        if let Some(name) = entry.saved.as_deref().filter(|name| !used.contains(name)) {
+            *unused.entry(name).or_insert(true) &= is_untouched(entry, &mut cursor);
+        }
+    }
+    let Ok(dir) = open_files(files) else { return };
+    for (name, _) in unused.into_iter().filter(|(_, untouched)| *untouched) {
+        if let Err(error) = dir.unlink(name.as_ref()) {
+            tracing::debug!(name, %error, "cannot remove saved content that is not needed");
+        }
+    }
+}
+
+fn is_untouched(entry: &PlannedEntry, cursor: &mut Cursor) -> bool {
+    let now = cursor
+        .parent(&entry.path)
+        .and_then(|(dir, name)| dir.stat_opt(name));
+    matches!((&entry.live, now), (Some(live), Ok(Some(now))) if is_still(live, &now, true))
 }
 
 /// A directory on each volume that will stay.

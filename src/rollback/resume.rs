@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::apply::{Job, Outcome, apply, sweep};
+use super::apply::{Job, Outcome, apply, clear_away, sweep};
 use super::ending::Ending;
 use super::fault::{Fault, Interrupted, Never};
 use super::journal::{self, Journal};
@@ -13,10 +13,10 @@ use super::run::{ROLLBACK_OF, interrupted};
 use super::turn::{Turn, open_journals};
 use super::verify::VerifiedPlan;
 use super::{Failure, RollbackReport};
-use crate::error::{ErrorKind, IoContext, Result, Stage};
+use crate::error::{Error, ErrorKind, IoContext, Result, Stage};
 use crate::path::AbsPath;
 use crate::progress::Progress;
-use crate::store::{InUse, OpenSnapshot, SnapshotId, Store};
+use crate::store::{InUse, OpenSnapshot, SnapshotId, SnapshotState, Store};
 use crate::sys::Dir;
 
 /// Finishes every rollback that was interrupted; called at every start. Cheap when there is none.
@@ -98,28 +98,65 @@ fn take_up(
         }
         files.push(store.files_dir(&id));
     }
-    let mut notes = vec!["was interrupted and finished later".to_owned()];
-    let outcomes = if redo.is_some() {
-        let (outcomes, more) =
-            finish(&journal.plan, &files, &journal.redo, progress, &Never).map_err(interrupted)?;
-        notes.extend(more);
-        outcomes
-    } else {
-        // Sealed already, so everything was done; only the bookkeeping is left.
-        let mut outcomes = reconcile(&mut journal.plan.clone());
-        for (outcome, entry) in outcomes.iter_mut().zip(&journal.plan.plan().entries) {
-            if outcome.is_todo() && entry.step != Step::Keep {
-                *outcome = Outcome::Done;
-            }
+    let (outcomes, mut notes) = match &redo {
+        Some(_) => {
+            finish(&journal.plan, &files, &journal.redo, progress, &Never).map_err(interrupted)?
         }
-        outcomes
+        None => match redo_without_process(store, &journal.redo) {
+            Ok(Redo::Sealed) => (outcomes_of_applied(&journal.plan), Vec::new()),
+            Ok(Redo::Gone) => (outcomes_of_dropped(&journal.plan), Vec::new()),
+            Err(e) => return Ok(Some(unreadable(store, &journal.redo, &e))),
+        },
     };
     let ending = Ending {
         store,
         journals,
         journal,
     };
+    notes.push("was interrupted and finished later".to_owned());
     ending.finish(redo, &outcomes, notes).map(Some)
+}
+
+/// What became of a redo snapshot that does not wait to be taken up.
+enum Redo {
+    /// It was sealed, so the plan was applied and only the bookkeeping is left.
+    Sealed,
+    /// It was dropped, which happens only where nothing was changed.
+    Gone,
+}
+
+/// # Errors
+/// When that cannot be told, or the snapshot is unsealed after all: it was not readable a moment
+/// ago. The journal then has to stay, as the plan may be half applied.
+fn redo_without_process(store: &Store, redo: &str) -> Result<Redo> {
+    match store.meta(&SnapshotId::parse(redo)?) {
+        Ok(meta) => match meta.state {
+            SnapshotState::Capturing | SnapshotState::Captured => Err(Error::new(
+                ErrorKind::Busy,
+                Stage::Rollback,
+                format!("the redo snapshot {redo} cannot be taken up now; try again later"),
+            )),
+            _ => Ok(Redo::Sealed),
+        },
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(Redo::Gone),
+        Err(e) => Err(e),
+    }
+}
+
+fn outcomes_of_applied(plan: &VerifiedPlan) -> Vec<Outcome> {
+    let mut outcomes = reconcile(&mut plan.clone());
+    for (outcome, entry) in outcomes.iter_mut().zip(&plan.plan().entries) {
+        if outcome.is_todo() && entry.step != Step::Keep {
+            *outcome = Outcome::Done;
+        }
+    }
+    outcomes
+}
+
+/// Nothing was changed, so nothing is done that has to be.
+fn outcomes_of_dropped(plan: &VerifiedPlan) -> Vec<Outcome> {
+    let left = |_| Outcome::Failed("the rollback stopped before it changed anything".into());
+    plan.plan().entries.iter().map(left).collect()
 }
 
 /// Carries an interrupted plan to its end. Gives the outcomes and remarks; the plan keeps telling
@@ -142,6 +179,7 @@ pub(super) fn finish(
     let mut current = plan.clone();
     let mut outcomes = reconcile(&mut current);
     job.plan = &current;
-    let notes = apply(&job, &mut outcomes)?;
+    let mut notes = apply(&job, &mut outcomes)?;
+    notes.extend(clear_away(&job, &outcomes)?);
     Ok((outcomes, notes))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use super::apply::{Job, Outcome, apply};
+use super::apply::{Job, Outcome, apply, clear_away};
 use super::compose::Source;
 use super::ending::{Ending, conclude, count};
 use super::fault::{Fault, Interrupted, Never};
@@ -255,6 +255,7 @@ impl Attempt<'_> {
         };
         let mut outcomes = vec![Outcome::Todo; journal.plan.plan().entries.len()];
         notes.extend(apply(&job, &mut outcomes).map_err(interrupted)?);
+        notes.extend(clear_away(&job, &outcomes).map_err(interrupted)?);
         let ending = Ending {
             store: self.store,
             journals: &journals,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 
-use super::apply::{Outcome, Work, is_still, note};
+use super::apply::{Outcome, Work, is_no_way, is_still, note};
 use super::cursor::Cursor;
 use super::fault::Trouble;
 use super::metadata;
@@ -119,12 +119,13 @@ enum Finish<'p> {
 }
 
 /// Gives directories their metadata and times, the deepest first. `fresh` tells which entries were
-/// still to do when this run began.
+/// still to do when this run began. Gives remarks on directories that are not in the plan and did
+/// not get their times back.
 pub(super) fn finish_directories(
     work: &Work<'_>,
     outcomes: &mut [Outcome],
     fresh: &[bool],
-) -> Result<(), Trouble> {
+) -> Result<Vec<String>, Trouble> {
     let mut finishes: BTreeMap<&AbsPath, Finish<'_>> = BTreeMap::new();
     for directory in &work.touched {
         finishes.insert(&directory.path, Finish::Kept(directory));
@@ -140,9 +141,15 @@ pub(super) fn finish_directories(
         }
     }
     let mut cursor = Cursor::default();
+    let mut notes = Vec::new();
     for (path, finish) in finishes.into_iter().rev() {
         match finish {
-            Finish::Kept(directory) => keep(work, directory, &mut cursor)?,
+            Finish::Kept(directory) => match keep(work, directory, &mut cursor) {
+                Err(Trouble::Entry(reason)) => notes.push(format!(
+                    "{path} has the time of this rollback, as it could not be put back: {reason}"
+                )),
+                other => other?,
+            },
             Finish::Entry(index) => {
                 let result = finish_entry(work, index, path, &mut cursor);
                 if result.is_ok() {
@@ -153,27 +160,22 @@ pub(super) fn finish_directories(
             }
         }
     }
-    Ok(())
+    Ok(notes)
 }
 
 /// Gives a directory that is not planned itself the times back that it just had.
 fn keep(work: &Work<'_>, directory: &LiveDir, cursor: &mut Cursor) -> Result<(), Trouble> {
-    // One that was removed needs nothing.
-    let Ok(dir) = cursor.dir(&directory.path) else {
-        return Ok(());
+    let dir = match cursor.dir(&directory.path) {
+        // One that was removed needs nothing.
+        Err(e) if is_no_way(&e) => return Ok(()),
+        other => other?,
     };
     if dir.stat_self()?.identity.inode != directory.inode {
         return Ok(());
     }
     let pinned = Pinned::of(&dir.fd())?;
     let times = (directory.accessed, directory.modified);
-    match metadata::set_times(&pinned, times, directory.flags, work.fault) {
-        Err(Trouble::Entry(reason)) => {
-            tracing::debug!(path = %directory.path, reason, "cannot set a directory's times");
-            Ok(())
-        }
-        other => other,
-    }
+    metadata::set_times(&pinned, times, directory.flags, work.fault)
 }
 
 fn finish_entry(

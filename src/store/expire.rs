@@ -229,7 +229,11 @@ impl Inner {
             }
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Fate::Gone),
             Err(error) if error.kind() == ErrorKind::Corrupt && reason == ExpiryReason::Named => {}
-            Err(error) => return Ok(Fate::Kept(error.to_string())),
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NewerFormat) => {
+                return Ok(Fate::Kept(error.to_string()));
+            }
+            // Not kept for a reason of its own: it only could not be read this time.
+            Err(error) => return Err(error),
         }
         self.erase_json(id)?;
         Ok(Fate::Doomed(lock))

@@ -10,14 +10,14 @@ use crate::engine::RecoverReport;
 /// Recovers. The store is opened as if for looking, because opening it for work would already
 /// recover and leave nothing to report.
 pub(super) fn recover(app: &App) -> Result<Exit, Failure> {
-    let report = if app.settings.store.exists() {
-        let engine = app.open_for_reading()?;
-        let bars = Bars::new(app.screen);
-        let outcome = engine.recover(&bars);
-        bars.clear();
-        outcome?
-    } else {
-        RecoverReport::default()
+    let report = match app.open_if_begun()? {
+        Some(engine) => {
+            let bars = Bars::new(app.screen);
+            let outcome = engine.recover(&bars);
+            bars.clear();
+            outcome?
+        }
+        None => RecoverReport::default(),
     };
     app.screen.result(&report, || {
         render::recovered(&report, &app.program, app.screen.out)
@@ -25,9 +25,9 @@ pub(super) fn recover(app: &App) -> Result<Exit, Failure> {
     Ok(exit(&report))
 }
 
-/// A rollback that could not be finished completely is the one outcome that is not well.
+/// A rollback that could not be finished completely, and a snapshot that still waits, are not well.
 fn exit(report: &RecoverReport) -> Exit {
-    if report.rollbacks.iter().all(|one| one.success) {
+    if report.rollbacks.iter().all(|one| one.success) && report.postponed.is_empty() {
         Exit::Done
     } else {
         Exit::Partial
@@ -47,6 +47,15 @@ mod tests {
         };
         assert_eq!(exit(&report), Exit::Done);
         report.rollbacks.push(RollbackReport::default());
+        assert_eq!(exit(&report), Exit::Partial);
+    }
+
+    #[test]
+    fn a_snapshot_that_still_waits_is_partial() {
+        let report = RecoverReport {
+            postponed: vec![("a".into(), "no space left".into())],
+            ..RecoverReport::default()
+        };
         assert_eq!(exit(&report), Exit::Partial);
     }
 }

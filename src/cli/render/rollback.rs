@@ -136,14 +136,26 @@ pub(crate) fn recovered(report: &RecoverReport, program: &str, palette: Palette)
     let mut out = String::new();
     for id in &report.sealed {
         let id = text::line(id);
+        let missing = report.incomplete.iter().find(|(of, _)| *of == id);
+        let how = missing.map_or_else(
+            || "complete".to_owned(),
+            |(_, what)| palette.warn(&format!("sealed, with {}", text::line(what))),
+        );
         out.line(format_args!(
-            "{} the interrupted command's snapshot is complete; undo with: {program} rollback {id}",
+            "{} the interrupted command's snapshot is {how}; undo with: {program} rollback {id}",
             palette.accent(&id)
         ));
     }
     for (id, reason) in &report.failed {
         out.line(format_args!(
             "{} given up: {}",
+            palette.accent(&text::line(id)),
+            palette.warn(&text::line(reason))
+        ));
+    }
+    for (id, reason) in &report.postponed {
+        out.line(format_args!(
+            "{} cannot be completed now, try again later: {}",
             palette.accent(&text::line(id)),
             palette.warn(&text::line(reason))
         ));
@@ -260,6 +272,22 @@ mod tests {
         assert_eq!(
             restored(&report, PLAIN),
             "/to/a\nfailed    /f: gone\n1 entry copied out, 1 not\n"
+        );
+    }
+
+    #[test]
+    fn recovery_names_what_is_not_covered_and_what_still_waits() {
+        let report = RecoverReport {
+            sealed: vec!["aa".into()],
+            incomplete: vec![("aa".into(), "1 part of the scope not covered".into())],
+            postponed: vec![("bb".into(), "no space left".into())],
+            ..RecoverReport::default()
+        };
+        assert_eq!(
+            recovered(&report, "deployx", PLAIN),
+            "aa the interrupted command's snapshot is sealed, with 1 part of the scope not covered; \
+             undo with: deployx rollback aa\n\
+             bb cannot be completed now, try again later: no space left\n"
         );
     }
 

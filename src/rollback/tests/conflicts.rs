@@ -189,6 +189,32 @@ fn a_parent_swapped_for_a_link_is_refused_whatever_the_policy() {
 }
 
 #[test]
+fn what_replaced_a_directory_again_is_no_conflict_for_what_was_in_it() {
+    let world = World::new();
+    world.write("file", "old");
+    world.mkdir("victim");
+    world.write("victim/inside", "somebody's");
+    symlink("victim", world.path("link")).unwrap();
+    let before = world.scan();
+    let source = world.snapshot(|| {
+        for name in ["file", "link"] {
+            fs::remove_file(world.path(name)).unwrap();
+            world.mkdir(name);
+            world.write(&format!("{name}/inside"), "new");
+        }
+    });
+    assert!(world.undo(&source, &before).report.success);
+    let plan = plan(&[&source]);
+    let conflicts: Vec<_> = plan
+        .entries
+        .iter()
+        .filter_map(|e| e.conflict.as_ref())
+        .collect();
+    assert!(conflicts.is_empty(), "{conflicts:?}");
+    assert_eq!(world.read("victim/inside"), "somebody's");
+}
+
+#[test]
 fn a_parent_that_is_gone_is_refused() {
     let world = World::new();
     world.mkdir("dir");
