@@ -91,9 +91,28 @@ impl Baseline {
 
     /// Secures the state of a scope; see [`crate::snapshot::SnapshotStrategy::begin`].
     pub fn begin(&self, request: CaptureRequest<'_>) -> Result<BaselineCapture> {
-        let deadline = Instant::now() + request.limits.max_duration;
         request.exclusions.check()?;
         let (mut index, objects) = self.open()?;
+        let registered = index.register()?;
+        let begun = self.begin_registered(request, index, objects, registered);
+        if begun.is_err()
+            && let Ok((mut index, objects)) = self.open()
+        {
+            // The first error says more than a second one would.
+            let freed = index.unregister(registered).unwrap_or_default();
+            freed.into_iter().for_each(|serial| objects.remove(serial));
+        }
+        begun
+    }
+
+    fn begin_registered(
+        &self,
+        request: CaptureRequest<'_>,
+        mut index: Index,
+        objects: Objects,
+        registered: Registered,
+    ) -> Result<BaselineCapture> {
+        let deadline = Instant::now() + request.limits.max_duration;
         objects.sweep(|first, count| index.known_among(first, count));
         let known = index.load(&roots(request.scope), None)?;
         request.progress.event(Event::Begin {
@@ -128,11 +147,12 @@ impl Baseline {
         if !secured.serials.is_empty() {
             objects.sync(&secured.dirs, &secured.serials)?;
         }
-        let (registered, freed) = index.commit(&Update {
+        let update = Update {
             upsert: &assembled.upsert,
             remove: &assembled.remove,
             roots: request.scope,
-        })?;
+        };
+        let (registered, freed) = index.commit(registered, &update)?;
         if let Some(claim) = secured.claim {
             claim.settle();
         }

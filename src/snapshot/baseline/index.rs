@@ -171,16 +171,44 @@ impl Index {
         read().map_err(failed("read"))
     }
 
-    /// Registers a capture and writes what it found, in one step; on stable storage on return if
-    /// anything was written. Gives the objects that no row refers to any more.
-    pub(super) fn commit(&mut self, update: &Update<'_>) -> Result<(Registered, Vec<u64>)> {
+    /// Registers a capture before it reads anything: until it is unregistered, no row and no object
+    /// that it can see goes, whatever others write.
+    pub(super) fn register(&mut self) -> Result<Registered> {
+        self.durable(false)?;
+        let pid = std::process::id();
+        self.connection
+            .query_row(
+                "INSERT INTO captures (generation, begun, pid, started)
+                 SELECT value, unixepoch(), ?1, ?2 FROM counters WHERE name = 'generation'
+                 RETURNING token, generation",
+                params![pid, process_started(pid).unwrap_or(0) as i64],
+                |r| {
+                    Ok(Registered {
+                        token: r.get(0)?,
+                        generation: r.get(1)?,
+                    })
+                },
+            )
+            .map_err(failed("write"))
+    }
+
+    /// Writes what a registered capture found; on stable storage on return if anything was written.
+    /// Gives the capture with the generation that has what it found, and the objects that no row
+    /// refers to any more.
+    pub(super) fn commit(
+        &mut self,
+        capture: Registered,
+        update: &Update<'_>,
+    ) -> Result<(Registered, Vec<u64>)> {
         let changed = !update.upsert.is_empty() || !update.remove.is_empty();
         self.durable(changed)?;
-        self.commit_inner(update, changed).map_err(failed("write"))
+        self.commit_inner(capture, update, changed)
+            .map_err(failed("write"))
     }
 
     fn commit_inner(
         &mut self,
+        capture: Registered,
         update: &Update<'_>,
         changed: bool,
     ) -> rusqlite::Result<(Registered, Vec<u64>)> {
@@ -202,8 +230,12 @@ impl Index {
             let versions = Versions {
                 transaction: &transaction,
                 generation,
-                needed: transaction
-                    .query_row("SELECT min(generation) FROM captures", [], |r| r.get(0))?,
+                // What it replaces it does not need itself.
+                needed: transaction.query_row(
+                    "SELECT min(generation) FROM captures WHERE token <> ?1",
+                    [capture.token],
+                    |r| r.get(0),
+                )?,
             };
             for (path, row) in update.upsert {
                 versions.replace(path, Some(row), &mut freed)?;
@@ -217,14 +249,8 @@ impl Index {
                 .prepare_cached("INSERT OR REPLACE INTO roots VALUES (?1, unixepoch())")?
                 .execute([root.path.to_bytes()])?;
         }
-        let pid = std::process::id();
-        let token: i64 = transaction.query_row(
-            "INSERT INTO captures (generation, begun, pid, started)
-             VALUES (?1, unixepoch(), ?2, ?3) RETURNING token",
-            params![generation, pid, process_started(pid).unwrap_or(0) as i64],
-            |r| r.get(0),
-        )?;
         transaction.commit()?;
+        let token = capture.token;
         Ok((Registered { token, generation }, freed))
     }
 
@@ -233,7 +259,7 @@ impl Index {
         let found: Option<i64> = self
             .connection
             .query_row(
-                "SELECT 1 FROM captures WHERE token = ?1 AND generation = ?2",
+                "SELECT 1 FROM captures WHERE token = ?1 AND generation <= ?2",
                 [capture.token, capture.generation],
                 |r| r.get(0),
             )
