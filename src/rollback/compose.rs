@@ -223,11 +223,24 @@ fn follow(history: &[(u32, Change)], spans: &[Span]) -> (usize, Option<String>) 
         if !beside {
             gap = gap_between(&history[at], &history[reached], spans).or(gap);
         }
-        if !beside || span(at).sealed >= span(reached).sealed {
+        let seen_later = seen_later(&history[at].1, &history[reached].1)
+            .unwrap_or_else(|| span(at).sealed >= span(reached).sealed);
+        if !beside || seen_later {
             reached = at;
         }
     }
     (reached, gap)
+}
+
+/// Whether `one` saw the entry after `other` did, which its change time tells where both saw the same
+/// inode. Of two walks at the same time either may reach an entry first, whichever ends first.
+fn seen_later(one: &Change, other: &Change) -> Option<bool> {
+    let (one, other) = (one.after.as_ref()?, other.after.as_ref()?);
+    let [one_changed, other_changed] = [one, other].map(|s| s.identity.changed);
+    let told = same_inode(one, other)
+        && one_changed != other_changed
+        && ![one_changed, other_changed].contains(&crate::entry::Timestamp::default());
+    told.then(|| one_changed.as_nanos() > other_changed.as_nanos())
 }
 
 /// Carries content hashes over where a change says that the content stayed the same.

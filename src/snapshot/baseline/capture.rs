@@ -91,11 +91,30 @@ impl Baseline {
 
     /// Secures the state of a scope; see [`crate::snapshot::SnapshotStrategy::begin`].
     pub fn begin(&self, request: CaptureRequest<'_>) -> Result<BaselineCapture> {
-        let deadline = Instant::now() + request.limits.max_duration;
         request.exclusions.check()?;
         let (mut index, objects) = self.open()?;
+        let registered = index.register()?;
+        let begun = self.begin_registered(request, index, objects, registered);
+        if begun.is_err()
+            && let Ok((mut index, objects)) = self.open()
+        {
+            // The first error says more than a second one would.
+            let freed = index.unregister(registered).unwrap_or_default();
+            freed.into_iter().for_each(|serial| objects.remove(serial));
+        }
+        begun
+    }
+
+    fn begin_registered(
+        &self,
+        request: CaptureRequest<'_>,
+        mut index: Index,
+        objects: Objects,
+        registered: Registered,
+    ) -> Result<BaselineCapture> {
+        let deadline = Instant::now() + request.limits.max_duration;
         sweep(&mut index, &objects)?;
-        let known = index.load(&roots(request.scope), None)?;
+        let known = index.load(&roots(request.scope), registered.generation)?;
         request.progress.event(Event::Begin {
             phase: Phase::Scan,
             total: None,
@@ -128,12 +147,13 @@ impl Baseline {
         if !secured.serials.is_empty() {
             objects.sync(&secured.dirs, &secured.serials)?;
         }
-        let (registered, freed) = index.commit(&Update {
+        let update = Update {
             upsert: &assembled.upsert,
             remove: &assembled.remove,
             roots: request.scope,
             claim: secured.claim,
-        })?;
+        };
+        let (registered, freed) = index.commit(registered, &update)?;
         freed.into_iter().for_each(|serial| objects.remove(serial));
         let exclusions = Exclusions {
             files: walked.ignore_files,
@@ -191,7 +211,7 @@ impl Baseline {
                 certainty: Certainty::Possible,
             })
             .collect();
-        let rows = index.load(&roots(&scope), Some(registered.generation))?;
+        let rows = index.load(&roots(&scope), registered.generation)?;
         let before = restrict(rows, &scope);
         Ok(BaselineCapture {
             objects,

@@ -102,8 +102,8 @@ impl Index {
         ))
     }
 
-    /// The rows at and beneath `roots`, as of `generation`, or the newest.
-    pub(super) fn load(&self, roots: &[(&AbsPath, bool)], generation: Option<i64>) -> Result<Rows> {
+    /// The rows at and beneath `roots`, as of `generation`.
+    pub(super) fn load(&self, roots: &[(&AbsPath, bool)], generation: i64) -> Result<Rows> {
         let mut rows = Rows::new();
         for (root, beneath) in roots {
             self.load_one(root, *beneath, generation, &mut rows)
@@ -116,15 +116,14 @@ impl Index {
         &self,
         root: &AbsPath,
         beneath: bool,
-        generation: Option<i64>,
+        generation: i64,
         rows: &mut Rows,
     ) -> rusqlite::Result<()> {
-        let newest = generation.unwrap_or(i64::MAX);
         // Ascending generations: a later version of the same path replaces an earlier one.
         let mut exact = self.connection.prepare_cached(
             "SELECT path, row FROM rows WHERE path = ?1 AND generation <= ?2 ORDER BY generation",
         )?;
-        let mut found = exact.query(params![root.to_bytes(), newest])?;
+        let mut found = exact.query(params![root.to_bytes(), generation])?;
         while let Some(row) = found.next()? {
             take(row, rows)?;
         }
@@ -134,7 +133,7 @@ impl Index {
                 "SELECT path, row FROM rows WHERE path > ?1 AND path < ?2 AND generation <= ?3
                  ORDER BY path, generation",
             )?;
-            let mut found = range.query(params![from, to, newest])?;
+            let mut found = range.query(params![from, to, generation])?;
             while let Some(row) = found.next()? {
                 take(row, rows)?;
             }
@@ -199,39 +198,67 @@ impl Index {
             .map_err(failed("write"))
     }
 
-    /// Registers a capture and writes what it found, in one step; on stable storage on return if
-    /// anything was written. Gives the objects that no row refers to any more.
-    pub(super) fn commit(&mut self, update: &Update<'_>) -> Result<(Registered, Vec<u64>)> {
+    /// Registers a capture before it reads anything: until it is unregistered, no row and no object
+    /// that it can see goes, whatever others write.
+    pub(super) fn register(&mut self) -> Result<Registered> {
+        self.durable(false)?;
+        let (pid, started) = this_process();
+        self.connection
+            .query_row(
+                "INSERT INTO captures (generation, begun, pid, started)
+                 SELECT value, unixepoch(), ?1, ?2 FROM counters WHERE name = 'generation'
+                 RETURNING token, generation",
+                params![pid, started],
+                |r| {
+                    Ok(Registered {
+                        token: r.get(0)?,
+                        generation: r.get(1)?,
+                    })
+                },
+            )
+            .map_err(failed("write"))
+    }
+
+    /// Writes what a registered capture found; on stable storage on return if anything was written.
+    /// Gives the capture with the generation that has what it found, and the objects that no row
+    /// refers to any more.
+    pub(super) fn commit(
+        &mut self,
+        capture: Registered,
+        update: &Update<'_>,
+    ) -> Result<(Registered, Vec<u64>)> {
         let changed = !update.upsert.is_empty() || !update.remove.is_empty();
         self.durable(changed)?;
-        self.commit_inner(update, changed).map_err(failed("write"))
+        self.commit_inner(capture, update, changed)
+            .map_err(failed("write"))
     }
 
     fn commit_inner(
         &mut self,
+        capture: Registered,
         update: &Update<'_>,
         changed: bool,
     ) -> rusqlite::Result<(Registered, Vec<u64>)> {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut generation: i64 = transaction.query_row(
-            "SELECT value FROM counters WHERE name = 'generation'",
-            [],
-            |r| r.get(0),
-        )?;
+        let mut generation = capture.generation;
         let mut freed = Vec::new();
         if changed {
-            generation += 1;
-            transaction.execute(
-                "UPDATE counters SET value = ?1 WHERE name = 'generation'",
-                [generation],
+            generation = transaction.query_row(
+                "UPDATE counters SET value = value + 1 WHERE name = 'generation' RETURNING value",
+                [],
+                |r| r.get(0),
             )?;
             let versions = Versions {
                 transaction: &transaction,
                 generation,
-                needed: transaction
-                    .query_row("SELECT min(generation) FROM captures", [], |r| r.get(0))?,
+                // What it replaces it does not need itself.
+                needed: transaction.query_row(
+                    "SELECT min(generation) FROM captures WHERE token <> ?1",
+                    [capture.token],
+                    |r| r.get(0),
+                )?,
             };
             for (path, row) in update.upsert {
                 versions.replace(path, Some(row), &mut freed)?;
@@ -248,14 +275,8 @@ impl Index {
         if let Some(first) = update.claim {
             transaction.execute("DELETE FROM claims WHERE first = ?1", [first as i64])?;
         }
-        let (pid, started) = this_process();
-        let token: i64 = transaction.query_row(
-            "INSERT INTO captures (generation, begun, pid, started)
-             VALUES (?1, unixepoch(), ?2, ?3) RETURNING token",
-            params![generation, pid, started],
-            |r| r.get(0),
-        )?;
         transaction.commit()?;
+        let token = capture.token;
         Ok((Registered { token, generation }, freed))
     }
 
@@ -264,7 +285,7 @@ impl Index {
         let found: Option<i64> = self
             .connection
             .query_row(
-                "SELECT 1 FROM captures WHERE token = ?1 AND generation = ?2",
+                "SELECT 1 FROM captures WHERE token = ?1 AND generation <= ?2",
                 [capture.token, capture.generation],
                 |r| r.get(0),
             )

@@ -552,3 +552,38 @@ fn first_captures_at_the_same_time_do_not_take_the_baseline_from_each_other() {
         }
     }
 }
+
+#[test]
+fn what_a_capture_has_read_outlives_what_others_write_before_it_commits() {
+    for _ in 0..20 {
+        let bench = Bench::new();
+        for number in 0..40 {
+            fs::write(bench.tree.join(number.to_string()), "a content").unwrap();
+        }
+        bench.run(|_| {});
+        let scope = bench.scope(Depth::Tree);
+        std::thread::scope(|threads| {
+            // Captures that replace rows while another one is being made.
+            let other = threads.spawn(|| {
+                for round in 0..6 {
+                    fs::write(bench.tree.join("0"), format!("content {round}")).unwrap();
+                    fs::write(bench.tree.join("1"), format!("content {round}")).unwrap();
+                    Box::new(bench.begin(&scope)).finish();
+                }
+            });
+            let captures: Vec<_> = (0..6).map(|_| bench.begin(&scope)).collect();
+            other.join().unwrap();
+            for (number, mut capture) in captures.into_iter().enumerate() {
+                let _ = fs::remove_file(bench.tree.join("0"));
+                let files = bench.files.join(number.to_string());
+                fs::create_dir(&files).unwrap();
+                let placement = Placement {
+                    files: &files,
+                    prefix: "",
+                };
+                capture.seal(placement, &Silent).unwrap();
+                Box::new(capture).finish();
+            }
+        });
+    }
+}

@@ -192,11 +192,13 @@ impl<'a, V: Visitor> Walk<'a, V> {
                 return None;
             }
         };
-        let depth = self.visitor.root_depth(path, scope.depth);
-        let opened = if depth == Depth::Entry {
-            Dir::open_path(path)
-        } else {
-            Dir::open(path)
+        let mut depth = self.visitor.root_depth(path, scope.depth);
+        let opened = match depth {
+            Depth::Entry => Dir::open_path(path),
+            _ => Dir::open(path).or_else(|e| {
+                depth = Depth::Entry;
+                self.closed(path, e)
+            }),
         };
         match opened {
             Ok(dir) => Some(Task {
@@ -216,11 +218,23 @@ impl<'a, V: Visitor> Walk<'a, V> {
         }
     }
 
+    /// A directory that this user may not list: it can be looked at itself, but what is in it is not
+    /// observed.
+    fn closed(&self, path: &AbsPath, error: std::io::Error) -> std::io::Result<Dir> {
+        if error.kind() != std::io::ErrorKind::PermissionDenied {
+            return Err(error);
+        }
+        let dir = Dir::open_path(path)?;
+        self.skip(path, &format!("what is in it cannot be listed: {error}"));
+        Ok(dir)
+    }
+
     fn visit<'s>(&'s self, scope: &rayon::Scope<'s>, task: &Task)
     where
         'a: 's,
     {
         let opened;
+        let mut depth = task.depth;
         let dir = if task.path == task.root.path {
             &task.root.dir
         } else {
@@ -229,7 +243,10 @@ impl<'a, V: Visitor> Walk<'a, V> {
                 .root
                 .dir
                 .open_beneath(relative.unwrap_or(Path::new(".")))
-            {
+                .or_else(|e| {
+                    depth = Depth::Entry;
+                    self.closed(&task.path, e)
+                }) {
                 Ok(dir) => {
                     opened = dir;
                     &opened
@@ -249,7 +266,7 @@ impl<'a, V: Visitor> Walk<'a, V> {
         if let Err(reason) = self.account() {
             return self.skip(&task.path, reason);
         }
-        if task.depth == Depth::Entry {
+        if depth == Depth::Entry {
             let visit = Visit {
                 path: &task.path,
                 dir,
