@@ -221,6 +221,9 @@ fn back_to_before(scenario: Scenario, world: &World, reported: bool) -> Judged {
     // any more whether somebody else moved them.
     let restored = differences.is_empty() || reported && world.entries_are_as_before();
     if output.status.success() && restored {
+        if !differences.is_empty() {
+            world.reset_tree();
+        }
         return Ok(());
     }
     let states: Vec<String> = world
