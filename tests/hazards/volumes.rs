@@ -73,14 +73,14 @@ fn filesystems_of_every_kind_are_restored_from_a_store_elsewhere() {
             format!("truncate -s 320M image; {maker} -q image; mount -o loop image at")
         };
         let script = format!(
-            r#"{SHARED}
+            r"{SHARED}
             mkdir -p at; {mount}; mkdir -p at/tree; cd at/tree
             mkdir d; for i in 1 2 3 4 5 6 7 8; do head -c 9000 /dev/urandom > d/$i; done
             ln d/1 h; truncate -s 9M d/2; setfattr -n trusted.t -v 1 d/3; setcap cap_net_raw+ep d/4
             touch -d 2001-02-03 d/5 d
             undone 'rm -rf d; echo x > d'
             undone 'for i in 1 2 3; do echo x >> d/$i; done; chmod 0 d/4; mv d e; rm h; chown 5:6 e'
-            cd ../..; umount at; rm -f image"#
+            cd ../..; umount at; rm -f image"
         );
         in_namespace(test, &site, &script);
     }
