@@ -4,7 +4,7 @@
 //! comes out, an [`UndoRecord`](crate::seal::UndoRecord), never differs.
 //!
 //! # When a snapshot cannot be complete
-//! A capture that would exceed its [`Limits`](crate::request::Limits) degrades in this order, and
+//! A capture that would exceed its [`Limits`] degrades in this order, and
 //! every step is recorded in the coverage:
 //! 1. files above `max_file_bytes` keep their metadata only;
 //! 2. until the rest fits into `max_bytes` and the store's free space, files keep their metadata
