@@ -17,7 +17,7 @@ use crate::path::AbsPath;
 use crate::sys::process_started;
 
 /// Version of the tables; any other is thrown away and built anew.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 
 /// A capture of a dead process that nobody took up for this long is given up. Every start of the
 /// program takes up what it can.
