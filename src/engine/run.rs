@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::execute::{CommandOutcome, Session, SessionSpec};
 use crate::path::{AbsPath, WirePath};
 use crate::progress::{Event, Phase};
-use crate::request::{BatchRequest, OnConflict, RollbackRequest, RunRequest};
+use crate::request::{BatchRequest, OnConflict, RunRequest};
 use crate::rollback::RollbackReport;
 use crate::seal::ChangeCounts;
 use crate::store::{CoverageRecord, Outcome, SnapshotId, SnapshotMeta};
@@ -208,11 +208,6 @@ impl Engine {
         // The command may have been cancelled; taking it back must not be.
         let cancel = crate::execute::Cancel::default();
         crate::rollback::rollback(&self.store, &spec, &cancel, context.progress).map(Some)
-    }
-
-    /// A rollback request for what a report describes.
-    pub fn rollback_request(report: &RunReport) -> Option<RollbackRequest> {
-        report.snapshot_id.as_ref().map(RollbackRequest::new)
     }
 }
 

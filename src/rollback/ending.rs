@@ -3,10 +3,10 @@
 use super::apply::Outcome;
 use super::journal::{self, Journal};
 use super::plan::{RollbackPlan, Step};
-use super::run::ROLLBACK_OF;
 use super::verify::VerifiedPlan;
 use super::{Failure, RollbackReport, redo};
 use crate::error::{ErrorKind, Result};
+use crate::store::ROLLBACK_OF;
 use crate::store::{OpenSnapshot, SnapshotId, SnapshotMeta, SnapshotState, Store};
 use crate::sys::Dir;
 

@@ -9,14 +9,14 @@ use super::fault::{Fault, Interrupted, Never};
 use super::journal::{self, Journal};
 use super::plan::Step;
 use super::reconcile::reconcile;
-use super::run::{ROLLBACK_OF, interrupted};
+use super::run::interrupted;
 use super::turn::{Turn, open_journals};
 use super::verify::VerifiedPlan;
 use super::{Failure, RollbackReport};
 use crate::error::{Error, ErrorKind, IoContext, Result, Stage};
 use crate::path::AbsPath;
 use crate::progress::Progress;
-use crate::store::{InUse, OpenSnapshot, SnapshotId, SnapshotState, Store};
+use crate::store::{InUse, OpenSnapshot, ROLLBACK_OF, SnapshotId, SnapshotState, Store};
 use crate::sys::Dir;
 
 /// Finishes every rollback that was interrupted; called at every start. Cheap when there is none.

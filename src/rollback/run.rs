@@ -18,12 +18,10 @@ use crate::execute::Cancel;
 use crate::path::{AbsPath, WirePath};
 use crate::progress::Progress;
 use crate::store::{
-    CoverageRecord, InUse, OpenSnapshot, SnapshotId, SnapshotMeta, SnapshotState, Store,
+    CoverageRecord, InUse, OpenSnapshot, ROLLBACK_OF, SnapshotId, SnapshotMeta, SnapshotState,
+    Store,
 };
 use crate::sys::Dir;
-
-/// The key in a redo snapshot's metadata that names the snapshots that were rolled back.
-pub(super) const ROLLBACK_OF: &str = "rollback_of";
 
 /// Plans, verifies and applies a rollback.
 ///
