@@ -101,14 +101,14 @@ impl FileView for MemoryView {
     }
 }
 
-fn separator(byte: &u8) -> bool {
+fn separator(byte: u8) -> bool {
     matches!(byte, b'/' | b'\\')
 }
 
 /// Without a separator at the end, the root and a drive's root excepted.
 fn trim(path: &[u8]) -> &[u8] {
     match path {
-        [rest @ .., last] if separator(last) && !rest.is_empty() && rest.last() != Some(&b':') => {
+        [rest @ .., last] if separator(*last) && !rest.is_empty() && rest.last() != Some(&b':') => {
             rest
         }
         _ => path,
@@ -117,7 +117,7 @@ fn trim(path: &[u8]) -> &[u8] {
 
 fn parent(path: &[u8]) -> Option<&[u8]> {
     let path = trim(path);
-    let at = path.iter().rposition(|b| separator(b))?;
+    let at = path.iter().rposition(|b| separator(*b))?;
     let root = at == 0 || path[at - 1] == b':';
     if root {
         (path.len() > at + 1).then(|| &path[..=at])
@@ -127,5 +127,5 @@ fn parent(path: &[u8]) -> Option<&[u8]> {
 }
 
 fn name(path: &[u8]) -> &[u8] {
-    path.rsplit(separator).next().unwrap_or(path)
+    path.rsplit(|b| separator(*b)).next().unwrap_or(path)
 }
