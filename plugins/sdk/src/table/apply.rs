@@ -2,14 +2,14 @@
 
 use deployx_plugin_abi::Effect;
 
-use super::arguments::{Given, Grammar, Parsed, shown};
+use super::arguments::{Args, Given, Grammar, Parsed, UNKNOWN_OPTION, named, shown};
 use super::call::{Arg, Known, NestedCommand, Outcome, Place};
 use super::findings::Findings;
 use super::handlers::{HandlerCall, Handlers};
 use super::operands::{self, Count, OperandSpec};
 use super::options::OptionSpec;
 use super::role::Role;
-use super::rule::{Deeds, HandlerName, Rule, Touch};
+use super::rule::{ArgStyle, Deeds, HandlerName, Rule, Touch};
 use super::touch;
 
 /// From this many operands on, one that may be several may be any of them.
@@ -30,6 +30,45 @@ impl Rule {
         &self,
         name: &str,
         args: &[Arg],
+        place: &Place<'_>,
+        handlers: &Handlers,
+    ) -> Outcome {
+        let args = Args {
+            all: args,
+            ends: &[],
+        };
+        self.apply_args(name, args, place, handlers)
+    }
+
+    /// The same for a shell that has lists (`Remove-Item a, b`): each argument is one value or
+    /// several. An empty list stands for one empty argument.
+    pub fn apply_lists(
+        &self,
+        name: &str,
+        args: &[Vec<Arg>],
+        place: &Place<'_>,
+        handlers: &Handlers,
+    ) -> Outcome {
+        let mut all = Vec::new();
+        let mut ends = Vec::new();
+        for list in args {
+            if list.is_empty() {
+                all.push(Arg::whole(""));
+            }
+            all.extend(list.iter().cloned());
+            ends.resize(all.len(), all.len());
+        }
+        let args = Args {
+            all: &all,
+            ends: &ends,
+        };
+        self.apply_args(name, args, place, handlers)
+    }
+
+    fn apply_args(
+        &self,
+        name: &str,
+        args: Args<'_>,
         place: &Place<'_>,
         handlers: &Handlers,
     ) -> Outcome {
@@ -72,7 +111,7 @@ impl Rule {
     fn descend<'a>(
         &'a self,
         chain: &[&'a Rule],
-        args: &'a [Arg],
+        args: Args<'a>,
         start: usize,
         parsed: &mut Parsed<'a>,
     ) -> Descent<'a> {
@@ -115,6 +154,9 @@ fn grammar<'a>(chain: &[&'a Rule], head: bool) -> Grammar<'a> {
         }
         options.push(&above.options);
     }
+    if rule.style == ArgStyle::Named {
+        options.push(named::common());
+    }
     Grammar {
         style: rule.style,
         options,
@@ -130,7 +172,7 @@ fn grammar<'a>(chain: &[&'a Rule], head: bool) -> Grammar<'a> {
 struct Call<'a> {
     chain: &'a [&'a Rule],
     name: &'a str,
-    args: &'a [Arg],
+    args: Args<'a>,
     start: usize,
     place: &'a Place<'a>,
     handlers: &'a Handlers,
@@ -148,6 +190,9 @@ impl<'a> Call<'a> {
             grammar(self.chain, false).read(self.args, self.start, &mut parsed);
         }
         let does = Does::of(rule, &parsed.options);
+        if self.only_tells(&parsed) {
+            return Outcome::default();
+        }
         if let Some(handler) = does.handler {
             return self.handle(handler, &does, &parsed);
         }
@@ -158,10 +203,18 @@ impl<'a> Call<'a> {
             let unknown = parsed
                 .doubts
                 .iter()
-                .filter(|d| d.starts_with("unknown option"));
+                .filter(|d| d.starts_with(UNKNOWN_OPTION));
             outcome.unclear.extend(unknown.cloned());
         }
         outcome
+    }
+
+    /// `-WhatIf`: the command only tells what it would do. A function of the user need not know it.
+    fn only_tells(&self, parsed: &Parsed<'a>) -> bool {
+        let rule = self.rule();
+        rule.style == ArgStyle::Named
+            && parsed.has("-WhatIf")
+            && (rule.origin.is_none() || rule.options.iter().any(|spec| spec.is("-WhatIf")))
     }
 
     fn handle(&self, handler: &HandlerName, does: &Does<'a>, parsed: &Parsed<'a>) -> Outcome {
@@ -176,7 +229,7 @@ impl<'a> Call<'a> {
         let mut outcome = function(&HandlerCall {
             rule,
             name: self.name,
-            args: self.args,
+            args: self.args.all,
             start: self.start,
             parsed,
             place: *self.place,
@@ -220,7 +273,7 @@ impl<'a> Call<'a> {
             .collect();
         self.roles(&operands, parsed, &mut findings);
         if let Some(at) = parsed.command {
-            let words = self.args.get(at..).unwrap_or(&[]);
+            let words = self.args.all.get(at..).unwrap_or(&[]);
             findings.nested(NestedCommand::Words(words.to_vec()));
         }
         findings.finish()

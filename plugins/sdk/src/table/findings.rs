@@ -7,9 +7,6 @@ use super::call::{Arg, Known, Nested, NestedCommand, Outcome, Place};
 use super::role::Role;
 use super::touch::depth_for;
 
-/// How many entries of a directory are looked at one by one.
-const MAX_ENTRIES: usize = 1024;
-
 /// Collects what a call touches. Rules in code use it to treat paths as tables do.
 pub struct Findings<'a> {
     rule: String,
@@ -198,7 +195,7 @@ impl<'a> Findings<'a> {
         }
     }
 
-    fn known_path(&mut self, role: &Role, text: &[u8]) {
+    pub(crate) fn known_path(&mut self, role: &Role, text: &[u8]) {
         if text.is_empty() {
             // Names nothing; commands refuse it.
             return;
@@ -295,7 +292,7 @@ impl<'a> Findings<'a> {
     }
 
     /// Devices and the like: what is written there is in no file. Says so where it has an effect.
-    fn is_device(&mut self, role: &Role, path: &[u8]) -> bool {
+    pub(crate) fn is_device(&mut self, role: &Role, path: &[u8]) -> bool {
         let writes = matches!(role, Role::Write | Role::Place | Role::Edit);
         if !writes || self.place.style != crate::path::Style::Unix {
             return false;
@@ -377,109 +374,5 @@ impl<'a> Findings<'a> {
             let shown = shown(arg);
             self.unclear(format!("the matches of '{shown}' may be symbolic links"));
         }
-    }
-}
-
-impl Findings<'_> {
-    /// Treats `target` as where `sources` go: into it under their names where it is a directory,
-    /// is to be one (`always_directory`), or there are several; it itself otherwise. `moved`: the
-    /// sources are moved, not copied, so that a symbolic link at the target is replaced.
-    pub fn place_in(
-        &mut self,
-        target: &Arg,
-        sources: &[&Arg],
-        always_directory: bool,
-        moved: bool,
-    ) {
-        if target.known != Known::Whole {
-            self.role(&Role::Tree, target);
-            return;
-        }
-        if target.text.is_empty() {
-            return;
-        }
-        let Some(path) = self.resolve(&target.text) else {
-            self.known_path(&Role::Tree, &target.text);
-            return;
-        };
-        if self.is_device(&Role::Place, &path) {
-            return;
-        }
-        match self.kind_behind(&path) {
-            Kind::Directory if !sources.is_empty() => {
-                for source in sources {
-                    self.arrives(&path, source, moved);
-                }
-            }
-            Kind::File | Kind::Other if !always_directory => {
-                self.path(
-                    &path,
-                    Depth::Entry,
-                    Certainty::Certain,
-                    !moved,
-                    "destination",
-                );
-            }
-            _ => self.whole(&path, Depth::Tree, Certainty::Certain, true, "destination"),
-        }
-    }
-
-    /// `source` appears in `directory` under its name.
-    fn arrives(&mut self, directory: &[u8], source: &Arg, moved: bool) {
-        let style = self.place.style;
-        let Some(text) = source.value() else {
-            // Its name is not known; whatever it is, it lies beneath.
-            self.path(
-                directory,
-                Depth::Tree,
-                Certainty::Likely,
-                true,
-                "destination",
-            );
-            return;
-        };
-        let parts = text.split(|b| style.is_separator(*b));
-        let last = parts.rev().find(|part| !part.is_empty()).unwrap_or(b".");
-        if !matches!(last, b"." | b"..") {
-            if let Some(path) = style.join(directory, last) {
-                self.arrives_at(&path, moved);
-            }
-            return;
-        }
-        // `cp -r a/. b`: the entries arrive one by one.
-        let entries = self
-            .resolve(text)
-            .and_then(|path| self.place.view.list(&path));
-        match entries {
-            Some(entries) if entries.len() <= MAX_ENTRIES => {
-                for (name, _) in entries {
-                    if let Some(path) = style.join(directory, &name) {
-                        self.arrives_at(&path, moved);
-                    }
-                }
-                self.path(
-                    directory,
-                    Depth::Entry,
-                    Certainty::Certain,
-                    true,
-                    "destination",
-                );
-            }
-            _ => self.path(
-                directory,
-                Depth::Tree,
-                Certainty::Certain,
-                true,
-                "destination",
-            ),
-        }
-    }
-
-    fn arrives_at(&mut self, path: &[u8], moved: bool) {
-        let depth = match self.kind_behind(path) {
-            Kind::File | Kind::Other => Depth::Entry,
-            _ => Depth::Tree,
-        };
-        self.path(path, depth, Certainty::Certain, !moved, "destination");
     }
 }

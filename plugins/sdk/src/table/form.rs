@@ -8,6 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::RuleError;
+use super::arguments::named;
 use super::operands::{self, OperandSpec};
 use super::options::OptionSpec;
 use super::rule::{ArgStyle, Deeds, HandlerName, Rule, Touch, When};
@@ -112,22 +113,14 @@ impl Form<'_> {
         if level > MAX_SUBS {
             return Err(self.error(key.span(), "subcommands are nested too deeply"));
         }
-        let mut rule = Rule {
-            name: above.map_or(name.into(), |a| format!("{} {name}", a.name)),
-            origin: self.user.then(|| {
-                let (line, _) = self.position(key.span().start);
-                format!("{}:{line}", self.source)
-            }),
-            style: above.map_or(self.style, |a| a.style),
-            options: Vec::new(),
-            other_options: above.is_some_and(|a| a.other_options),
-            first_word_is_options: false,
-            inherit_options: above.is_none_or(|a| a.inherit_options),
-            does: Deeds::default(),
-            when: Vec::new(),
-            sub: BTreeMap::new(),
-            sub_same: BTreeMap::new(),
-        };
+        let full = above.map_or(name.into(), |a| format!("{} {name}", a.name));
+        let mut rule = Rule::empty(full, above.map_or(self.style, |a| a.style));
+        rule.other_options = above.is_some_and(|a| a.other_options);
+        rule.inherit_options = above.is_none_or(|a| a.inherit_options);
+        if self.user {
+            let (line, _) = self.position(key.span().start);
+            rule.origin = Some(format!("{}:{line}", self.source));
+        }
         let mut same = Vec::new();
         let (mut sub, mut when) = (None, None);
         for (key, value) in in_order(table) {
@@ -154,6 +147,9 @@ impl Form<'_> {
                 "inherit_options" => rule.inherit_options = self.boolean(value)?,
                 _ => self.deed(key, value, &mut rule.does, &KEYS)?,
             }
+        }
+        for option in &mut rule.options {
+            option.any_case = rule.style.ignores_case();
         }
         self.options_fit(&rule, table)?;
         if let Some(when) = when {
@@ -210,7 +206,9 @@ impl Form<'_> {
             let known = |name: &String| {
                 let above = above.filter(|a| a.inherit_options).map(|a| &a.options);
                 let listed = rule.options.iter().chain(above.into_iter().flatten());
-                listed.into_iter().any(|spec| spec.is(name)) || name == "-WhatIf"
+                let common = (rule.style == ArgStyle::Named).then(named::common);
+                let listed = listed.chain(common.into_iter().flatten());
+                listed.into_iter().any(|spec| spec.is(name))
             };
             if let Some(name) = options.iter().find(|name| !known(name)) {
                 let message = format!("'{name}' is not among the options of '{}'", rule.name);

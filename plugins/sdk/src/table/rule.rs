@@ -110,6 +110,35 @@ impl Rule {
         }
     }
 
+    /// A command that is never understood, because its description is not valid.
+    pub(crate) fn invalid(name: &str, reason: &str) -> Self {
+        Self {
+            other_options: true,
+            does: Deeds {
+                unclear: Some(Some(format!("the rule is not valid: {reason}"))),
+                ..Deeds::default()
+            },
+            ..Self::empty(name.into(), ArgStyle::Posix)
+        }
+    }
+
+    /// A command of which nothing is said.
+    pub(crate) fn empty(name: String, style: ArgStyle) -> Self {
+        Self {
+            name,
+            origin: None,
+            style,
+            options: Vec::new(),
+            other_options: false,
+            first_word_is_options: false,
+            inherit_options: true,
+            does: Deeds::default(),
+            when: Vec::new(),
+            sub: BTreeMap::new(),
+            sub_same: BTreeMap::new(),
+        }
+    }
+
     /// The subcommand of that name, other names included; `*` is not looked up.
     pub(crate) fn subcommand(&self, name: &[u8]) -> Option<&Self> {
         let name = std::str::from_utf8(name).ok().filter(|name| *name != "*")?;
