@@ -153,7 +153,7 @@ fn a_bad_description_is_refused_for_its_first_fault() {
     // SAFETY: null is allowed.
     let nothing = unsafe { Plugin::new(ptr::null()) };
     assert_eq!(nothing.unwrap_err(), HandshakeError::Null);
-    let long = vec![b'a'; 65];
+    const LONG: [u8; 65] = [b'a'; 65];
     let cases: [(&Change, HandshakeError); 11] = [
         (&|d| d.magic[0] = b'd', HandshakeError::Magic),
         (&|d| d.size = 16, HandshakeError::Size { size: 16 }),
@@ -178,7 +178,7 @@ fn a_bad_description_is_refused_for_its_first_fault() {
             HandshakeError::Name { field: "name" },
         ),
         (
-            &|d| d.name = Slice::of(&long),
+            &|d| d.name = Slice::of(&LONG),
             HandshakeError::Name { field: "name" },
         ),
         (
