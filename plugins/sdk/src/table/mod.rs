@@ -90,30 +90,4 @@
 mod call;
 
 pub use call::{Arg, Known, Nested, NestedCommand, Outcome, Place};
-
-use std::fmt;
-
-/// Why a table of commands was refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RuleError {
-    /// The file.
-    pub source: String,
-    /// The line, from 1.
-    pub line: usize,
-    /// The column in bytes, from 1.
-    pub column: usize,
-    /// What is wrong and what would be right.
-    pub message: String,
-}
-
-impl fmt::Display for RuleError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}:{}:{}: {}",
-            self.source, self.line, self.column, self.message
-        )
-    }
-}
-
-impl std::error::Error for RuleError {}
+pub use deployx_plugin_abi::RuleError;
