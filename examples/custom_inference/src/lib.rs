@@ -17,7 +17,16 @@ const TABLE: &str = include_str!("rules.toml");
 
 /// Words that open a block or change how the rest is read.
 const BLOCKS: [&[u8]; 11] = [
-    b"if", b"for", b"while", b"switch", b"function", b"begin", b"end", b"else", b"case", b"eval",
+    b"if",
+    b"for",
+    b"while",
+    b"switch",
+    b"function",
+    b"begin",
+    b"end",
+    b"else",
+    b"case",
+    b"eval",
     b"source",
 ];
 
@@ -110,7 +119,9 @@ impl Line<'_> {
             }
         }
         let modifier = |word: &&&Word| {
-            ["and", "or", "not", "command", "time"].iter().any(|m| m.as_bytes() == word.text)
+            ["and", "or", "not", "command", "time"]
+                .iter()
+                .any(|m| m.as_bytes() == word.text)
         };
         let modifiers = words.iter().take_while(modifier).count();
         if let Some((name, arguments)) = words[modifiers..].split_first() {
@@ -134,7 +145,10 @@ impl Line<'_> {
             return self.unclear(&name.text, "unknown program");
         };
         let expanded = arguments.iter().any(|word| word.expanded);
-        let arguments: Vec<Arg> = arguments.iter().map(|word| Arg::whole(self.value(word))).collect();
+        let arguments: Vec<Arg> = arguments
+            .iter()
+            .map(|word| Arg::whole(self.value(word)))
+            .collect();
         if expanded {
             return self.unclear(&name.text, "an argument is expanded by fish");
         }
@@ -180,9 +194,8 @@ impl Line<'_> {
                 rule: "cd".into(),
             });
         }
-        self.cwd = target.filter(|path| {
-            Style::Unix.kind_behind(self.view, path) == Kind::Directory
-        });
+        self.cwd =
+            target.filter(|path| Style::Unix.kind_behind(self.view, path) == Kind::Directory);
         if self.cwd.is_none() {
             self.unclear(b"cd", "where the rest of the line runs cannot be told");
         }
@@ -229,3 +242,5 @@ impl Line<'_> {
         });
     }
 }
+
+deployx_plugin_sdk::export_plugin!(FishRules::new);

@@ -61,9 +61,7 @@ pub(crate) fn pieces(line: &[u8]) -> Option<Vec<Piece>> {
                     pieces.push(Piece::Write);
                 }
             }
-            b'#' if word.is_none() => {
-                while rest.next_if(|byte| *byte != b'\n').is_some() {}
-            }
+            b'#' if word.is_none() => while rest.next_if(|byte| *byte != b'\n').is_some() {},
             b'\'' | b'"' => quoted(byte, &mut rest, word.get_or_insert_default())?,
             b'\\' => word.get_or_insert_default().text.push(rest.next()?),
             b'~' if word.is_none() => word.get_or_insert_default().tilde = true,
@@ -142,7 +140,12 @@ mod tests {
 
     #[test]
     fn what_fish_expands_is_marked() {
-        for (text, expanded) in [("$x", true), ("'$x'", false), ("\"$x\"", true), ("a*", true)] {
+        for (text, expanded) in [
+            ("$x", true),
+            ("'$x'", false),
+            ("\"$x\"", true),
+            ("a*", true),
+        ] {
             let found = pieces(text.as_bytes()).unwrap();
             assert!(matches!(&found[..], [Piece::Word(word)] if word.expanded == expanded));
         }
