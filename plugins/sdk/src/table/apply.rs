@@ -76,8 +76,9 @@ impl Rule {
         let mut chain = vec![self];
         let mut start = 0;
         let mut reasons = Vec::new();
+        let mut known = true;
         while let Some(rule) = chain.last().filter(|rule| !rule.sub.is_empty()) {
-            match rule.descend(&chain, args, start, &mut parsed) {
+            match rule.descend(&chain, args, start, &mut parsed, &mut reasons) {
                 Descent::Into(sub, next) => {
                     chain.push(sub);
                     start = next;
@@ -85,6 +86,7 @@ impl Rule {
                 Descent::Here => break,
                 Descent::Unknown(reason) => {
                     reasons.push(reason);
+                    known = false;
                     break;
                 }
             }
@@ -97,7 +99,7 @@ impl Rule {
             place,
             handlers,
         }
-        .run(parsed, reasons.is_empty());
+        .run(parsed, known);
         outcome.unclear.extend(reasons);
         outcome
     }
@@ -114,13 +116,15 @@ impl Rule {
         args: Args<'a>,
         start: usize,
         parsed: &mut Parsed<'a>,
+        reasons: &mut Vec<String>,
     ) -> Descent<'a> {
         let mut head = Parsed::default();
         grammar(chain, true).read(args, start, &mut head);
         let Some(operand) = head.operands.first().copied() else {
             return Descent::Here;
         };
-        parsed.doubts.append(&mut head.doubts);
+        // What may take the name as its value is never harmless.
+        reasons.append(&mut head.doubts);
         parsed.options.append(&mut head.options);
         let Some(name) = operand.arg.value() else {
             let reason = format!("subcommand '{}' is not known", shown(operand.arg));
@@ -197,15 +201,10 @@ impl<'a> Call<'a> {
             return self.handle(handler, &does, &parsed);
         }
         let mut outcome = self.described(&does, &parsed);
-        if !self.is_harmless() {
-            outcome.unclear.append(&mut parsed.doubts.clone());
-        } else {
-            let unknown = parsed
-                .doubts
-                .iter()
-                .filter(|d| d.starts_with(UNKNOWN_OPTION));
-            outcome.unclear.extend(unknown.cloned());
-        }
+        let harmless = self.is_harmless();
+        let doubts = parsed.doubts.into_iter();
+        let matter = doubts.filter(|doubt| !harmless || doubt.starts_with(UNKNOWN_OPTION));
+        outcome.unclear.extend(matter);
         outcome
     }
 
@@ -236,7 +235,7 @@ impl<'a> Call<'a> {
             described: &described,
         });
         if !rule.options.is_empty() {
-            outcome.unclear.append(&mut parsed.doubts.clone());
+            outcome.unclear.extend(parsed.doubts.iter().cloned());
         }
         outcome
     }
@@ -271,6 +270,9 @@ impl<'a> Call<'a> {
             .iter()
             .map(|(role, arg)| (*role, arg.as_ref()))
             .collect();
+        for (_, directory) in operands.iter().filter(|(role, _)| **role == Role::Chdir) {
+            findings.chdir(directory);
+        }
         self.roles(&operands, parsed, &mut findings);
         if let Some(at) = parsed.command {
             let words = self.args.all.get(at..).unwrap_or(&[]);
@@ -285,11 +287,14 @@ impl<'a> Call<'a> {
             values.map(move |value| (&given.spec.role, value))
         });
         let all: Vec<(&Role, &Arg)> = options.chain(operands.iter().copied()).collect();
-        let named = operands
+        // Parameters by name are as good as operands; `--file=x` of other styles is no source.
+        let by_name = self.rule().style == ArgStyle::Named;
+        let candidates = if by_name { all.as_slice() } else { operands };
+        let named = candidates
             .iter()
-            .filter(|(r, _)| matches!(r, Role::Read | Role::Take));
+            .filter(|(role, _)| matches!(role, Role::Read | Role::Take));
         let sources: Vec<&Arg> = named.map(|(_, arg)| *arg).collect();
-        let moved = operands.iter().any(|(role, _)| **role == Role::Take);
+        let moved = candidates.iter().any(|(role, _)| **role == Role::Take);
         for (role, arg) in all {
             match role {
                 Role::Place => findings.place_in(arg, &sources, false, moved),
@@ -332,7 +337,9 @@ impl<'a> Does<'a> {
             irreversible: either!(irreversible).map_or(&[], |list| list.as_slice()),
             destructive: either!(destructive).copied().unwrap_or_default(),
             handler: either!(handler),
-            unclear: either!(unclear).and_then(|reason| reason.as_deref()),
+            unclear: either!(unclear)
+                .map(String::as_str)
+                .filter(|r| !r.is_empty()),
         }
     }
 }

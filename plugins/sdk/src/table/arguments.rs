@@ -51,13 +51,25 @@ impl<'a> Parsed<'a> {
     /// The last value of an option.
     pub fn value(&self, name: &str) -> Option<&Arg> {
         let mut given = self.options.iter().rev().filter(|g| g.spec.is(name));
-        given.flat_map(|given| given.values.last()).next()
+        given.find_map(|given| given.values.last())
     }
 
     /// Every value of an option, in order.
     pub fn values<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'s Arg> {
         let given = self.options.iter().filter(move |g| g.spec.is(name));
         given.flat_map(|given| &given.values)
+    }
+
+    /// Something could not be read for certain; many doubts say no more than some.
+    pub(crate) fn doubt(&mut self, why: String) {
+        let option = why.starts_with(UNKNOWN_OPTION);
+        let same = self
+            .doubts
+            .iter()
+            .filter(|d| d.starts_with(UNKNOWN_OPTION) == option);
+        if same.count() < MAX_DOUBTS {
+            self.doubts.push(why);
+        }
     }
 
     /// The operands without their places.
@@ -123,10 +135,13 @@ impl<'a> Grammar<'a> {
     fn unknown(&self, name: &[u8], parsed: &mut Parsed<'a>) {
         if !self.other_options {
             let name = String::from_utf8_lossy(name);
-            parsed.doubts.push(format!("{UNKNOWN_OPTION} '{name}'"));
+            parsed.doubt(format!("{UNKNOWN_OPTION} '{name}'"));
         }
     }
 }
+
+/// How many doubts of a kind are kept.
+const MAX_DOUBTS: usize = 16;
 
 /// How doubts begin that stay even where nothing in a rule can change anything.
 pub(crate) const UNKNOWN_OPTION: &str = "unknown option";

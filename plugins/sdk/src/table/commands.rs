@@ -83,6 +83,7 @@ impl Table {
                 column: 1,
                 message,
             })?;
+            table.commands.reserve(found.len());
             for (names, section) in found {
                 let entry = Arc::new(Entry {
                     source: Cow::Borrowed(source),

@@ -2,10 +2,16 @@
 
 use deployx_plugin_abi::{Certainty, Depth, Effect, Kind, PathUse};
 
+use crate::path::Style;
+
 use super::arguments::{Given, shown};
 use super::call::{Arg, Known, Nested, NestedCommand, Outcome, Place};
+use super::device;
 use super::role::Role;
 use super::touch::depth_for;
+
+/// How many reasons of a kind are told; more say nothing new.
+const MAX_REASONS: usize = 32;
 
 /// Collects what a call touches. Rules in code use it to treat paths as tables do.
 pub struct Findings<'a> {
@@ -13,6 +19,8 @@ pub struct Findings<'a> {
     place: Place<'a>,
     /// Where paths are taken from: the place's own, or where options led.
     cwd: Option<Vec<u8>>,
+    /// The parent that was listed last: that of many paths is listed once.
+    last_parent: Option<Vec<u8>>,
     outcome: Outcome,
 }
 
@@ -23,6 +31,7 @@ impl<'a> Findings<'a> {
             rule,
             place,
             cwd: place.cwd.map(<[u8]>::to_vec),
+            last_parent: None,
             outcome: Outcome::default(),
         }
     }
@@ -37,6 +46,19 @@ impl<'a> Findings<'a> {
         self.cwd.as_deref()
     }
 
+    /// Adds what was found elsewhere.
+    pub fn merge(&mut self, other: Outcome) {
+        self.outcome.paths.extend(other.paths);
+        self.outcome.nested.extend(other.nested);
+        self.outcome.destructive |= other.destructive;
+        for reason in other.unclear {
+            self.unclear(reason);
+        }
+        for effect in other.irreversible {
+            self.irreversible(&effect.what, effect.reason);
+        }
+    }
+
     /// Everything found.
     pub fn finish(self) -> Outcome {
         self.outcome
@@ -45,6 +67,9 @@ impl<'a> Findings<'a> {
     /// The call is not understood, or not completely.
     pub fn unclear(&mut self, reason: impl Into<String>) {
         let reason = reason.into();
+        if self.outcome.unclear.len() >= MAX_REASONS {
+            return;
+        }
         if !self.outcome.unclear.contains(&reason) {
             self.outcome.unclear.push(reason);
         }
@@ -56,7 +81,9 @@ impl<'a> Findings<'a> {
             what: what.into(),
             reason: reason.into(),
         };
-        if !self.outcome.irreversible.contains(&effect) {
+        let all = &self.outcome.irreversible;
+        let same = all.iter().filter(|e| e.what == effect.what);
+        if !all.contains(&effect) && same.count() < MAX_REASONS {
             self.outcome.irreversible.push(effect);
         }
     }
@@ -285,7 +312,10 @@ impl<'a> Findings<'a> {
     }
 
     fn parent(&mut self, path: &[u8]) {
-        if let Some(parent) = self.place.style.parent(path) {
+        if let Some(parent) = self.place.style.parent(path)
+            && self.last_parent.as_ref() != Some(&parent)
+        {
+            self.last_parent = Some(parent.clone());
             let reason = "an entry appears or goes";
             self.path(&parent, Depth::Entry, Certainty::Certain, true, reason);
         }
@@ -293,32 +323,16 @@ impl<'a> Findings<'a> {
 
     /// Devices and the like: what is written there is in no file. Says so where it has an effect.
     pub(crate) fn is_device(&mut self, role: &Role, path: &[u8]) -> bool {
+        if self.place.style == Style::Windows {
+            return device::is_windows(path);
+        }
         let writes = matches!(role, Role::Write | Role::Place | Role::Edit);
-        if !writes || self.place.style != crate::path::Style::Unix {
-            return false;
-        }
-        if path.starts_with(b"/dev/shm/") || path.starts_with(b"/dev/mqueue/") {
-            return false;
-        }
-        let Some(name) = path.strip_prefix(b"/dev/") else {
+        let Some(device) = device::unix(path).filter(|_| writes) else {
             return false;
         };
-        let harmless = matches!(
-            name,
-            b"null"
-                | b"zero"
-                | b"full"
-                | b"random"
-                | b"urandom"
-                | b"stdin"
-                | b"stdout"
-                | b"stderr"
-                | b"tty"
-        ) || name.starts_with(b"fd/")
-            || name.starts_with(b"pts/");
-        if !harmless {
+        if let Some(what) = device.effect {
             let reason = format!("writes to {}", String::from_utf8_lossy(path));
-            self.irreversible("device", reason);
+            self.irreversible(what, reason);
         }
         true
     }
@@ -370,7 +384,7 @@ impl<'a> Findings<'a> {
             self.directory_of(before, Certainty::Likely, "matches of a pattern");
         }
         let follows = !matches!(role, Role::Remove | Role::Take | Role::Edit);
-        if follows && style == crate::path::Style::Unix {
+        if follows && style == Style::Unix {
             let shown = shown(arg);
             self.unclear(format!("the matches of '{shown}' may be symbolic links"));
         }

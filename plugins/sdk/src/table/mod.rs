@@ -91,6 +91,7 @@ mod apply;
 mod arguments;
 mod call;
 mod commands;
+mod device;
 mod findings;
 mod form;
 mod handlers;
@@ -101,42 +102,17 @@ mod role;
 mod rule;
 mod sections;
 mod touch;
+mod values;
 
 pub use arguments::{Given, Operand, Parsed};
 pub use call::{Arg, Known, Nested, NestedCommand, Outcome, Place};
 pub use commands::Table;
+pub use deployx_plugin_abi::RuleError;
 pub use findings::Findings;
 pub use handlers::{Handler, HandlerCall, Handlers};
 pub use options::{OptionSpec, Spelling, Value};
 pub use role::Role;
 pub use rule::{ArgStyle, Rule};
-
-use std::fmt;
-
-/// Why a table of commands was refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RuleError {
-    /// The file.
-    pub source: String,
-    /// The line, from 1.
-    pub line: usize,
-    /// The column in bytes, from 1.
-    pub column: usize,
-    /// What is wrong and what would be right.
-    pub message: String,
-}
-
-impl fmt::Display for RuleError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}:{}:{}: {}",
-            self.source, self.line, self.column, self.message
-        )
-    }
-}
-
-impl std::error::Error for RuleError {}
 
 #[cfg(test)]
 mod tests;

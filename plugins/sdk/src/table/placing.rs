@@ -2,6 +2,7 @@
 
 use deployx_plugin_abi::{Certainty, Depth, Kind};
 
+use super::arguments::shown;
 use super::call::{Arg, Known};
 use super::findings::Findings;
 use super::role::Role;
@@ -57,7 +58,12 @@ impl Findings<'_> {
     fn arrives(&mut self, directory: &[u8], source: &Arg, moved: bool) {
         let style = self.place().style;
         let Some(text) = source.value() else {
-            // Its name is not known; whatever it is, it lies beneath.
+            // Its name is not known; whatever it is, it lies beneath, unless it is that of a link.
+            let entries = self.place().view.list(directory);
+            let links = |(_, kind): &(Vec<u8>, Kind)| matches!(kind, Kind::Link | Kind::Unknown);
+            if !moved && entries.is_none_or(|entries| entries.iter().any(links)) {
+                self.unclear(format!("the name of '{}' is not known", shown(source)));
+            }
             self.path(
                 directory,
                 Depth::Tree,

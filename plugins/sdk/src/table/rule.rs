@@ -73,8 +73,8 @@ pub(crate) struct Deeds {
     pub(crate) irreversible: Option<Vec<Effect>>,
     pub(crate) destructive: Option<bool>,
     pub(crate) handler: Option<HandlerName>,
-    /// `Some(None)`: no longer unclear.
-    pub(crate) unclear: Option<Option<String>>,
+    /// Empty: no longer unclear.
+    pub(crate) unclear: Option<String>,
 }
 
 /// What differs where one of some options is given.
@@ -115,7 +115,7 @@ impl Rule {
         Self {
             other_options: true,
             does: Deeds {
-                unclear: Some(Some(format!("the rule is not valid: {reason}"))),
+                unclear: Some(format!("the rule is not valid: {reason}")),
                 ..Deeds::default()
             },
             ..Self::empty(name.into(), ArgStyle::Posix)
@@ -172,11 +172,11 @@ impl Deeds {
     /// Whether nothing in it can change anything.
     pub(crate) fn is_harmless(&self) -> bool {
         let operands = self.operands.iter().flatten();
-        operands.map(|spec| &spec.role).all(|r| r.is_harmless())
+        operands.map(|spec| &spec.role).all(Role::is_harmless)
             && self.touch.iter().flatten().next().is_none()
             && self.irreversible.iter().flatten().next().is_none()
             && self.destructive != Some(true)
             && self.handler.is_none()
-            && !matches!(self.unclear, Some(Some(_)))
+            && self.unclear.as_ref().is_none_or(String::is_empty)
     }
 }

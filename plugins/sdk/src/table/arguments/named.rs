@@ -146,7 +146,7 @@ impl<'g, 'a> Reader<'g, 'a> {
     }
 
     fn doubt(&mut self, arg: &Arg, why: &str) {
-        self.parsed.doubts.push(format!("'{}' {why}", shown(arg)));
+        self.parsed.doubt(format!("'{}' {why}", shown(arg)));
     }
 
     /// A parameter by its name or a beginning that only it has.

@@ -39,7 +39,7 @@ impl<'g, 'a> Reader<'g, 'a> {
                 return;
             }
             if self.grammar.style != ArgStyle::Strict || self.parsed.operands.is_empty() {
-                if self.may_be_anything(arg) {
+                if Self::may_be_anything(arg) {
                     self.doubt(arg, "may be an option");
                     if !arg.text.is_empty() {
                         continue;
@@ -61,13 +61,13 @@ impl<'g, 'a> Reader<'g, 'a> {
     }
 
     /// Whether nothing of an argument is known that tells whether it is an option.
-    fn may_be_anything(&self, arg: &Arg) -> bool {
+    fn may_be_anything(arg: &Arg) -> bool {
         matches!(arg.known, Known::Beginning | Known::Several)
             && matches!(arg.text.as_slice(), b"" | b"-" | b"--")
     }
 
     fn doubt(&mut self, arg: &Arg, why: &str) {
-        self.parsed.doubts.push(format!("'{}' {why}", shown(arg)));
+        self.parsed.doubt(format!("'{}' {why}", shown(arg)));
     }
 
     /// `tar xzf a.tar`: letters without a dash; their values follow in order.
@@ -98,7 +98,7 @@ impl<'g, 'a> Reader<'g, 'a> {
     }
 
     fn option(&mut self, arg: &'a Arg, at: usize) {
-        if self.is_number(&arg.text[1..])
+        if Self::is_number(&arg.text[1..])
             && arg.known == Known::Whole
             && let Some(spec) = self.grammar.specs().find(|spec| spec.is("-#"))
         {
@@ -112,7 +112,7 @@ impl<'g, 'a> Reader<'g, 'a> {
         }
     }
 
-    fn is_number(&self, text: &[u8]) -> bool {
+    fn is_number(text: &[u8]) -> bool {
         !text.is_empty() && text.iter().all(u8::is_ascii_digit)
     }
 

@@ -64,7 +64,7 @@ impl<'g, 'a> Reader<'g, 'a> {
     }
 
     fn doubt(&mut self, arg: &Arg, why: &str) {
-        self.parsed.doubts.push(format!("'{}' {why}", shown(arg)));
+        self.parsed.doubt(format!("'{}' {why}", shown(arg)));
     }
 
     fn switch(&mut self, arg: &'a Arg, at: usize) {
