@@ -85,11 +85,14 @@ impl Frame {
     /// # Errors
     /// `UnexpectedEof` where the other side is gone, `InvalidData` where it is no frame.
     pub(super) fn read(from: &mut impl Read) -> io::Result<Self> {
-        let mut header = [0; HEADER];
-        from.read_exact(&mut header)?;
-        let [a, b, c, d, e, f, g, h, k0, k1, l0, l1, l2, l3] = header;
-        let number = u16::from_le_bytes([k0, k1]);
-        let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
+        let mut id = [0; 8];
+        let mut kind = [0; 2];
+        let mut length = [0; 4];
+        from.read_exact(&mut id)?;
+        from.read_exact(&mut kind)?;
+        from.read_exact(&mut length)?;
+        let number = u16::from_le_bytes(kind);
+        let length = u32::from_le_bytes(length) as usize;
         let kind = FrameKind::from_number(number)
             .ok_or_else(|| invalid(format!("there is no frame of kind {number}")))?;
         if length > wire::MAX_BYTES {
@@ -101,7 +104,7 @@ impl Frame {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         Ok(Self {
-            id: u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+            id: u64::from_le_bytes(id),
             kind,
             body,
         })

@@ -289,7 +289,7 @@ impl LoadedPlugin {
         result
     }
 
-    fn rule_error(&self, source: &str, message: String) -> RuleError {
+    fn rule_error(&self, source: &str, message: &str) -> RuleError {
         RuleError {
             source: source.into(),
             line: 1,
@@ -328,7 +328,7 @@ impl PathInference for LoadedPlugin {
 
     fn add_rules(&mut self, source: &str, toml: &str) -> Result<(), RuleError> {
         if !self.inner.tables {
-            return Err(self.rule_error(source, "it takes no rules of this form".into()));
+            return Err(self.rule_error(source, "it takes no rules of this form"));
         }
         let body = encode_table(source, toml);
         let limit = self.inner.call_limit;
@@ -339,11 +339,11 @@ impl PathInference for LoadedPlugin {
                 FrameKind::RuleError => wire::decode_rule_error(&answer.body)
                     .map(Err)
                     .map_err(|error| Refusal::new(Reason::BadAnswer, error.to_string())),
-                FrameKind::Declined => Ok(Err(self.rule_error(source, message(&answer.body)))),
+                FrameKind::Declined => Ok(Err(self.rule_error(source, &message(&answer.body)))),
                 _ => Err(failure(&answer)),
             }
         });
-        answer.unwrap_or_else(|refusal| Err(self.rule_error(source, refusal.message)))
+        answer.unwrap_or_else(|refusal| Err(self.rule_error(source, &refusal.message)))
     }
 }
 

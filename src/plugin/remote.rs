@@ -1,7 +1,7 @@
 //! The connection to a plugin host process.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -186,7 +186,8 @@ fn command(host: &PluginHost, file: &Path) -> Command {
 }
 
 /// Passes questions and answers until the connection is given up or broken.
-fn pass(mut questions: ChildStdin, mut answers: ChildStdout, work: &Receiver<Exchange>) {
+fn pass(mut questions: ChildStdin, answers: ChildStdout, work: &Receiver<Exchange>) {
+    let mut answers = BufReader::new(answers);
     while let Ok(exchange) = work.recv() {
         let result = exchange
             .question

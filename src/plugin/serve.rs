@@ -1,7 +1,7 @@
 //! The plugin host process: loads one plugin and answers for it.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, BufReader, Write};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 
@@ -54,8 +54,9 @@ fn start(path: &Path) -> Result<Plugin, Refusal> {
 
 /// Reads questions on a thread of its own. Where the input ends, so does the process, even if the
 /// plugin is busy: whoever asked is gone.
-fn listen(mut input: File) -> io::Result<Receiver<Frame>> {
+fn listen(input: File) -> io::Result<Receiver<Frame>> {
     let (sender, questions) = channel();
+    let mut input = BufReader::new(input);
     std::thread::Builder::new()
         .name("questions".into())
         .spawn(move || {
