@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use deployx::infer::{Depth, DiskView, PathInference as _, Request};
+use deployx::infer::{DiskView, PathInference as _, Request};
 use deployx::plugin::{self, PluginState};
+use deployx_plugin_sdk::Depth;
 
 use crate::site::{Site, ask, compile, host};
 

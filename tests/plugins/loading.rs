@@ -1,5 +1,6 @@
 //! Plugins that are wrong when they are loaded.
 
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use deployx::plugin::{self, PluginHost, PluginState, Reason};
@@ -109,4 +110,19 @@ fn a_refused_plugin_does_not_keep_others_out() {
     assert_eq!(plugins.active[0].report().state, PluginState::Active);
     let reasons: Vec<Reason> = plugins.refused.iter().map(|r| because(r).0).collect();
     assert_eq!(reasons, [Reason::Interface, Reason::Lies]);
+}
+
+/// Whoever asked may have been killed while the plugin was busy.
+#[test]
+fn the_host_process_ends_with_its_input() {
+    let site = Site::new();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_deployx"))
+        .arg("plugin-host")
+        .arg(site.hostile("hang-at-entry"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
 }
