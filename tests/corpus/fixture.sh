@@ -180,9 +180,10 @@ git remote add origin ../remote.git
 git clone -q ../remote.git ../tmp/ahead
 (cd ../tmp/ahead && echo 'upstream' > UPSTREAM && git add -A && git commit -q -m 'Go ahead' && git push -q)
 rm -rf ../tmp/ahead
+git repack -adq && git -C ../remote.git repack -adq && git pack-refs --all
 git fetch -q origin main:refs/remotes/origin/main
 git branch -q -u origin/main main
-git -C . update-ref refs/remotes/origin/main HEAD
+git update-ref refs/remotes/origin/main HEAD
 echo '// not committed' >> src/index.js
 echo 'scratch' > notes.tmp
 
