@@ -1,0 +1,125 @@
+//! One line: the rules' answer beside what it touches.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use deployx::AbsPath;
+use deployx::engine::{EngineConfig, Rules};
+use deployx::infer::Scope;
+use deployx::request::ShellName;
+
+use crate::common::{self, Site};
+use crate::cover::{self, Cover};
+use crate::lines::Line;
+use crate::score::Score;
+use crate::tree::{Template, Tree};
+use crate::walk::Walk;
+
+/// Asks the rules, runs the line where it can be run, and compares.
+pub(crate) fn score(template: &Template, line: &Line) -> Score {
+    let keep = tempfile::tempdir().expect("a directory");
+    let root = keep.path().canonicalize().expect("its physical path");
+    let tree = template.place(&root.join("tree"), line);
+    let rules = rules(&tree);
+    let command = tree.fill(&line.command);
+    let started = Instant::now();
+    let scope = rules.infer(
+        &ShellName::new("bash"),
+        OsStr::new(&command),
+        tree.cwd().as_os_str(),
+    );
+    let took = started.elapsed();
+    let cover = Cover::new(&scope);
+    let mut score = Score::new(line, &scope);
+    score.took = took;
+    if line.observe {
+        let before = Walk::new(&tree.root);
+        tree.run(&line.command);
+        let after = Walk::new(&tree.root);
+        let touched = after.touched_since(&before);
+        score.ratio = Some(ratio(&tree, &cover, &before, &after, &touched));
+        compare(&mut score, &tree, &cover, &touched);
+    } else {
+        let touched = line
+            .touches
+            .iter()
+            .map(|path| cover::physical(&tree.root.join(path)).0)
+            .collect();
+        compare(&mut score, &tree, &cover, &touched);
+    }
+    score
+}
+
+fn compare(score: &mut Score, tree: &Tree, cover: &Cover, touched: &BTreeSet<PathBuf>) {
+    score.touched = touched.len();
+    score.missed = touched
+        .iter()
+        .filter(|path| !cover.covers(path))
+        .map(|path| path.strip_prefix(&tree.root).unwrap_or(path).to_owned())
+        .collect();
+}
+
+/// The rules with the environment that the line will find.
+fn rules(tree: &Tree) -> Rules {
+    let mut config = EngineConfig::new(tree.root.join("no-store"));
+    config.home = Some(AbsPath::new(tree.root.join("home")).expect("a home"));
+    config.environment = tree.environment();
+    Rules::new(&config).expect("rules")
+}
+
+/// Entries covered for each entry that has to be: those touched, the directories they are in, and
+/// the working directory.
+fn ratio(
+    tree: &Tree,
+    cover: &Cover,
+    before: &Walk,
+    after: &Walk,
+    touched: &BTreeSet<PathBuf>,
+) -> f64 {
+    let mut minimal: BTreeSet<&Path> = touched.iter().map(PathBuf::as_path).collect();
+    minimal.extend(touched.iter().filter_map(|path| path.parent()));
+    let cwd = tree.cwd();
+    minimal.insert(&cwd);
+    let entries: BTreeSet<&PathBuf> = before.paths().chain(after.paths()).collect();
+    let covered = entries.iter().filter(|path| cover.covers(path)).count();
+    (covered + cover.outside(&tree.root)) as f64 / minimal.len() as f64
+}
+
+/// Runs the line under DeployX and rolls it back. Gives what is not as it was before; empty:
+/// nothing.
+pub(crate) fn undo(template: &Template, line: &Line) -> String {
+    let site = Site::new();
+    let tree = template.place(&site.tree, line);
+    site.remember();
+    let within = |arguments: &[&str]| {
+        let mut command = site.deployx();
+        command.args(arguments).env_clear().envs(tree.environment());
+        command.env("NO_COLOR", "1").stdin(std::process::Stdio::null());
+        command
+    };
+    let ran = within(&["run", "--quiet", "--cwd"])
+        .arg(tree.cwd())
+        .args(["--", &tree.fill(&line.command)])
+        .output()
+        .expect("deployx run");
+    let undone = within(&["rollback", "last", "--yes"])
+        .output()
+        .expect("deployx rollback");
+    let mut found = common::differences(&site.copy, &site.tree);
+    if !undone.status.success() {
+        found.push_str(&common::text(&ran));
+        found.push_str(&common::text(&undone));
+    }
+    found
+}
+
+/// The parts that were not understood, with their reasons.
+pub(crate) fn reasons(scope: &Scope) -> Vec<String> {
+    scope
+        .not_understood
+        .iter()
+        .map(|part| format!("{}: {}", part.text, part.reason))
+        .collect()
+}
