@@ -34,6 +34,12 @@ impl Cover {
         })
     }
 
+    /// A path that does not lie in `root`, which is a directory of the test's own.
+    pub(crate) fn leads_out(&self, root: &Path) -> Option<PathBuf> {
+        let outside = self.paths.iter().find(|(path, _)| !path.starts_with(root));
+        outside.map(|(path, _)| path.clone())
+    }
+
     /// How many entries outside `root` are covered besides the directories above it.
     pub(crate) fn outside(&self, root: &Path) -> usize {
         self.paths

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use deployx::AbsPath;
@@ -14,12 +15,12 @@ use crate::common::{self, Site};
 use crate::cover::{self, Cover};
 use crate::lines::Line;
 use crate::score::Score;
-use crate::tree::{Template, Tree};
+use crate::tree::{self, Template, Tree};
 use crate::walk::Walk;
 
 /// Asks the rules, runs the line where it can be run, and compares.
 pub(crate) fn score(template: &Template, line: &Line) -> Score {
-    let keep = tempfile::tempdir().expect("a directory");
+    let keep = tree::directory();
     let root = keep.path().canonicalize().expect("its physical path");
     let tree = template.place(&root.join("tree"), line);
     let rules = rules(&tree);
@@ -38,7 +39,7 @@ pub(crate) fn score(template: &Template, line: &Line) -> Score {
         let before = Walk::new(&tree.root);
         tree.run(&line.command);
         let after = Walk::new(&tree.root);
-        let touched = after.touched_since(&before);
+        let touched = after.touched_since(&before, &tree.temporary());
         score.ratio = Some(ratio(&tree, &cover, &before, &after, &touched));
         compare(&mut score, &tree, &cover, &touched);
     } else {
@@ -87,32 +88,76 @@ fn ratio(
     (covered + cover.outside(&tree.root)) as f64 / minimal.len() as f64
 }
 
-/// Runs the line under DeployX and rolls it back. Gives what is not as it was before; empty:
-/// nothing.
-pub(crate) fn undo(template: &Template, line: &Line) -> String {
-    let site = Site::new();
+/// What became of a line that was run under DeployX and rolled back.
+pub(crate) enum Undone {
+    /// What is not as it was before; empty: nothing.
+    Differs(String),
+    /// The scope has this path outside the tree. A rollback would take back what anybody else did
+    /// there in the meantime, so the line is left alone.
+    LeadsOut(PathBuf),
+}
+
+/// Runs the line under DeployX and rolls it back, if all of its scope lies within the tree.
+pub(crate) fn undo(template: &Template, line: &Line) -> Undone {
+    let keep = tree::directory();
+    let root = keep.path().canonicalize().expect("its physical path");
+    let site = Site::at(&root, &root.join("store"));
     let tree = template.place(&site.tree, line);
+    let command = tree.fill(&line.command);
+    let shell = ShellName::new("bash");
+    let scope = rules(&tree).infer(&shell, OsStr::new(&command), tree.cwd().as_os_str());
+    if let Some(path) = Cover::new(&scope).leads_out(&root) {
+        return Undone::LeadsOut(path);
+    }
     site.remember();
     let within = |arguments: &[&str]| {
-        let mut command = site.deployx();
-        command.args(arguments).env_clear().envs(tree.environment());
-        command.env("NO_COLOR", "1").stdin(std::process::Stdio::null());
-        command
+        let mut deployx = site.deployx();
+        deployx.args(arguments).env_clear().envs(tree.environment());
+        deployx.env("NO_COLOR", "1").stdin(Stdio::null());
+        deployx
     };
-    let ran = within(&["run", "--quiet", "--cwd"])
+    let ran = within(&["run", "--json", "--shell", "bash", "--cwd"])
         .arg(tree.cwd())
-        .args(["--", &tree.fill(&line.command)])
+        .args(["--", &command])
         .output()
         .expect("deployx run");
+    // Once more, from what was really secured.
+    let report: serde_json::Value = serde_json::from_slice(&ran.stdout)
+        .unwrap_or_else(|e| panic!("{command}: no report ({e}): {}", common::text(&ran)));
+    if let Some(path) = secured(&report).find(|path| !path.starts_with(&root)) {
+        return Undone::LeadsOut(path);
+    }
     let undone = within(&["rollback", "last", "--yes"])
         .output()
         .expect("deployx rollback");
+    forget_passing(&site, &tree);
     let mut found = common::differences(&site.copy, &site.tree);
     if !undone.status.success() {
         found.push_str(&common::text(&ran));
         found.push_str(&common::text(&undone));
     }
-    found
+    Undone::Differs(found)
+}
+
+/// The paths that a report of `run` says were secured.
+fn secured(report: &serde_json::Value) -> impl Iterator<Item = PathBuf> + '_ {
+    let paths = report["monitored_paths"].as_array();
+    let paths = paths.unwrap_or_else(|| panic!("no monitored paths in {report}"));
+    paths.iter().map(|path| {
+        let text = path.as_str();
+        PathBuf::from(text.unwrap_or_default())
+    })
+}
+
+/// What passed through the directory for temporary files has left its mark on that one's times,
+/// which matters to nobody.
+fn forget_passing(site: &Site, tree: &Tree) {
+    let reset = Command::new("touch")
+        .arg("-r")
+        .arg(site.copy.join("tmp"))
+        .arg(tree.temporary())
+        .status();
+    assert!(reset.expect("touch").success());
 }
 
 /// The parts that were not understood, with their reasons.

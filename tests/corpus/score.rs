@@ -78,13 +78,19 @@ pub(crate) struct Board {
 }
 
 impl Board {
-    pub(crate) fn add(&mut self, _: &Line, score: Score) {
+    pub(crate) fn add(&mut self, score: Score) {
         self.scores.push(score);
     }
 
     /// The share of touched entries that were covered.
     pub(crate) fn recall(&self) -> f64 {
         recall(&self.scores.iter().collect::<Vec<_>>())
+    }
+
+    /// The mean of the lines' recalls, so that lines that touch little count as much as others.
+    pub(crate) fn mean_recall(&self) -> f64 {
+        let lines: f64 = self.scores.iter().map(|score| recall(&[score])).sum();
+        lines / self.scores.len().max(1) as f64
     }
 
     /// Lines that were said to be understood and were not covered.
@@ -139,9 +145,10 @@ impl Board {
             .collect();
         let _ = writeln!(
             out,
-            "observed {} of {}; median of those understood {:.2}; rules took {:.2} ms at the median, {:.2} ms at most",
+            "observed {} of {}; recall of the mean line {:.4}; median of those understood {:.2}; rules took {:.2} ms at the median, {:.2} ms at most",
             ran.len(),
             self.scores.len(),
+            self.mean_recall(),
             median(understood.into_iter()),
             median(self.scores.iter().map(milliseconds)),
             self.scores.iter().map(milliseconds).fold(0.0, f64::max),

@@ -13,6 +13,14 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// How long a line may take, in seconds.
 const TIMEOUT: &str = "60";
 
+/// A directory for a tree, in memory where the system has such a place: the lines' order of writes
+/// to a disk is tested elsewhere.
+pub(crate) fn directory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .expect("a directory")
+}
+
 /// The tree as `fixture.sh` builds it.
 pub(crate) struct Template {
     keep: tempfile::TempDir,
@@ -20,7 +28,7 @@ pub(crate) struct Template {
 
 impl Template {
     pub(crate) fn new() -> Self {
-        let keep = tempfile::tempdir().expect("a directory");
+        let keep = directory();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/fixture.sh");
         let built = Command::new("bash")
             .arg(script)
@@ -65,6 +73,11 @@ impl Tree {
     /// The directory in which lines run.
     pub(crate) fn cwd(&self) -> PathBuf {
         self.root.join("app")
+    }
+
+    /// The directory for temporary files.
+    pub(crate) fn temporary(&self) -> PathBuf {
+        self.root.join("tmp")
     }
 
     /// `text` with the root in place of its placeholder.

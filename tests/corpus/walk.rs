@@ -74,10 +74,11 @@ impl Walk {
     /// The entries that are not as they were in `before`.
     ///
     /// Entries that come, go or are replaced change the times of the directory they are in; that is
-    /// no change of the directory on its own.
-    pub(crate) fn touched_since(&self, before: &Self) -> BTreeSet<PathBuf> {
+    /// no change of the directory on its own. Through `passing`, the directory for temporary files,
+    /// entries may also pass without a trace but the directory's time, which matters to nobody.
+    pub(crate) fn touched_since(&self, before: &Self, passing: &Path) -> BTreeSet<PathBuf> {
         let mut touched = BTreeSet::new();
-        let mut stirred = BTreeSet::new();
+        let mut stirred = BTreeSet::from([passing.to_owned()]);
         let all: BTreeSet<&PathBuf> = before.paths().chain(self.paths()).collect();
         for path in &all {
             let (old, new) = (before.entries.get(*path), self.entries.get(*path));
