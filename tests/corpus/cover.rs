@@ -8,6 +8,10 @@ use walkdir::WalkDir;
 /// Entries outside the tree are counted up to this many for each path of a scope.
 const MAX_OUTSIDE: usize = 2_000;
 
+/// Pseudo filesystems, which are never secured, and the one real filesystem that is found in one.
+const PSEUDO: [&str; 3] = ["/dev", "/proc", "/sys"];
+const SHARED_MEMORY: &str = "/dev/shm";
+
 /// A scope as it would be secured.
 pub(crate) struct Cover {
     paths: Vec<(PathBuf, Depth)>,
@@ -19,6 +23,10 @@ impl Cover {
         let mut paths = Vec::new();
         for listed in &scope.paths {
             let (path, missing) = physical(listed.path.as_path());
+            let pseudo = PSEUDO.iter().any(|pseudo| path.starts_with(pseudo));
+            if pseudo && !path.starts_with(SHARED_MEMORY) {
+                continue;
+            }
             let depth = if missing { Depth::Tree } else { listed.depth };
             paths.extend(path.parent().map(|above| (above.to_owned(), Depth::Entry)));
             paths.push((path, depth));

@@ -90,8 +90,13 @@ fn ratio(
 
 /// What became of a line that was run under DeployX and rolled back.
 pub(crate) enum Undone {
-    /// What is not as it was before; empty: nothing.
-    Differs(String),
+    /// It was rolled back.
+    Differs {
+        /// What is not as it was before; empty: nothing.
+        differences: String,
+        /// The rules said that they understood the line.
+        understood: bool,
+    },
     /// The scope has this path outside the tree. A rollback would take back what anybody else did
     /// there in the meantime, so the line is left alone.
     LeadsOut(PathBuf),
@@ -131,12 +136,15 @@ pub(crate) fn undo(template: &Template, line: &Line) -> Undone {
         .output()
         .expect("deployx rollback");
     forget_passing(&site, &tree);
-    let mut found = common::differences(&site.copy, &site.tree);
+    let mut differences = common::differences(&site.copy, &site.tree);
     if !undone.status.success() {
-        found.push_str(&common::text(&ran));
-        found.push_str(&common::text(&undone));
+        differences.push_str(&common::text(&ran));
+        differences.push_str(&common::text(&undone));
     }
-    Undone::Differs(found)
+    Undone::Differs {
+        differences,
+        understood: scope.not_understood.is_empty(),
+    }
 }
 
 /// The paths that a report of `run` says were secured.
