@@ -21,6 +21,7 @@
 
 mod diff;
 mod doctor;
+mod own_rules;
 mod query;
 mod recover;
 mod report;
@@ -78,6 +79,10 @@ pub struct EngineConfig {
     pub environment: Vec<(String, String)>,
     /// The user's home directory.
     pub home: Option<AbsPath>,
+    /// Directories with rule plugins; those of the first take precedence.
+    pub plugin_dirs: Vec<PathBuf>,
+    /// Directories with the user's own rules, `SHELL.toml`; those of the first take precedence.
+    pub rules_dirs: Vec<PathBuf>,
 }
 
 impl EngineConfig {
@@ -95,6 +100,8 @@ impl EngineConfig {
                 .to_vec(),
             environment: Vec::new(),
             home: None,
+            plugin_dirs: Vec::new(),
+            rules_dirs: Vec::new(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
-use super::EngineConfig;
+use super::{EngineConfig, own_rules};
 use crate::error::Result;
 use crate::infer::{
     DiskView, Origin, PathInference, Registry, Request, RuleSetReport, Scope, Session,
@@ -48,10 +48,15 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The rule sets that are linked in.
+    /// The rule sets that are linked in, with the user's own rules.
+    ///
+    /// # Errors
+    /// A file of rules cannot be read, is not valid, or could have been written by somebody else.
     pub fn new(config: &EngineConfig) -> Result<Self> {
+        let mut registry = Registry::default();
+        own_rules::add(&mut registry, &config.rules_dirs)?;
         Ok(Self {
-            registry: Registry::default(),
+            registry,
             home: config.home.as_ref().map(|home| home.to_bytes().to_vec()),
             environment: config.environment.clone(),
             allowed: config.env_allow.clone(),

@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::infer::{Scope, ScopePath};
 use crate::path::{AbsPath, WirePath};
 use crate::progress::Progress;
-use crate::request::{RunRequest, SnapshotOptions};
+use crate::request::RunRequest;
 use crate::seal::{RecordedVolume, UndoRecord};
 use crate::snapshot::select::{Assignment, assign};
 use crate::snapshot::{Capture, CaptureRequest, Exclusions, Placement, Unobserved};
@@ -64,7 +64,7 @@ impl Engine {
         meta.coverage.not_understood = read.not_understood;
         meta.coverage.notes = self.overlapping(&scope);
         let mut open = self.store.begin(meta)?;
-        let begun = self.begin_captures(assignments, &subject.request.snapshot, progress);
+        let begun = self.begin_captures(assignments, subject, progress);
         let captures = match begun {
             Ok(captures) => captures,
             Err(error) => {
@@ -134,9 +134,10 @@ impl Engine {
     fn begin_captures(
         &self,
         assignments: Vec<Assignment>,
-        options: &SnapshotOptions,
+        subject: &Subject<'_>,
         progress: &dyn Progress,
     ) -> Result<Vec<(String, Box<dyn Capture>)>> {
+        let options = &subject.request.snapshot;
         let patterns = self.config.exclude.iter().chain(&options.exclude).cloned();
         // The stores that other users or volumes keep are not part of anyone's work.
         let patterns: Vec<String> = patterns.chain([format!("{STORE_NAME}/")]).collect();
@@ -145,6 +146,7 @@ impl Engine {
             let exclusions = Exclusions {
                 subtrees: self.excluded_subtrees(),
                 patterns: patterns.clone(),
+                base: Some(subject.cwd.clone()),
                 files: Vec::new(),
             };
             let request = CaptureRequest {
