@@ -1,7 +1,7 @@
 //! Where the shells differ.
 
 /// A shell's language.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Dialect {
     /// GNU Bash.
     Bash,

@@ -351,7 +351,7 @@ mod tests {
             ("$(echo case x)c", "echo case x"),
             ("$(a # )\n)c", "a # )\n"),
             ("$(cat <<'E'\nit's )\nE\n)c", "cat <<'E'\nit's )\nE\n"),
-            ("$(cat <<E\n)\nE)c", "cat <<E\n)\nE"),
+            ("$(cat <<E\n)\nE)", "cat <<E\n)\nE"),
             ("$(a $(b) $((1+(2))) ${x:-)})c", "a $(b) $((1+(2))) ${x:-)}"),
             ("$(a 2>&1 | b)c", "a 2>&1 | b"),
         ] {

@@ -46,8 +46,17 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn run(&mut self, context: Context) -> Option<()> {
         let quoted = context != Context::Word;
-        if context == Context::Word && self.raw.first() == Some(&b'~') {
-            self.tilde();
+        if context == Context::Word {
+            // `of=~/x`: a tilde counts behind what looks like an assignment, too.
+            let name = self.raw.iter().take_while(|b| b.is_ascii_alphanumeric() || **b == b'_');
+            let name = name.count();
+            if name > 0 && self.raw[name..].starts_with(b"=~") {
+                self.text(&self.raw[..=name], false);
+                self.at = name + 1;
+            }
+            if self.raw.get(self.at) == Some(&b'~') {
+                self.tilde();
+            }
         }
         while let Some(&byte) = self.raw.get(self.at) {
             match byte {
@@ -118,19 +127,22 @@ impl Reader<'_> {
         )?;
         // Quotes make a word even around nothing.
         self.text(b"", true);
-        self.parts.extend(inner.parts);
+        for part in inner.parts {
+            match part {
+                Part::Text { text, quoted } => self.text(&text, quoted),
+                other => self.parts.push(other),
+            }
+        }
         self.at = end;
         Some(())
     }
 
     /// `~` at the beginning of a word. What it stands for is a matter of expansion.
     fn tilde(&mut self) {
-        let end = self
-            .raw
-            .iter()
-            .position(|b| *b == b'/')
-            .unwrap_or(self.raw.len());
-        let name = &self.raw[1..end];
+        let rest = &self.raw[self.at..];
+        let length = rest.iter().position(|b| *b == b'/').unwrap_or(rest.len());
+        let end = self.at + length;
+        let name = &self.raw[self.at + 1..end];
         let parameter = match name {
             b"" => "HOME",
             b"+" => "PWD",
