@@ -124,23 +124,6 @@ pub(crate) fn parenthesis(text: &[u8], at: usize, depth: usize) -> Option<usize>
     Commands::new(text, at, depth).end()
 }
 
-/// `@(…)` and its like.
-pub(crate) fn pattern_list(text: &[u8], mut at: usize, depth: usize) -> Option<usize> {
-    deep(depth)?;
-    loop {
-        match text.get(at)? {
-            b')' => return Some(at + 1),
-            b'(' => at = pattern_list(text, at + 1, depth + 1)?,
-            b'\\' => at += 2,
-            b'\'' => at = single_quote(text, at + 1)?,
-            b'"' => at = double_quote(text, at + 1, depth + 1)?,
-            b'`' => at = backtick(text, at + 1)?,
-            b'$' => at = dollar(text, at, false, depth + 1)?,
-            _ => at += 1,
-        }
-    }
-}
-
 fn deep(depth: usize) -> Option<()> {
     (depth < MAX_DEPTH).then_some(())
 }
