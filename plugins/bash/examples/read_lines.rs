@@ -1,4 +1,5 @@
-//! Reads command lines from standard input, one a line, and prints what they touch as if they ran in
+//! Reads command lines from standard input, one a line (`@zsh rm x` for
+//! another shell than bash), and prints what they touch as if they ran in
 //! `/w` of a small tree, with the time that each takes.
 
 use std::io::BufRead;
@@ -18,7 +19,10 @@ fn main() {
     ]);
     for line in std::io::stdin().lock().lines() {
         let line = line.unwrap_or_default();
-        let (shell, command) = line.split_once("> ").unwrap_or(("bash", &line));
+        let (shell, command) = match line.strip_prefix('@') {
+            Some(rest) => rest.split_once(' ').unwrap_or((rest, "")),
+            None => ("bash", line.as_str()),
+        };
         let request = Request {
             shell: shell.into(),
             command: command.replace("\\n", "\n").into_bytes(),

@@ -27,12 +27,17 @@ pub(crate) struct Commands {
 }
 
 impl Commands {
-    /// The built-in commands. A built-in table that is not valid leaves no commands, so that
-    /// nothing is understood.
+    /// The built-in commands. A built-in table that is not valid leaves its commands out, so that
+    /// they are not understood.
     pub(crate) fn new() -> Self {
-        let table = Table::embedded(TABLES, ArgStyle::Posix);
+        let mut table = Table::new(ArgStyle::Posix);
+        for file in TABLES {
+            if let Ok(commands) = Table::embedded(std::slice::from_ref(file), ArgStyle::Posix) {
+                table.extend(commands);
+            }
+        }
         Self {
-            table: table.unwrap_or_else(|_| Table::new(ArgStyle::Posix)),
+            table,
             handlers: Handlers::new(),
         }
     }

@@ -351,6 +351,9 @@ impl Evaluator<'_> {
 
     fn while_loop(&mut self, until: bool, condition: &Node, body: &Node, worlds: Worlds) -> Exit {
         let mut ends = Vec::new();
+        let Some(worlds) = self.certain_rounds(until, condition, body, worlds, &mut ends) else {
+            return Exit::either(ends);
+        };
         let exit = self.unknown_rounds(worlds, &mut |evaluator, worlds| {
             let tested = evaluator.run(condition, worlds);
             let (enter, leave) = if until {
@@ -364,6 +367,48 @@ impl Evaluator<'_> {
         // Where the condition is never false, only `break` leaves the loop; that is part of `exit`.
         merge(&mut ends, exit.any());
         Exit::either(ends)
+    }
+
+    /// Rounds as long as the condition is known to hold. Where it is known to hold no more, the loop
+    /// is over and `ends` has what is left; otherwise the loop goes on from the worlds returned.
+    fn certain_rounds(
+        &mut self,
+        until: bool,
+        condition: &Node,
+        body: &Node,
+        start: Worlds,
+        ends: &mut Worlds,
+    ) -> Option<Worlds> {
+        let mut worlds = start;
+        for _ in 0..MAX_ROUNDS {
+            if !self.step() {
+                break;
+            }
+            let tested = self.run(condition, worlds.clone());
+            let (enter, leave) = if until {
+                (tested.failed, tested.worked)
+            } else {
+                (tested.worked, tested.failed)
+            };
+            match (enter.is_empty(), leave.is_empty()) {
+                (true, _) => {
+                    merge(ends, leave);
+                    return None;
+                }
+                (false, false) => break,
+                (false, true) => {}
+            }
+            self.loops.push(LoopExits::default());
+            let mut after = self.run(body, enter).any();
+            let exits = self.loops.pop().unwrap_or_default();
+            merge(&mut after, exits.continues);
+            merge(ends, exits.breaks);
+            if after == worlds {
+                break;
+            }
+            worlds = after;
+        }
+        Some(worlds)
     }
 
     fn arithmetic_loop(&mut self, parts: [&Vec<u8>; 3], body: &Node, worlds: Worlds) -> Exit {

@@ -2,7 +2,7 @@
 
 use deployx_plugin_sdk::table::{Arg, Known};
 
-use super::pattern::PatternByte;
+use super::pattern::{PatternByte, is_wild};
 
 /// A piece of an expanded word.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,7 +112,7 @@ pub(crate) fn argument(field: &Field, wildcards: bool) -> Arg {
             }
             _ if known == Known::Beginning => {}
             Piece::Text(more, quoted) => {
-                let wild = more.iter().any(|b| b"*?[".contains(b));
+                let wild = is_wild(more);
                 if !quoted && wildcards && wild {
                     known = Known::Pattern;
                 }

@@ -16,7 +16,7 @@ use crate::state::{Value, World};
 use crate::syntax::{Parameter, ParameterOp, Part, Word};
 use fields::{Field, Fields, Piece};
 use operation::{is_list, takes_default};
-use pattern::PatternByte;
+use pattern::{PatternByte, is_wild};
 
 pub(crate) use pattern::matches;
 
@@ -247,12 +247,17 @@ impl Evaluator<'_> {
             arguments.push(fields::argument(field, false));
             return;
         }
-        let special =
-            |byte: u8| b"*?[".contains(&byte) || (byte == b'(' && self.dialect.extended());
-        let wild = field.iter().any(|piece| match piece {
-            Piece::Text(text, false) => text.iter().any(|b| special(*b)),
-            _ => false,
-        });
+        let unquoted: Vec<u8> = field
+            .iter()
+            .filter_map(|piece| match piece {
+                Piece::Text(text, false) => Some(text.as_slice()),
+                _ => None,
+            })
+            .flatten()
+            .copied()
+            .collect();
+        let lists = self.dialect.extended() && unquoted.contains(&b'(');
+        let wild = lists || is_wild(&unquoted);
         let Some(pattern) = fields::pattern(field).filter(|_| wild) else {
             arguments.push(fields::argument(field, true));
             return;

@@ -13,6 +13,13 @@ pub(crate) fn has_wildcards(pattern: &[PatternByte]) -> bool {
         .any(|(byte, quoted)| !quoted && b"*?[".contains(byte))
 }
 
+/// Whether unquoted text has wildcards. A bracket counts only where it is closed.
+pub(crate) fn is_wild(text: &[u8]) -> bool {
+    let bracket = text.iter().position(|b| *b == b'[');
+    let closed = bracket.is_some_and(|at| text[at..].contains(&b']'));
+    closed || text.iter().any(|b| b"*?".contains(b))
+}
+
 /// Whether the whole of `text` matches. Where that takes too long the answer is yes.
 pub(crate) fn matches(pattern: &[PatternByte], text: &[u8], ignore_case: bool) -> bool {
     let mut steps = 0;
