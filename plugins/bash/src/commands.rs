@@ -2,22 +2,7 @@
 
 use deployx_plugin_sdk::table::{ArgStyle, Handlers, Rule, RuleError, Table};
 
-/// The tables that are built in: each file's name and text.
-const TABLES: &[(&str, &str)] = &[
-    ("bash/build.toml", include_str!("../rules/build.toml")),
-    ("bash/coreutils.toml", include_str!("../rules/coreutils.toml")),
-    ("bash/crypto.toml", include_str!("../rules/crypto.toml")),
-    ("bash/databases.toml", include_str!("../rules/databases.toml")),
-    ("bash/editors.toml", include_str!("../rules/editors.toml")),
-    ("bash/files.toml", include_str!("../rules/files.toml")),
-    ("bash/inspection.toml", include_str!("../rules/inspection.toml")),
-    ("bash/network.toml", include_str!("../rules/network.toml")),
-    ("bash/packages.toml", include_str!("../rules/packages.toml")),
-    ("bash/prefixes.toml", include_str!("../rules/prefixes.toml")),
-    ("bash/shells.toml", include_str!("../rules/shells.toml")),
-    ("bash/system.toml", include_str!("../rules/system.toml")),
-    ("bash/text.toml", include_str!("../rules/text.toml")),
-];
+use crate::tables;
 
 /// Commands by name.
 #[derive(Debug)]
@@ -27,18 +12,12 @@ pub(crate) struct Commands {
 }
 
 impl Commands {
-    /// The built-in commands. A built-in table that is not valid leaves its commands out, so that
-    /// they are not understood.
+    /// The built-in commands. Without their tables nothing would be understood; a test sees to it
+    /// that these are valid.
     pub(crate) fn new() -> Self {
-        let mut table = Table::new(ArgStyle::Posix);
-        for file in TABLES {
-            if let Ok(commands) = Table::embedded(std::slice::from_ref(file), ArgStyle::Posix) {
-                table.extend(commands);
-            }
-        }
         Self {
-            table,
-            handlers: Handlers::new(),
+            table: tables::embedded().unwrap_or_else(|_| Table::new(ArgStyle::Posix)),
+            handlers: Handlers::of(deployx_rules_common::HANDLERS),
         }
     }
 
@@ -70,7 +49,7 @@ mod tests {
 
     #[test]
     fn every_built_in_table_is_valid() {
-        if let Err(error) = Table::embedded(TABLES, ArgStyle::Posix) {
+        if let Err(error) = tables::embedded() {
             panic!("{error}");
         }
     }

@@ -18,6 +18,7 @@ mod redirect;
 mod rules;
 mod state;
 mod syntax;
+pub mod tables;
 mod text;
 
 pub use rules::BashRules;
