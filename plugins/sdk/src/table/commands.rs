@@ -27,6 +27,9 @@ struct Entry {
     rule: OnceLock<Box<Rule>>,
 }
 
+/// About how many bytes of a table there are for each name.
+const BYTES_A_NAME: usize = 80;
+
 /// FNV-1a: names are short, and nobody who could choose them gains from a collision.
 #[derive(Debug, Clone)]
 struct NameHasher(u64);
@@ -99,6 +102,8 @@ impl Table {
         default_style: ArgStyle,
     ) -> Result<Self, RuleError> {
         let mut table = Self::new(default_style);
+        let bytes: usize = files.iter().map(|(_, text)| text.len()).sum();
+        table.commands.reserve(bytes / BYTES_A_NAME);
         for (source, text) in files {
             let mut names = Vec::with_capacity(256);
             let found = sections::find(text, |name, at| names.push((name, at)));
@@ -116,7 +121,6 @@ impl Table {
                 })
             });
             let entries: Vec<Arc<Entry>> = entries.collect();
-            table.commands.reserve(names.len());
             for (name, at) in names {
                 table.insert(Cow::Borrowed(name), &entries[at]);
             }
