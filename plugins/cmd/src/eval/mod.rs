@@ -12,6 +12,7 @@ mod targets;
 mod values;
 mod world;
 
+pub(crate) use flow::Flow;
 pub(crate) use targets::Targets;
 pub(crate) use world::World;
 

@@ -1,0 +1,86 @@
+//! The commands that `cmd` has built in.
+
+use super::{Run, copying, creating, removing};
+use crate::cell::{Cell, byte, bytes, trim};
+use crate::eval::{Evaluator, Flow, World};
+
+/// The command of that name, in lower case.
+pub(crate) fn find(name: &[u8]) -> Option<Run> {
+    Some(match name {
+        b"cd" | b"chdir" => Run::Shell(Evaluator::change_directory_flow),
+        b"pushd" => Run::Shell(Evaluator::push_directory_flow),
+        b"popd" => Run::Shell(|evaluator, _, world| evaluator.pop_directory(world)),
+        b"set" => Run::Shell(Evaluator::set_variable_flow),
+        b"path" => Run::Shell(path),
+        b"setlocal" => Run::Shell(Evaluator::set_local_flow),
+        b"call" => Run::Shell(Evaluator::call_flow),
+        b"start" => Run::Shell(Evaluator::start_flow),
+        b"goto" => Run::Shell(goto),
+        b"assoc" | b"ftype" => Run::Shell(association),
+        b"date" | b"time" => Run::Shell(clock),
+        b"del" | b"erase" => Run::Files(removing::del),
+        b"rd" | b"rmdir" => Run::Files(removing::rd),
+        b"md" | b"mkdir" => Run::Files(creating::md),
+        b"mklink" => Run::Files(creating::mklink),
+        b"copy" => Run::Files(copying::copy),
+        b"move" => Run::Files(copying::move_files),
+        b"ren" | b"rename" => Run::Files(copying::ren),
+        b"break" | b"cls" | b"color" | b"dir" | b"dpath" | b"echo" | b"endlocal" | b"exit"
+        | b"keys" | b"pause" | b"prompt" | b"shift" | b"title" | b"type" | b"ver" | b"verify"
+        | b"vol" | b"rem" => Run::Nothing,
+        _ => return None,
+    })
+}
+
+macro_rules! as_flow {
+    ($($name:ident => $method:ident),*) => {
+        impl Evaluator<'_> {
+            $(fn $name(&mut self, tail: &[Cell], world: World) -> Flow {
+                self.$method(tail, world)
+            })*
+        }
+    };
+}
+
+as_flow!(
+    change_directory_flow => change_directory,
+    push_directory_flow => push_directory,
+    set_variable_flow => set_variable,
+    set_local_flow => set_local,
+    call_flow => call,
+    start_flow => start
+);
+
+/// `path x;y`: programs are found elsewhere from now on.
+fn path(evaluator: &mut Evaluator<'_>, tail: &[Cell], mut world: World) -> Flow {
+    if !trim(tail).is_empty() {
+        evaluator.assign(&mut world, "PATH", None);
+    }
+    Flow::unchanged(world)
+}
+
+fn goto(evaluator: &mut Evaluator<'_>, tail: &[Cell], world: World) -> Flow {
+    let text = bytes(trim(tail)).to_ascii_lowercase();
+    if text != b":eof" {
+        let text = [b"goto ".as_slice(), &text].concat();
+        evaluator.add_unclear(text, world.cwd.clone(), "a jump to a label");
+    }
+    Flow::unchanged(world)
+}
+
+/// `assoc .x=type`, `ftype type=command`
+fn association(evaluator: &mut Evaluator<'_>, tail: &[Cell], world: World) -> Flow {
+    if tail.iter().any(|c| byte(*c) == b'=') {
+        evaluator.effect("registry", "file types are kept in the registry");
+    }
+    Flow::unchanged(world)
+}
+
+/// `date 01-01-2030`
+fn clock(evaluator: &mut Evaluator<'_>, tail: &[Cell], world: World) -> Flow {
+    let text = bytes(trim(tail)).to_ascii_lowercase();
+    if !text.is_empty() && text != b"/t" {
+        evaluator.effect("time", "the clock is set");
+    }
+    Flow::unchanged(world)
+}
