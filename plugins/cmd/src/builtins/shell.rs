@@ -7,14 +7,14 @@ use crate::eval::{Evaluator, Flow, World};
 /// The command of that name, in lower case.
 pub(crate) fn find(name: &[u8]) -> Option<Run> {
     Some(match name {
-        b"cd" | b"chdir" => Run::Shell(Evaluator::change_directory_flow),
-        b"pushd" => Run::Shell(Evaluator::push_directory_flow),
+        b"cd" | b"chdir" => Run::Shell(|evaluator, tail, world| evaluator.change_directory(tail, world)),
+        b"pushd" => Run::Shell(|evaluator, tail, world| evaluator.push_directory(tail, world)),
         b"popd" => Run::Shell(|evaluator, _, world| evaluator.pop_directory(world)),
-        b"set" => Run::Shell(Evaluator::set_variable_flow),
+        b"set" => Run::Shell(|evaluator, tail, world| evaluator.set_variable(tail, world)),
         b"path" => Run::Shell(path),
-        b"setlocal" => Run::Shell(Evaluator::set_local_flow),
-        b"call" => Run::Shell(Evaluator::call_flow),
-        b"start" => Run::Shell(Evaluator::start_flow),
+        b"setlocal" => Run::Shell(|evaluator, tail, world| evaluator.set_local(tail, world)),
+        b"call" => Run::Shell(|evaluator, tail, world| evaluator.call(tail, world)),
+        b"start" => Run::Shell(|evaluator, tail, world| evaluator.start(tail, world)),
         b"goto" => Run::Shell(goto),
         b"assoc" | b"ftype" => Run::Shell(association),
         b"date" | b"time" => Run::Shell(clock),
@@ -31,25 +31,6 @@ pub(crate) fn find(name: &[u8]) -> Option<Run> {
         _ => return None,
     })
 }
-
-macro_rules! as_flow {
-    ($($name:ident => $method:ident),*) => {
-        impl Evaluator<'_> {
-            $(fn $name(&mut self, tail: &[Cell], world: World) -> Flow {
-                self.$method(tail, world)
-            })*
-        }
-    };
-}
-
-as_flow!(
-    change_directory_flow => change_directory,
-    push_directory_flow => push_directory,
-    set_variable_flow => set_variable,
-    set_local_flow => set_local,
-    call_flow => call,
-    start_flow => start
-);
 
 /// `path x;y`: programs are found elsewhere from now on.
 fn path(evaluator: &mut Evaluator<'_>, tail: &[Cell], mut world: World) -> Flow {
