@@ -269,7 +269,7 @@ fn what_is_not_known_is_said() {
         ("rm --what dir", "unknown option '--what'", "->. dir/**"),
         ("rm -rx dir", "unknown option '-x'", "->. dir/**"),
         ("cp --…", "option", ""),
-        ("cp …… dir", "option", "->./** ->dir/**"),
+        ("cp …… dir", "option", "->dir/**"),
         ("sort -o… a.txt", "its value", "->./**"),
         ("sort -odir/… a.txt", "not known", "->dir/**"),
         ("sort --output=dir/… a.txt", "not known", "->dir/**"),
