@@ -101,7 +101,7 @@ impl Evaluator<'_> {
             .filter(|(name, _)| matches(pattern, name))
             .filter_map(|(name, kind)| Some((crate::names::STYLE.join(dir, &name)?, kind)))
             .collect();
-        found.sort();
+        found.sort_by(|a, b| a.0.cmp(&b.0));
         Some(found)
     }
 
@@ -127,7 +127,7 @@ impl Evaluator<'_> {
                 return None;
             }
         }
-        found.sort();
+        found.sort_by(|a, b| a.0.cmp(&b.0));
         Some(found)
     }
 }
