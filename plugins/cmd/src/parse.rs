@@ -415,7 +415,12 @@ mod tests {
             }
             out.push_str(&match &stage.command {
                 Command::Nothing => "nothing".into(),
-                Command::Simple(s) => format!("<{}{}>", text(&s.name), text(&s.tail)),
+                Command::Simple(s) => {
+                    let words = [s.name.clone(), s.tail.clone()].concat();
+                    let words = text(&words);
+                    let words: Vec<&str> = words.split_whitespace().collect();
+                    format!("<{}>", words.join(" "))
+                }
                 Command::Group(list) => format!("({})", show_list(list)),
                 Command::If(branches) => {
                     let then = show_list(&branches.then);
@@ -442,18 +447,18 @@ mod tests {
     #[test]
     fn operators_quotes_and_carets() {
         for (line, expected) in [
-            ("a & b && c || d | e", "<a > & <b > && <c > || <d > | <e>"),
+            ("a & b && c || d | e", "<a> & <b> && <c> || <d> | <e>"),
             ("echo a^&b", "<echo a&b>"),
             ("echo \"a&b^\"", "<echo \"a&b^\">"),
-            ("echo ^\"a & b", "<echo \"a > & <b>"),
-            ("a ^\n b", "<a  b>"),
+            ("echo ^\"a & b", "<echo \"a> & <b>"),
+            ("a ^\n b", "<a b>"),
             ("a\nb", "<a> & <b>"),
             ("@@a", "<a>"),
             ("rem a & b\nc", "nothing & <c>"),
             ("rem & b", "nothing & <b>"),
             (":: a & b\n:c\nd", "nothing & nothing & <d>"),
             ("del/q x", "<del/q x>"),
-            ("(a & (b)) && c", "(<a > & (<b>)) && <c>"),
+            ("(a & (b)) && c", "(<a> & (<b>)) && <c>"),
             ("echo (a)", "<echo (a)>"),
             ("(echo a)", "(<echo a>)"),
             ("", ""),
@@ -466,13 +471,13 @@ mod tests {
     #[test]
     fn redirections_stand_anywhere() {
         for (line, expected) in [
-            ("echo a>b", "<echo a >>b"),
-            ("echo a >> \"b c\" d", "<echo a   d>>>\"b c\""),
+            ("echo a>b", "<echo a>>b"),
+            ("echo a >> \"b c\" d", "<echo a d>>>\"b c\""),
             ("> b echo a", "<echo a>>b"),
-            ("a 2>&1 >b", "<a   >>b"),
-            ("a 1>b 2>c", "<a   >>b>c"),
-            ("a x1>b", "<a x1 >>b"),
-            ("a<b", "<a >"),
+            ("a 2>&1 >b", "<a>>b"),
+            ("a 1>b 2>c", "<a>>b>c"),
+            ("a x1>b", "<a x1>>b"),
+            ("a<b", "<a>"),
             ("(a)>b 2>>c", "(<a>)>b>>c"),
             ("rem >b x & y", "nothing>b"),
             (">b", "nothing>b"),
@@ -484,7 +489,7 @@ mod tests {
     #[test]
     fn conditions() {
         for (line, expected) in [
-            ("if exist \"a b\" del a & b", "if [<del a > & <b>]"),
+            ("if exist \"a b\" del a & b", "if [<del a> & <b>]"),
             ("if not exist a (b) else (c)", "if [(<b>)] else [(<c>)]"),
             ("if a==b c", "if [<c>]"),
             ("if /i \"a b\" == \"c\" d", "if [<d>]"),
@@ -503,7 +508,7 @@ mod tests {
     #[test]
     fn loops() {
         for (line, expected) in [
-            ("for %f in (a b) do c %f & d", "for f in [a b] [<c %f > & <d>]"),
+            ("for %f in (a b) do c %f & d", "for f in [a b] [<c %f> & <d>]"),
             ("for /r \"x y\" %f in (*.c) do (c) & d", "for f in [*.c] [(<c>)] & <d>"),
             ("for /f \"delims=\" %f in ('a ^| b') do c", "for f in ['a | b'] [<c>]"),
             ("for /d /r . %f in (bin) do @c", "for f in [bin] [<c>]"),
