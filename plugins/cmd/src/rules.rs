@@ -3,7 +3,12 @@
 use deployx_plugin_sdk::table::{ArgStyle, Handlers, Table};
 
 /// The files, by name.
-const FILES: [(&str, &str); 1] = [("rules/system.toml", include_str!("../rules/system.toml"))];
+const FILES: [(&str, &str); 4] = [
+    ("files.toml", include_str!("../rules/files.toml")),
+    ("inspection.toml", include_str!("../rules/inspection.toml")),
+    ("packages.toml", include_str!("../rules/packages.toml")),
+    ("system.toml", include_str!("../rules/system.toml")),
+];
 
 /// Programs of Windows.
 pub(crate) fn own() -> Table {
