@@ -19,3 +19,20 @@ pub(crate) fn own() -> Table {
 pub(crate) fn handlers() -> Handlers {
     Handlers::of(&[])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_table_is_valid() {
+        for (source, toml) in FILES {
+            let table = Table::parse(source, toml, ArgStyle::Slash);
+            let table = table.unwrap_or_else(|error| panic!("{error}"));
+            table
+                .check(&handlers())
+                .unwrap_or_else(|error| panic!("{error}"));
+        }
+        assert!(own().rule(b"reg").is_some());
+    }
+}

@@ -9,6 +9,7 @@ mod forfiles;
 mod mirroring;
 mod removing;
 mod shell;
+mod system;
 
 pub(crate) use call::Call;
 
@@ -75,6 +76,11 @@ pub(crate) fn program(name: &[u8]) -> Option<ProgramRun> {
         b"takeown" => attributes::takeown,
         b"compact" => attributes::compact,
         b"cipher" => attributes::cipher,
+        b"sc" => system::sc,
+        b"netsh" => system::netsh,
+        b"wmic" => system::wmic,
+        b"msiexec" => system::msiexec,
+        b"format" => system::format,
         b"forfiles" => forfiles::forfiles,
         _ => return None,
     })

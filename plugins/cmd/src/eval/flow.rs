@@ -66,7 +66,11 @@ impl Evaluator<'_> {
         };
         match join {
             Join::Success => {
-                let mut failed = before.failed;
+                let mut failed = if before.sure {
+                    Vec::new()
+                } else {
+                    before.failed
+                };
                 let mut flow = self.pipeline(stages, or_first(before.done));
                 failed.append(&mut flow.failed);
                 Flow {
