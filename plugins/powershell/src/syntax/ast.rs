@@ -18,6 +18,8 @@ pub(crate) enum StatementKind {
     /// Pipelines joined by `&&` and `||`.
     Chain {
         pipelines: Vec<Pipeline>,
+        /// `||` joins some of them.
+        alternatives: bool,
         background: bool,
     },
     Assign {

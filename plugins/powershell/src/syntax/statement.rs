@@ -371,10 +371,13 @@ impl Parser<'_> {
             });
         }
         let mut pipelines = vec![first];
+        let mut alternatives = false;
         loop {
             let before = self.at;
             self.blank_lines();
-            if self.take(b"&&") || self.take(b"||") {
+            let or = self.take(b"||");
+            if or || self.take(b"&&") {
+                alternatives |= or;
                 self.blank_lines();
                 pipelines.push(self.chained()?);
             } else {
@@ -390,6 +393,7 @@ impl Parser<'_> {
         }
         Ok(StatementKind::Chain {
             pipelines,
+            alternatives,
             background,
         })
     }
@@ -556,6 +560,7 @@ fn expression_statement(value: Expr, span: std::ops::Range<usize>) -> Statement 
                     span: span.clone(),
                 }],
             }],
+            alternatives: false,
             background: false,
         },
         span,
