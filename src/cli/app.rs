@@ -8,7 +8,7 @@ use super::hints::Situation;
 use super::render::text;
 use super::screen::Screen;
 use super::settings::Settings;
-use crate::engine::{Engine, EngineConfig};
+use crate::engine::{Engine, EngineConfig, Rules};
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::path::{AbsPath, escape};
 use crate::store::SnapshotId;
@@ -83,6 +83,11 @@ impl App {
             }
             other => Ok(other?),
         }
+    }
+
+    /// The rule sets alone: reading a line needs no store.
+    pub(crate) fn rules(&self) -> Result<Rules, Failure> {
+        Ok(Rules::new(&self.engine_config()?)?)
     }
 
     fn engine_config(&self) -> Result<EngineConfig, Failure> {

@@ -31,6 +31,10 @@ pub(crate) struct Config {
     pub(crate) verbose: Option<u8>,
     /// `--color`.
     pub(crate) color: Option<ColorMode>,
+    /// `--plugin-dir`; relative to the file's directory.
+    pub(crate) plugin_dir: Vec<PathBuf>,
+    /// `--rules-dir`; relative likewise.
+    pub(crate) rules_dir: Vec<PathBuf>,
     /// Patterns that every snapshot leaves alone; `--exclude` adds to them.
     pub(crate) exclude: Vec<String>,
     /// Variables whose values are stored with snapshots, instead of the built-in list.
@@ -131,6 +135,8 @@ impl Config {
         for path in [&mut config.snapshot_dir, &mut config.key_file]
             .into_iter()
             .flatten()
+            .chain(&mut config.plugin_dir)
+            .chain(&mut config.rules_dir)
         {
             *path = base.join(&*path);
         }

@@ -13,6 +13,16 @@ pub(crate) struct Environment {
     pub(crate) snapshot_dir: Option<PathBuf>,
     /// `DEPLOYX_CONFIG`.
     pub(crate) config: Option<PathBuf>,
+    /// `DEPLOYX_PLUGIN_DIR`: one or more, separated as in `PATH`.
+    pub(crate) plugin_dirs: Vec<PathBuf>,
+    /// `DEPLOYX_RULES_DIR`, likewise.
+    pub(crate) rules_dirs: Vec<PathBuf>,
+    /// Where the user keeps configurations.
+    pub(crate) config_home: Option<PathBuf>,
+    /// Where the user keeps data.
+    pub(crate) data_home: Option<PathBuf>,
+    /// This program.
+    pub(crate) program: Option<PathBuf>,
     /// `DEPLOYX_LOG`.
     pub(crate) log: Option<String>,
     /// Every variable that is UTF-8.
@@ -37,6 +47,11 @@ impl Environment {
         Self {
             snapshot_dir: path("DEPLOYX_SNAPSHOT_DIR"),
             config: path("DEPLOYX_CONFIG"),
+            plugin_dirs: list("DEPLOYX_PLUGIN_DIR"),
+            rules_dirs: list("DEPLOYX_RULES_DIR"),
+            config_home: user_directory("XDG_CONFIG_HOME", "APPDATA", ".config"),
+            data_home: user_directory("XDG_DATA_HOME", "LOCALAPPDATA", ".local/share"),
+            program: std::env::current_exe().ok(),
             log: set("DEPLOYX_LOG").map(|text| text.to_string_lossy().into_owned()),
             variables: std::env::vars_os()
                 .filter_map(|(name, value)| {
@@ -56,4 +71,21 @@ impl Environment {
 
 fn set(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// The directories that a variable lists.
+fn list(name: &str) -> Vec<PathBuf> {
+    set(name).map_or_else(Vec::new, |value| std::env::split_paths(&value).collect())
+}
+
+/// A directory of the user: named by a variable, else beneath the home directory. Relative values
+/// are ignored, as the XDG specification wants it.
+fn user_directory(unix: &str, windows: &str, beneath_home: &str) -> Option<PathBuf> {
+    if cfg!(windows) {
+        return set(windows).map(PathBuf::from);
+    }
+    set(unix)
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| set("HOME").map(|home| PathBuf::from(home).join(beneath_home)))
 }

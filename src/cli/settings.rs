@@ -19,6 +19,10 @@ pub(crate) struct Settings {
     pub(crate) store: PathBuf,
     /// Arguments that a later call needs to find the same store and configuration.
     pub(crate) repeat: Vec<(&'static str, PathBuf)>,
+    /// Where rule plugins are looked for first; absolute.
+    pub(crate) plugin_dirs: Vec<PathBuf>,
+    /// Where the user's rules are looked for first; absolute.
+    pub(crate) rules_dirs: Vec<PathBuf>,
     /// Print JSON.
     pub(crate) json: bool,
     /// No summaries, no progress.
@@ -37,6 +41,8 @@ impl Settings {
         Self {
             store: PathBuf::new(),
             repeat: Vec::new(),
+            plugin_dirs: Vec::new(),
+            rules_dirs: Vec::new(),
             json: flags.json.unwrap_or_default(),
             quiet: flags.quiet.unwrap_or_default(),
             verbose: flags.verbose,
@@ -80,9 +86,26 @@ impl Settings {
         .into_iter()
         .filter_map(|(flag, path)| Some((flag, path.clone()?)))
         .collect();
+        let directories = |lists: [&[PathBuf]; 3]| {
+            lists
+                .into_iter()
+                .flatten()
+                .map(|directory| absolute(directory))
+                .collect::<Result<Vec<_>>>()
+        };
         Ok(Self {
             store,
             repeat,
+            plugin_dirs: directories([
+                &flags.plugin_dir,
+                &environment.plugin_dirs,
+                &config.plugin_dir,
+            ])?,
+            rules_dirs: directories([
+                &flags.rules_dir,
+                &environment.rules_dirs,
+                &config.rules_dir,
+            ])?,
             json: flags.json.or(config.json).unwrap_or_default(),
             quiet: flags.quiet.or(config.quiet).unwrap_or_default(),
             verbose: match flags.verbose {
@@ -92,6 +115,32 @@ impl Settings {
             color: flags.color.or(config.color).unwrap_or_default(),
             config,
         })
+    }
+
+    /// Where plugins are looked for: where somebody named, beside the program, with the user's
+    /// data, with the system's.
+    fn plugin_dirs(&self, environment: &Environment) -> Vec<PathBuf> {
+        let beside = environment.program.as_deref().and_then(Path::parent);
+        let user = environment.data_home.as_ref();
+        self.plugin_dirs
+            .iter()
+            .cloned()
+            .chain(beside.map(|dir| dir.join("plugins")))
+            .chain(user.map(|dir| dir.join("deployx/plugins")))
+            .chain([PathBuf::from("/usr/lib/deployx/plugins")])
+            .collect()
+    }
+
+    /// Where the user's own rules are looked for: where somebody named, with the user's
+    /// configuration, with the system's.
+    fn rules_dirs(&self, environment: &Environment) -> Vec<PathBuf> {
+        let user = environment.config_home.as_ref();
+        self.rules_dirs
+            .iter()
+            .cloned()
+            .chain(user.map(|dir| dir.join("deployx/rules")))
+            .chain([PathBuf::from("/etc/deployx/rules")])
+            .collect()
     }
 
     /// What the engine needs to know. Reads the key file where there is one.
@@ -114,6 +163,8 @@ impl Settings {
         if let Some(names) = &self.config.environment_allow {
             engine.env_allow.clone_from(names);
         }
+        engine.plugin_dirs = self.plugin_dirs(environment);
+        engine.rules_dirs = self.rules_dirs(environment);
         engine.environment.clone_from(&environment.variables);
         engine.home.clone_from(&environment.home);
         Ok(engine)

@@ -2,8 +2,7 @@
 
 use super::scope::mount_of;
 use super::{
-    DoctorReport, Engine, LimitsReport, PluginReport, ShellReport, StoreReport, StrategyReport,
-    VolumeReport,
+    DoctorReport, Engine, LimitsReport, ShellReport, StoreReport, StrategyReport, VolumeReport,
 };
 use crate::error::{IoContext, Result, Stage};
 use crate::execute::available_shells;
@@ -43,16 +42,7 @@ impl Engine {
                     .into(),
             );
         }
-        let plugins = self
-            .rules
-            .all()
-            .into_iter()
-            .map(|rules| PluginReport {
-                name: rules.name().to_owned(),
-                shells: rules.shells().iter().map(|s| (*s).to_owned()).collect(),
-                origin: "built-in".into(),
-            })
-            .collect();
+        let plugins = self.rules.reports();
         let limits = LimitsReport {
             limits: self.config.limits,
             open_files: sys::open_files_limit(),

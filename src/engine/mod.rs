@@ -21,15 +21,18 @@
 
 mod diff;
 mod doctor;
+mod own_rules;
 mod query;
 mod recover;
 mod report;
 mod restore;
+mod rules;
 mod run;
 mod scope;
 mod secure;
 
 pub use report::*;
+pub use rules::Rules;
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
@@ -76,6 +79,10 @@ pub struct EngineConfig {
     pub environment: Vec<(String, String)>,
     /// The user's home directory.
     pub home: Option<AbsPath>,
+    /// Directories with rule plugins; those of the first take precedence.
+    pub plugin_dirs: Vec<PathBuf>,
+    /// Directories with the user's own rules, `SHELL.toml`; those of the first take precedence.
+    pub rules_dirs: Vec<PathBuf>,
 }
 
 impl EngineConfig {
@@ -93,6 +100,8 @@ impl EngineConfig {
                 .to_vec(),
             environment: Vec::new(),
             home: None,
+            plugin_dirs: Vec::new(),
+            rules_dirs: Vec::new(),
         }
     }
 }
@@ -130,7 +139,7 @@ pub struct Engine {
     store: Store,
     baseline: Baseline,
     strategies: Registry,
-    rules: crate::infer::Registry,
+    rules: Rules,
 }
 
 impl Engine {
@@ -157,12 +166,13 @@ impl Engine {
         let mut strategies = Registry::default();
         let baseline = Baseline::new(store.baseline_dir());
         strategies.register(Arc::new(Copy::new(baseline.clone())));
+        let rules = Rules::new(&config)?;
         Ok(Self {
             config,
             store,
             baseline,
             strategies,
-            rules: crate::infer::Registry::default(),
+            rules,
         })
     }
 
@@ -315,17 +325,9 @@ impl Engine {
         })
     }
 
-    /// The scope that the rules give, as it would be secured; runs nothing.
-    pub fn infer(&self, shell: &ShellName, command: &OsStr, cwd: &AbsPath) -> Result<Scope> {
-        let env = self.allowed_environment();
-        let context = crate::infer::Context {
-            shell: shell.as_str(),
-            command: command.as_encoded_bytes(),
-            cwd,
-            home: self.config.home.as_ref(),
-            env: &env,
-        };
-        Ok(self.rules.for_shell(shell.as_str()).infer(&context))
+    /// The scope that the rules give; runs nothing. See [`Rules::infer`].
+    pub fn infer(&self, shell: &ShellName, command: &OsStr, cwd: &OsStr) -> Scope {
+        self.rules.infer(shell, command, cwd)
     }
 
     /// One snapshot's metadata.

@@ -296,7 +296,7 @@ pub struct DoctorReport {
     /// Shells found.
     pub shells: Vec<ShellReport>,
     /// Rule sets.
-    pub plugins: Vec<PluginReport>,
+    pub plugins: Vec<crate::infer::RuleSetReport>,
     /// Limits in force.
     pub limits: LimitsReport,
     /// Things to look at, each with what to do.
@@ -351,17 +351,6 @@ pub struct ShellReport {
     pub name: String,
     /// The program.
     pub path: WirePath,
-}
-
-/// A rule set.
-#[derive(Debug, Clone, Serialize)]
-pub struct PluginReport {
-    /// Its name.
-    pub name: String,
-    /// The shells it reads; empty: any.
-    pub shells: Vec<String>,
-    /// `built-in` or `loaded`.
-    pub origin: String,
 }
 
 /// Limits in force.

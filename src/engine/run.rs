@@ -7,6 +7,7 @@ use super::secure::{Secured, Subject, strategy_name};
 use super::{BatchReport, Engine, RunContext, RunReport};
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::execute::{CommandOutcome, Session, SessionSpec};
+use crate::infer;
 use crate::path::{AbsPath, WirePath};
 use crate::progress::{Event, Phase};
 use crate::request::{BatchRequest, OnConflict, RunRequest};
@@ -27,15 +28,15 @@ impl Engine {
     pub fn run(&self, request: &RunRequest, context: RunContext<'_>) -> Result<RunReport> {
         let mut context = context;
         check_command(&request.command)?;
-        let mut cwd = physical_directory(&request.cwd)?;
-        let mut session = self.start_session(request, cwd.clone(), &context)?;
+        let cwd = physical_directory(&request.cwd)?;
+        let mut shell = self.start_shell(request, cwd, &context)?;
         let step = Step {
             command: &request.command,
             batch: None,
             last: true,
         };
-        let mut report = self.run_step(&mut session, &mut cwd, request, &step, &mut context)?;
-        drop(session);
+        let mut report = self.run_step(&mut shell, request, &step, &mut context)?;
+        drop(shell);
         if request.rollback_on_failure && !report.success && !report.changes.is_empty() {
             report.rollback = self.undo_after_failure(report.snapshot_id.iter(), &context)?;
         }
@@ -56,8 +57,8 @@ impl Engine {
         if request.commands.is_empty() {
             return Err(invalid("the batch has no commands"));
         }
-        let mut cwd = physical_directory(&request.run.cwd)?;
-        let mut session = self.start_session(&request.run, cwd.clone(), &context)?;
+        let cwd = physical_directory(&request.run.cwd)?;
+        let mut shell = self.start_shell(&request.run, cwd, &context)?;
         let mut results: Vec<RunReport> = Vec::new();
         for (index, command) in request.commands.iter().enumerate() {
             let last = index + 1 == request.commands.len();
@@ -66,8 +67,7 @@ impl Engine {
                 batch: Some((&batch_id, index as u64)),
                 last,
             };
-            let report =
-                self.run_step(&mut session, &mut cwd, &request.run, &step, &mut context)?;
+            let report = self.run_step(&mut shell, &request.run, &step, &mut context)?;
             if let Some(on_report) = &mut context.on_report {
                 on_report(&report);
             }
@@ -77,7 +77,7 @@ impl Engine {
                 break;
             }
         }
-        drop(session);
+        drop(shell);
         let mut report = summarize(batch_id, request, results);
         if request.run.rollback_on_failure && !report.success {
             let ids = report
@@ -90,47 +90,59 @@ impl Engine {
         Ok(report)
     }
 
-    fn start_session(
+    fn start_shell(
         &self,
         request: &RunRequest,
         cwd: AbsPath,
         context: &RunContext<'_>,
-    ) -> Result<Session> {
-        Session::start(SessionSpec {
+    ) -> Result<Shell> {
+        let session = Session::start(SessionSpec {
             shell: request.shell.clone(),
-            cwd,
+            cwd: cwd.clone(),
             env: request.env.clone(),
             output: context.output.clone(),
             inherit_stdin: context.inherit_stdin,
             kill_grace: self.config.kill_grace,
-        })
+        })?;
+        let read = infer::Session::default();
+        Ok(Shell { session, cwd, read })
     }
 
     fn run_step(
         &self,
-        session: &mut Session,
-        last_cwd: &mut AbsPath,
+        shell: &mut Shell,
         request: &RunRequest,
         step: &Step<'_>,
         context: &mut RunContext<'_>,
     ) -> Result<RunReport> {
-        let live = session.cwd();
+        let live = shell.session.cwd();
         let cwd_deleted = live.is_none();
-        let cwd = live.unwrap_or_else(|| nearest_directory(last_cwd.clone()));
-        last_cwd.clone_from(&cwd);
+        let cwd = live.unwrap_or_else(|| nearest_directory(shell.cwd.clone()));
+        shell.cwd.clone_from(&cwd);
+        let scope = self.rules.infer_in_session(
+            &request.shell,
+            step.command,
+            cwd.as_path().as_os_str(),
+            &request.env,
+            &shell.read,
+        );
+        shell.remember(&scope.session);
         let subject = Subject {
             request,
             command: step.command,
             cwd,
             cwd_deleted,
             batch: step.batch,
+            scope,
         };
         let (secured, mut snapshot_error) = self.secure_unless_disabled(&subject, context)?;
         context.progress.event(Event::Begin {
             phase: Phase::Command,
             total: None,
         });
-        let ran = session.run(step.command, step.last, request.timeout, context.cancel);
+        let ran = shell
+            .session
+            .run(step.command, step.last, request.timeout, context.cancel);
         context.progress.event(Event::End);
         let outcome = match ran {
             Ok(outcome) => outcome,
@@ -208,6 +220,31 @@ impl Engine {
         // The command may have been cancelled; taking it back must not be.
         let cancel = crate::execute::Cancel::default();
         crate::rollback::rollback(&self.store, &spec, &cancel, context.progress).map(Some)
+    }
+}
+
+/// A shell with what the engine knows of it.
+struct Shell {
+    session: Session,
+    /// The last working directory that was there.
+    cwd: AbsPath,
+    /// What the lines so far did to the shell, as far as it can be read from them.
+    read: infer::Session,
+}
+
+impl Shell {
+    /// Adds what one more line does.
+    fn remember(&mut self, line: &infer::Session) {
+        for (known, new) in [
+            (&mut self.read.assigned, &line.assigned),
+            (&mut self.read.redefined, &line.redefined),
+        ] {
+            known.extend(new.iter().cloned());
+            known.sort();
+            known.dedup();
+        }
+        self.read.options_changed |= line.options_changed;
+        self.read.unknown |= line.unknown;
     }
 }
 

@@ -27,6 +27,7 @@ pub(super) fn prepare(
                 depth: Depth::Entry,
                 reason: format!("holds {}", path.path),
                 certainty: path.certainty,
+                rule: String::new(),
             });
         }
         all.push(path);
@@ -87,19 +88,27 @@ fn merge(mut all: Vec<ScopePath>) -> Vec<ScopePath> {
             .then(b.certainty.cmp(&a.certainty))
     });
     let mut merged: Vec<ScopePath> = Vec::with_capacity(all.len());
+    // The trees above the path at hand, by their place in `merged`: paths are in tree order.
+    let mut trees: Vec<usize> = Vec::new();
     for next in all {
-        if let Some(same) = merged.iter_mut().find(|m| m.path == next.path) {
+        if let Some(same) = merged.last_mut().filter(|m| m.path == next.path) {
             same.certainty = same.certainty.max(next.certainty);
             continue;
         }
-        let within = merged.iter().any(|m| {
-            m.depth == Depth::Tree
-                && next.path.starts_with(&m.path)
-                && same_device(&m.path, &next.path)
-        });
-        if !within {
-            merged.push(next);
+        while trees
+            .pop_if(|at| !next.path.starts_with(&merged[*at].path))
+            .is_some()
+        {}
+        let within = trees
+            .iter()
+            .any(|at| same_device(&merged[*at].path, &next.path));
+        if within {
+            continue;
         }
+        if next.depth == Depth::Tree {
+            trees.push(merged.len());
+        }
+        merged.push(next);
     }
     merged
 }
@@ -127,6 +136,7 @@ pub(super) fn named(path: AbsPath, reason: &str) -> ScopePath {
         depth: Depth::Tree,
         reason: reason.into(),
         certainty: Certainty::Certain,
+        rule: String::new(),
     }
 }
 

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::Engine;
 use super::scope::{mount_of, named, prepare};
 use crate::error::{Error, ErrorKind, Result, Stage};
-use crate::infer::{Irreversible, ScopePath};
+use crate::infer::{Scope, ScopePath};
 use crate::path::{AbsPath, WirePath};
 use crate::progress::Progress;
 use crate::request::{RunRequest, SnapshotOptions};
@@ -30,6 +30,8 @@ pub(super) struct Subject<'a> {
     /// `cwd` stands for a directory beneath it that was deleted.
     pub(super) cwd_deleted: bool,
     pub(super) batch: Option<(&'a str, u64)>,
+    /// What the rules say of the command.
+    pub(super) scope: Scope,
 }
 
 /// A snapshot whose command may now run.
@@ -43,7 +45,7 @@ impl Engine {
     /// Secures the state before a command. On return it is on stable storage.
     pub(super) fn secure(&self, subject: &Subject<'_>, progress: &dyn Progress) -> Result<Secured> {
         let mounts = sys::mounts().unwrap_or_default();
-        let (scope, irreversible) = self.scope_of(subject, &mounts)?;
+        let (scope, read) = self.scope_of(subject, &mounts);
         let assignments = assign(
             &self.strategies,
             &subject.request.snapshot.strategies,
@@ -58,7 +60,8 @@ impl Engine {
             .iter()
             .flat_map(|a| a.uses.iter().cloned())
             .collect();
-        meta.coverage.irreversible = irreversible;
+        meta.coverage.irreversible = read.irreversible;
+        meta.coverage.not_understood = read.not_understood;
         meta.coverage.notes = self.overlapping(&scope);
         let mut open = self.store.begin(meta)?;
         let begun = self.begin_captures(assignments, &subject.request.snapshot, progress);
@@ -98,40 +101,29 @@ impl Engine {
         })
     }
 
-    /// What the command may touch, fit for a walk.
-    fn scope_of(
-        &self,
-        subject: &Subject<'_>,
-        mounts: &[Mount],
-    ) -> Result<(Vec<ScopePath>, Vec<Irreversible>)> {
+    /// What the command may touch, fit for a walk, and what else its line says.
+    fn scope_of(&self, subject: &Subject<'_>, mounts: &[Mount]) -> (Vec<ScopePath>, Scope) {
         let options = &subject.request.snapshot;
-        let mut irreversible = Vec::new();
-        let mut paths = if options.replace_paths.is_empty() {
-            let inferred = self.infer(&subject.request.shell, subject.command, &subject.cwd)?;
-            irreversible = inferred.irreversible;
-            let mut paths = inferred.paths;
-            if subject.cwd_deleted && subject.cwd.parent().is_none() {
-                // Nobody asked for the whole filesystem.
-                paths.retain(|path| path.path != subject.cwd);
-            }
-            paths
-        } else {
-            options
+        let mut read = subject.scope.clone();
+        let mut paths = std::mem::take(&mut read.paths);
+        if !options.replace_paths.is_empty() {
+            paths = options
                 .replace_paths
                 .iter()
                 .map(|p| named(p.clone(), "given with --path"))
-                .collect()
-        };
+                .collect();
+            read.not_understood.clear();
+        } else if subject.cwd_deleted && subject.cwd.parent().is_none() {
+            // Nobody asked for the whole filesystem.
+            paths.retain(|path| path.path != subject.cwd);
+        }
         paths.extend(
             options
                 .extra_paths
                 .iter()
                 .map(|p| named(p.clone(), "given with --also")),
         );
-        Ok((
-            prepare(paths, mounts, &self.excluded_subtrees()),
-            irreversible,
-        ))
+        (prepare(paths, mounts, &self.excluded_subtrees()), read)
     }
 
     /// Subtrees that are never looked into.

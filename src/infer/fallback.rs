@@ -4,46 +4,41 @@
 //! parent exists) as a tree, and every target of a redirection. It reads words, not grammar, so it
 //! errs on the side of covering too much.
 
-use std::ffi::OsString;
-use std::path::Path;
+use deployx_plugin_sdk::path::Style;
+use deployx_plugin_sdk::{Certainty, Depth, FileView, Kind, PathUse, Request};
 
-use super::{Certainty, Context, Depth, PathInference, Scope, ScopePath};
-use crate::path::{AbsPath, os_string};
+/// How the fallback is called where rule sets are listed.
+pub const NAME: &str = "fallback";
 
-/// Covers the working directory and everything the line could name.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct ConservativeFallback;
-
-impl PathInference for ConservativeFallback {
-    fn name(&self) -> &'static str {
-        "fallback"
-    }
-
-    fn shells(&self) -> &[&str] {
-        &[]
-    }
-
-    fn infer(&self, context: &Context<'_>) -> Scope {
-        let mut paths = vec![ScopePath {
-            path: context.cwd.clone(),
-            depth: Depth::Tree,
-            reason: "working directory".into(),
-            certainty: Certainty::Likely,
-        }];
-        for word in words(context.command) {
-            for candidate in candidates(&word) {
-                paths.extend(cover(context, candidate, word.redirect));
-            }
-        }
-        paths.sort_by(|a, b| a.path.cmp(&b.path).then(b.depth.cmp(&a.depth)));
-        paths.dedup_by(|a, b| a.path == b.path);
-        Scope {
-            paths,
-            cwd_after: None,
-            destructive: false,
-            irreversible: Vec::new(),
+/// Covers `cwd` and everything that `line` could name when it runs there. What the request says of
+/// the user's home and of variables is used.
+pub fn cover(
+    request: &Request,
+    line: &[u8],
+    cwd: &[u8],
+    style: Style,
+    view: &dyn FileView,
+) -> Vec<PathUse> {
+    let reader = Reader {
+        request,
+        cwd,
+        style,
+        view,
+    };
+    let mut paths = vec![tree(
+        cwd.to_vec(),
+        "working directory",
+        Certainty::Likely,
+        false,
+    )];
+    for word in words(line, style) {
+        for candidate in candidates(&word) {
+            paths.extend(reader.cover(candidate, word.redirect));
         }
     }
+    paths.sort_by(|a, b| a.path.cmp(&b.path).then(b.certainty.cmp(&a.certainty)));
+    paths.dedup_by(|a, b| a.path == b.path);
+    paths
 }
 
 /// One word of a command line.
@@ -54,8 +49,12 @@ struct Word {
     redirect: bool,
 }
 
-/// Splits a line at white space and operators, and takes quotes and backslashes away.
-fn words(line: &[u8]) -> Vec<Word> {
+/// Splits a line at white space and operators, and takes quotes and escapes away.
+fn words(line: &[u8], style: Style) -> Vec<Word> {
+    let escape = match style {
+        Style::Unix => b'\\',
+        Style::Windows => b'^',
+    };
     let mut words = Vec::new();
     let mut word = Word::default();
     let mut started = false;
@@ -70,8 +69,9 @@ fn words(line: &[u8]) -> Vec<Word> {
             b'"' => {
                 started = true;
                 while let Some(byte) = rest.next_if(|b| *b != b'"') {
-                    let escaped =
-                        byte == b'\\' && matches!(rest.peek(), Some(b'"' | b'\\' | b'$' | b'`'));
+                    let escaped = style == Style::Unix
+                        && byte == b'\\'
+                        && matches!(rest.peek(), Some(b'"' | b'\\' | b'$' | b'`'));
                     word.text.push(if escaped {
                         rest.next().unwrap_or(byte)
                     } else {
@@ -80,9 +80,15 @@ fn words(line: &[u8]) -> Vec<Word> {
                 }
                 rest.next();
             }
-            b'\\' => {
+            byte if byte == escape => {
                 started = true;
                 word.text.extend(rest.next());
+            }
+            b'$' if rest.peek() == Some(&b'{') => {
+                started = true;
+                word.text.push(byte);
+                word.text.extend(rest.by_ref().take_while(|b| *b != b'}'));
+                word.text.push(b'}');
             }
             b' ' | b'\t' | b'\n' | b'\r' | b';' | b'&' | b'|' | b'(' | b')' | b'{' | b'}'
             | b'`' | b'<' | b'>' => {
@@ -118,7 +124,11 @@ fn candidates(word: &Word) -> Vec<&[u8]> {
     let mut found = vec![text];
     for (at, byte) in text.iter().enumerate() {
         if matches!(byte, b'=' | b':' | b',') {
-            found.push(&text[at + 1..]);
+            let rest = &text[at + 1..];
+            found.push(rest);
+            // `${NAME:-/the/default}`
+            let default = rest.strip_prefix(b"-").or(rest.strip_prefix(b"="));
+            found.extend(default.and_then(|rest| rest.split(|b| *b == b'}').next()));
         }
     }
     if text.len() > 2 && text[0] == b'-' && text[1] != b'-' {
@@ -128,121 +138,123 @@ fn candidates(word: &Word) -> Vec<&[u8]> {
     found
 }
 
-fn cover(context: &Context<'_>, text: &[u8], redirect: bool) -> Vec<ScopePath> {
-    let Some(path) = expand(context, text) else {
-        return Vec::new();
-    };
-    // A pattern covers the directory in which its first wildcard stands.
-    if let Some(base) = before_wildcard(&path) {
-        return existing(&base)
-            .map(|p| tree(p, "named by a pattern", Certainty::Likely))
-            .into_iter()
-            .collect();
-    }
-    let reason = if redirect {
-        "target of a redirection"
-    } else {
-        "named in the command"
-    };
-    let certainty = if redirect {
-        Certainty::Certain
-    } else {
-        Certainty::Likely
-    };
-    let mut covered = Vec::new();
-    if path.as_path().symlink_metadata().is_ok() {
-        covered.push(tree(path.clone(), reason, certainty));
-        // A symbolic link is covered itself, and what it leads to.
-        if let Some(target) = existing(&path).filter(|target| *target != path) {
-            covered.push(tree(target, "behind a symbolic link", certainty));
+/// What a word is read with.
+struct Reader<'a> {
+    request: &'a Request,
+    cwd: &'a [u8],
+    style: Style,
+    view: &'a dyn FileView,
+}
+
+impl Reader<'_> {
+    fn cover(&self, text: &[u8], redirect: bool) -> Option<PathUse> {
+        let path = self.expand(text)?;
+        // A pattern covers the directory in which its first wildcard stands.
+        if let Some(base) = self.before_wildcard(&path) {
+            let known = self.view.kind(&base) != Kind::Missing;
+            return known.then(|| tree(base, "named by a pattern", Certainty::Likely, true));
         }
-    } else if redirect || has_parent(&path, text) {
-        covered.push(tree(path, reason, certainty));
+        let (reason, certainty) = if redirect {
+            ("target of a redirection", Certainty::Certain)
+        } else {
+            ("named in the command", Certainty::Likely)
+        };
+        let there = match self.view.kind(&path) {
+            Kind::Missing => redirect || self.has_parent(&path, text),
+            _ => true,
+        };
+        there.then(|| tree(path, reason, certainty, true))
     }
-    covered
+
+    /// A name that does not exist yet is covered where its directory exists. A bare word is not:
+    /// it would lie in the working directory, which is covered anyway.
+    fn has_parent(&self, path: &[u8], text: &[u8]) -> bool {
+        text.iter().any(|b| self.style.is_separator(*b))
+            && self.style.parent(path).is_some_and(|parent| {
+                matches!(
+                    self.style.kind_behind(self.view, &parent),
+                    Kind::Directory | Kind::Unknown
+                )
+            })
+    }
+
+    /// The absolute path that a text names; `~` and known variables at its start are expanded.
+    fn expand(&self, text: &[u8]) -> Option<Vec<u8>> {
+        let is_end = |rest: &[u8]| rest.first().is_none_or(|b| self.style.is_separator(*b));
+        let replaced = self.prefixes().find_map(|(prefix, value)| {
+            let rest = text.strip_prefix(prefix.as_bytes())?;
+            is_end(rest).then(|| [value, rest].concat())
+        });
+        let text = replaced.as_deref().unwrap_or(text);
+        self.style.locate(self.view, self.cwd, text)
+    }
+
+    /// What may stand for a directory at the start of a word, with its value.
+    fn prefixes(&self) -> impl Iterator<Item = (String, &[u8])> {
+        let home = self.request.home.as_deref();
+        let known = self
+            .request
+            .env
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_slice()))
+            .chain(home.map(|home| ("HOME", home)))
+            .chain([("PWD", self.cwd)]);
+        home.map(|home| ("~".to_owned(), home))
+            .into_iter()
+            .chain(known.flat_map(|(name, value)| {
+                [
+                    format!("${name}"),
+                    format!("${{{name}}}"),
+                    format!("%{name}%"),
+                    format!("$env:{name}"),
+                ]
+                .map(|prefix| (prefix, value))
+            }))
+    }
+
+    /// The directory above the first component with a wildcard or a variable.
+    fn before_wildcard(&self, path: &[u8]) -> Option<Vec<u8>> {
+        let wild = path
+            .iter()
+            .position(|b| matches!(b, b'*' | b'?' | b'[' | b'$' | b'%'))?;
+        let end = path[..wild]
+            .iter()
+            .rposition(|b| self.style.is_separator(*b))?;
+        self.style.resolve(&path[..=end], b"")
+    }
 }
 
-/// A name that does not exist yet is covered where its directory exists. A bare word is not: it
-/// would lie in the working directory, which is covered anyway.
-fn has_parent(path: &AbsPath, text: &[u8]) -> bool {
-    text.contains(&b'/')
-        && path
-            .parent()
-            .is_some_and(|parent| parent.as_path().is_dir())
-}
-
-fn tree(path: AbsPath, reason: &str, certainty: Certainty) -> ScopePath {
-    ScopePath {
+fn tree(path: Vec<u8>, reason: &str, certainty: Certainty, follow: bool) -> PathUse {
+    PathUse {
         path,
         depth: Depth::Tree,
-        reason: reason.into(),
         certainty,
+        follow,
+        reason: reason.into(),
+        rule: String::new(),
     }
-}
-
-/// The absolute path that a text names; `~` and `$HOME` are the home directory, `$PWD` the working
-/// directory.
-fn expand(context: &Context<'_>, text: &[u8]) -> Option<AbsPath> {
-    let replaced = [
-        (b"~".as_slice(), context.home),
-        (b"$HOME", context.home),
-        (b"${HOME}", context.home),
-        (b"$PWD", Some(context.cwd)),
-        (b"${PWD}", Some(context.cwd)),
-    ]
-    .into_iter()
-    .find_map(|(prefix, base)| {
-        let rest = text.strip_prefix(prefix)?;
-        (rest.is_empty() || rest[0] == b'/')
-            .then(|| base.map(|base| (base, rest.strip_prefix(b"/").unwrap_or(rest))))?
-    });
-    let (base, rest) = replaced.unwrap_or((context.cwd, text));
-    let rest: OsString = os_string(rest).ok()?;
-    AbsPath::normalize(base, Path::new(&rest)).ok()
-}
-
-/// The directory above the first component with a wildcard or a variable.
-fn before_wildcard(path: &AbsPath) -> Option<AbsPath> {
-    let wild = |c: &std::path::Component<'_>| {
-        c.as_os_str()
-            .as_encoded_bytes()
-            .iter()
-            .any(|b| matches!(b, b'*' | b'?' | b'[' | b'$'))
-    };
-    let at = path.as_path().components().position(|c| wild(&c))?;
-    let base: std::path::PathBuf = path.as_path().components().take(at).collect();
-    AbsPath::new(base).ok()
-}
-
-fn existing(path: &AbsPath) -> Option<AbsPath> {
-    path.as_path()
-        .canonicalize()
-        .ok()
-        .and_then(|p| AbsPath::new(p).ok())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
+    use deployx_plugin_sdk::testing::MemoryView;
 
-    fn infer(cwd: &Path, line: &str) -> Vec<String> {
-        let cwd = AbsPath::new(cwd.canonicalize().unwrap()).unwrap();
-        let env = BTreeMap::new();
-        let context = Context {
-            shell: "bash",
-            command: line.as_bytes(),
-            cwd: &cwd,
-            home: None,
-            env: &env,
+    fn infer(view: &MemoryView, style: Style, cwd: &str, line: &str) -> Vec<String> {
+        let request = Request {
+            home: Some(b"/home/u".to_vec()),
+            env: vec![("RELEASES".into(), b"/srv/releases".to_vec())],
+            ..Request::default()
         };
-        let scope = ConservativeFallback.infer(&context);
-        scope.paths.iter().map(|p| p.path.to_string()).collect()
+        cover(&request, line.as_bytes(), cwd.as_bytes(), style, view)
+            .into_iter()
+            .map(|used| String::from_utf8(used.path).unwrap())
+            .collect()
     }
 
     #[test]
     fn quotes_and_operators_are_read() {
-        let texts: Vec<_> = words(br#"a 'b c'"d\"e";f>g 2>>"h i" \j"#)
+        let texts: Vec<_> = words(br#"a 'b c'"d\"e";f>g 2>>"h i" \j"#, Style::Unix)
             .into_iter()
             .map(|w| (String::from_utf8(w.text).unwrap(), w.redirect))
             .collect();
@@ -260,43 +272,41 @@ mod tests {
 
     #[test]
     fn covers_the_working_directory_existing_names_and_redirections() {
-        let outside = tempfile::tempdir().unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let out = outside.path().canonicalize().unwrap();
-        let found = infer(
-            dir.path(),
-            &format!(
-                "cp {o} --target={o}/new x; echo > /nowhere-at-all/{{}}",
-                o = out.display()
-            ),
-        );
-        assert!(found.contains(&dir.path().canonicalize().unwrap().display().to_string()));
-        assert!(found.contains(&out.display().to_string()), "{found:?}");
-        assert!(
-            found.contains(&out.join("new").display().to_string()),
-            "{found:?}"
-        );
+        let view = MemoryView::new(&["/work/", "/out/"]);
+        let line = "cp /out --target=/out/new ${X:-/out/y}; echo > /nowhere/at/all";
+        let found = infer(&view, Style::Unix, "/work", line);
+        let expected = ["/nowhere/at/all", "/out", "/out/new", "/out/y", "/work"];
+        assert_eq!(found, expected);
     }
 
     #[test]
-    fn a_link_is_covered_with_what_it_leads_to() {
-        let dir = tempfile::tempdir().unwrap();
-        let target = tempfile::tempdir().unwrap();
-        std::os::unix::fs::symlink(target.path(), dir.path().join("link")).unwrap();
-        let found = infer(dir.path(), "rm -r link/x link");
-        assert!(found.contains(&target.path().canonicalize().unwrap().display().to_string()));
+    fn home_and_known_variables_are_expanded() {
+        let view = MemoryView::new(&["/work/", "/home/u/a", "/srv/releases/1/"]);
+        let found = infer(&view, Style::Unix, "/work", "x ~/a $RELEASES/1 ${RELEASES}");
+        assert_eq!(
+            found,
+            ["/home/u/a", "/srv/releases", "/srv/releases/1", "/work"]
+        );
     }
 
     #[test]
     fn a_pattern_covers_its_directory() {
-        let dir = tempfile::tempdir().unwrap();
-        let other = tempfile::tempdir().unwrap();
-        let found = infer(dir.path(), &format!("rm {}/a*/b", other.path().display()));
-        assert!(found.contains(&other.path().canonicalize().unwrap().display().to_string()));
+        let view = MemoryView::new(&["/work/", "/other/a1/b"]);
+        let found = infer(&view, Style::Unix, "/work", "rm /other/a*/b");
+        assert_eq!(found, ["/other", "/work"]);
+    }
+
+    #[test]
+    fn windows_lines_keep_their_backslashes() {
+        let view = MemoryView::new(&[r"C:\work\a b\x", r"C:\logs\"]);
+        let line = r#"tool "a b\x" C:\logs\new.txt %TEMP%\y"#;
+        let found = infer(&view, Style::Windows, r"C:\work", line);
+        assert_eq!(found, [r"C:\logs\new.txt", r"C:\work", r"C:\work\a b\x"]);
     }
 
     #[test]
     fn hostile_lines_do_not_panic() {
+        let view = MemoryView::new(&["/work/"]);
         for line in [
             "'",
             "\"",
@@ -311,7 +321,8 @@ mod tests {
             ">>>",
             "\u{1b}[31m",
         ] {
-            infer(Path::new("/"), line);
+            infer(&view, Style::Unix, "/", line);
+            infer(&view, Style::Windows, r"C:\", line);
         }
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{SnapshotId, SnapshotState};
 use crate::entry::Timestamp;
-use crate::infer::Irreversible;
+use crate::infer::{Irreversible, NotUnderstood};
 use crate::path::{AbsPath, WirePath};
 use crate::seal::ChangeCounts;
 use crate::snapshot::Unobserved;
@@ -47,6 +47,9 @@ pub struct CoverageRecord {
     pub unobserved: Vec<Unobserved>,
     /// Effects that cannot be undone.
     pub irreversible: Vec<Irreversible>,
+    /// Parts of the command line that no rule understood: the scope is the conservative one.
+    #[serde(default)]
+    pub not_understood: Vec<NotUnderstood>,
     /// Remarks: other commands at the same time, fall-backs, processes that go on.
     #[serde(default)]
     pub notes: Vec<String>,

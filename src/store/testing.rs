@@ -53,6 +53,7 @@ pub(super) fn meta(command: &str) -> SnapshotMeta {
             depth: Depth::Tree,
             reason: "working directory".into(),
             certainty: Certainty::Possible,
+            rule: String::new(),
         }],
         coverage: CoverageRecord {
             complete: true,

@@ -238,6 +238,7 @@ fn meta(number: usize) -> Result<SnapshotMeta> {
             depth: Depth::Tree,
             reason: "working directory".into(),
             certainty: Certainty::Possible,
+            rule: String::new(),
         }],
         ..SnapshotMeta::new(
             WirePath::Text(format!("./deploy.sh --release {number}")),

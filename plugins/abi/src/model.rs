@@ -3,6 +3,8 @@
 //! Paths are bytes in the syntax of the shell that is asked about, not of the host: rules for `cmd`
 //! answer with `C:\x` on a Linux host too. A path that stands in an answer is absolute.
 
+use std::fmt;
+
 /// How much of a path is touched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Depth {
@@ -142,3 +144,28 @@ pub struct Effect {
     /// Why it is believed to happen.
     pub reason: String,
 }
+
+/// Why a table of commands was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleError {
+    /// The file.
+    pub source: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in bytes, from 1.
+    pub column: usize,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+impl fmt::Display for RuleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}:{}:{}: {}",
+            self.source, self.line, self.column, self.message
+        )
+    }
+}
+
+impl std::error::Error for RuleError {}

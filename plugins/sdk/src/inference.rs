@@ -62,9 +62,9 @@ pub trait PathInference: Send + Sync {
     /// The rule set's name.
     fn name(&self) -> &str;
 
-    /// The rule set's own version, for people.
+    /// The rule set's own version, for people; empty where it has none.
     fn version(&self) -> &str {
-        ""
+        Default::default()
     }
 
     /// The shells whose lines it reads.

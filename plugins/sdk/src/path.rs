@@ -73,7 +73,7 @@ impl Style {
     /// its root (`D:x`).
     pub fn resolve(self, base: &[u8], path: &[u8]) -> Option<Vec<u8>> {
         let (root, components) = self.split(base, path)?;
-        Some(self.build(&root, &components))
+        Some(Self::build(&root, &components))
     }
 
     /// Root and normal components of `path` taken from `base`.
@@ -134,7 +134,7 @@ impl Style {
         }
     }
 
-    fn build(self, root: &[u8], components: &[&[u8]]) -> Vec<u8> {
+    fn build(root: &[u8], components: &[&[u8]]) -> Vec<u8> {
         let separator = if root.contains(&b'\\') { b'\\' } else { b'/' };
         let mut path = root.to_vec();
         for (at, component) in components.iter().enumerate() {
@@ -158,7 +158,7 @@ impl Style {
     pub fn parent(self, path: &[u8]) -> Option<Vec<u8>> {
         let (root, mut components) = self.split(path, b"")?;
         components.pop()?;
-        Some(self.build(&root, &components))
+        Some(Self::build(&root, &components))
     }
 
     /// `path`, an absolute one, with `name` in it.
@@ -208,7 +208,7 @@ impl Style {
     pub fn follow(self, view: &dyn FileView, path: &[u8]) -> Option<Vec<u8>> {
         let (root, components) = self.split(path, b"")?;
         let mut ahead: Vec<Vec<u8>> = components.iter().rev().map(|c| c.to_vec()).collect();
-        let mut at = self.build(&root, &[]);
+        let mut at = Self::build(&root, &[]);
         let mut links = 0;
         while let Some(component) = ahead.pop() {
             let next = self.resolve(&at, &component)?;
@@ -222,7 +222,7 @@ impl Style {
             }
             let target = view.read_link(&next)?;
             if self.is_absolute(&target) {
-                at = self.build(&root, &[]);
+                at = Self::build(&root, &[]);
             }
             let rest = &target[self.root_len(&target)..];
             let parts = rest.split(|b| self.is_separator(*b));

@@ -69,6 +69,12 @@ pub(crate) struct GlobalArgs {
     /// When to use colours
     #[arg(long, value_name = "WHEN", global = true)]
     pub(crate) color: Option<ColorMode>,
+    #[arg(help = "Look here for rule plugins first [env: DEPLOYX_PLUGIN_DIR]")]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) plugin_dir: Vec<PathBuf>,
+    #[arg(help = "Look here for your own rules (SHELL.toml) [env: DEPLOYX_RULES_DIR]")]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) rules_dir: Vec<PathBuf>,
 }
 
 /// When to use colours.

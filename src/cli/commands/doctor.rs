@@ -24,9 +24,8 @@ pub(super) fn doctor(app: &App, args: &DoctorArgs) -> Result<Exit, Failure> {
 
 /// Lists the rule sets.
 pub(super) fn plugins(app: &App) -> Result<Exit, Failure> {
-    let report = app.open_for_questions()?.doctor(&[])?;
-    app.screen.result(&report.plugins, || {
-        render::plugins(&report.plugins, app.screen.out)
-    })?;
+    let reports = app.rules()?.reports();
+    app.screen
+        .result(&reports, || render::plugins(&reports, app.screen.out))?;
     Ok(Exit::Done)
 }

@@ -3,7 +3,8 @@
 use super::table::{Columns, Tone};
 use super::text::Lines as _;
 use super::{Palette, text};
-use crate::engine::{DoctorReport, PluginReport, StoreReport, VolumeReport};
+use crate::engine::{DoctorReport, StoreReport, VolumeReport};
+use crate::infer::{Origin, RuleSetReport};
 
 /// The whole text.
 pub(crate) fn report(report: &DoctorReport, palette: Palette) -> String {
@@ -107,19 +108,24 @@ fn limits(report: &DoctorReport) -> [(&'static str, String); 6] {
     ]
 }
 
-/// The rule sets with the shells they read.
-pub(crate) fn plugins(plugins: &[PluginReport], palette: Palette) -> String {
-    let mut columns = Columns::new(palette, &["NAME", "ORIGIN", "SHELLS"]);
-    for plugin in plugins {
-        let shells = if plugin.shells.is_empty() {
-            "any".to_owned()
-        } else {
-            text::line(&plugin.shells.join(", "))
+/// The rule sets with the shells they read and where they come from.
+pub(crate) fn plugins(reports: &[RuleSetReport], palette: Palette) -> String {
+    let mut columns = Columns::new(palette, &["NAME", "SHELLS", "ANSWERS FOR", "FROM"]);
+    let listed = |shells: &[String]| match shells {
+        [] => "-".to_owned(),
+        shells => text::line(&shells.join(", ")),
+    };
+    for report in reports {
+        let from = match &report.origin {
+            Origin::BuiltIn => "built in".to_owned(),
+            Origin::Registered => "this program".to_owned(),
+            Origin::Loaded { path } => text::wire(path),
         };
         columns.row([
-            (text::line(&plugin.name).as_str(), Tone::Accent),
-            (text::line(&plugin.origin).as_str(), Tone::Plain),
-            (shells.as_str(), Tone::Plain),
+            (text::line(&report.name).as_str(), Tone::Accent),
+            (listed(&report.shells).as_str(), Tone::Plain),
+            (listed(&report.answers).as_str(), Tone::Plain),
+            (from.as_str(), Tone::Plain),
         ]);
     }
     columns.text()
@@ -162,10 +168,12 @@ mod tests {
                 name: "bash".into(),
                 path: WirePath::Text("/bin/bash".into()),
             }],
-            plugins: vec![PluginReport {
-                name: "fallback".into(),
-                shells: Vec::new(),
-                origin: "built-in".into(),
+            plugins: vec![RuleSetReport {
+                name: "bash".into(),
+                version: "1".into(),
+                shells: vec!["bash".into(), "sh".into()],
+                answers: vec!["sh".into()],
+                origin: Origin::BuiltIn,
             }],
             limits: LimitsReport {
                 limits: Limits::default(),
@@ -191,8 +199,8 @@ mod tests {
              Shells\n  bash       /bin/bash\n\
              \n\
              Rule sets\n  \
-             NAME      ORIGIN    SHELLS\n  \
-             fallback  built-in  any\n\
+             NAME  SHELLS    ANSWERS FOR  FROM\n  \
+             bash  bash, sh  sh           built in\n\
              \n\
              Limits\n  \
              entries in a snapshot        5000000\n  \

@@ -1,6 +1,6 @@
 //! Summaries of commands that ran.
 
-use super::{Palette, rollback, text};
+use super::{Palette, infer, rollback, text};
 use crate::engine::{BatchReport, RunReport};
 use crate::rollback::RollbackReport;
 use crate::store::CoverageRecord;
@@ -166,6 +166,10 @@ fn coverage(coverage: &CoverageRecord) -> Vec<String> {
         ));
     } else if !coverage.complete {
         lines.push("the snapshot does not cover everything".into());
+    }
+    if !coverage.not_understood.is_empty() {
+        let parts = coverage.not_understood.iter().map(infer::not_understood);
+        lines.push(format!("what it touches was guessed: {}", first(parts)));
     }
     if !coverage.irreversible.is_empty() {
         let effects = coverage

@@ -1,7 +1,7 @@
 //! Everything about one snapshot.
 
 use super::text::Lines as _;
-use super::{Palette, list, text};
+use super::{Palette, infer, list, text};
 use crate::engine::{EntryChange, EntryView, SnapshotDetail};
 use crate::entry::EntryKind;
 use crate::seal::ChangeKind;
@@ -35,6 +35,13 @@ pub(crate) fn detail(detail: &SnapshotDetail, palette: Palette) -> String {
             .iter()
             .map(|one| format!("{}: {}", text::line(&one.what), text::line(&one.reason)))
             .collect(),
+    );
+    let guessed = &detail.coverage.not_understood;
+    section(
+        &mut out,
+        palette,
+        "Not understood, covered by a guess",
+        guessed.iter().map(infer::not_understood).collect(),
     );
     let notes = &detail.coverage.notes;
     section(

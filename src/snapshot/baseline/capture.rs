@@ -209,6 +209,7 @@ impl Baseline {
                 depth,
                 reason: String::new(),
                 certainty: Certainty::Possible,
+                rule: String::new(),
             })
             .collect();
         let rows = index.load(&roots(&scope), registered.generation)?;

@@ -128,6 +128,7 @@ fn scope_of(path: &Path, depth: Depth) -> Vec<ScopePath> {
         depth,
         reason: "test".into(),
         certainty: Certainty::Likely,
+        rule: String::new(),
     }]
 }
 

@@ -14,6 +14,12 @@ pub use volume::{Mount, Space, mounts, space, sync_volume};
 
 use crate::entry::Timestamp;
 
+/// How many names a file has.
+pub fn names_of_file(metadata: &std::fs::Metadata) -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+    metadata.nlink()
+}
+
 /// Whether this process may do what only the administrator may.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()

@@ -1,0 +1,142 @@
+//! The rule sets of an engine, with what they may know of the user's environment.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+
+use super::{EngineConfig, own_rules};
+use crate::error::Result;
+use crate::infer::{
+    DiskView, Origin, PathInference, Registry, Request, RuleSetReport, Scope, Session,
+};
+use crate::request::ShellName;
+
+/// Variables that say where programs keep their files and how shells read words; rules ask for
+/// them.
+const NEEDED: [&str; 24] = [
+    "APPDATA",
+    "BASH_ENV",
+    "CARGO_HOME",
+    "CARGO_TARGET_DIR",
+    "CDPATH",
+    "COMPOSE_FILE",
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GOBIN",
+    "GOCACHE",
+    "GOPATH",
+    "IFS",
+    "LOCALAPPDATA",
+    "PIP_TARGET",
+    "RUSTUP_HOME",
+    "TEMP",
+    "TMP",
+    "TMPDIR",
+    "USERPROFILE",
+    "VIRTUAL_ENV",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "npm_config_prefix",
+];
+
+/// Reads command lines. Needs no store.
+pub struct Rules {
+    registry: Registry,
+    home: Option<Vec<u8>>,
+    environment: Vec<(String, String)>,
+    allowed: Vec<String>,
+}
+
+impl Rules {
+    /// The rule sets that are linked in, with the user's own rules.
+    ///
+    /// # Errors
+    /// A file of rules cannot be read, is not valid, or could have been written by somebody else.
+    pub fn new(config: &EngineConfig) -> Result<Self> {
+        let mut registry = Registry::default();
+        own_rules::add(&mut registry, &config.rules_dirs)?;
+        Ok(Self {
+            registry,
+            home: config.home.as_ref().map(|home| home.to_bytes().to_vec()),
+            environment: config.environment.clone(),
+            allowed: config.env_allow.clone(),
+        })
+    }
+
+    pub(super) fn register(&mut self, rules: Box<dyn PathInference>) {
+        self.registry.register(rules, Origin::Registered);
+    }
+
+    /// Every rule set, in order of precedence.
+    pub fn reports(&self) -> Vec<RuleSetReport> {
+        self.registry.reports()
+    }
+
+    /// The scope that the rules give; runs nothing. `cwd` is a directory in the shell's own syntax:
+    /// lines for `cmd` can be read on any host.
+    pub fn infer(&self, shell: &ShellName, command: &OsStr, cwd: &OsStr) -> Scope {
+        self.infer_in_session(shell, command, cwd, &[], &Session::default())
+    }
+
+    /// The same after earlier lines of a shell session that began with `env` on top of the
+    /// environment.
+    pub(super) fn infer_in_session(
+        &self,
+        shell: &ShellName,
+        command: &OsStr,
+        cwd: &OsStr,
+        env: &[(OsString, OsString)],
+        session: &Session,
+    ) -> Scope {
+        let command = command.as_encoded_bytes();
+        let request = Request {
+            shell: known_name(shell),
+            command: command.to_vec(),
+            cwd: cwd.as_encoded_bytes().to_vec(),
+            home: self.home.clone(),
+            env: self.environment_for(command, env, session),
+            session: session.clone(),
+        };
+        self.registry.infer(&request, &DiskView)
+    }
+
+    /// The variables that rules may know: those of the allow-list and those that the line names,
+    /// without those that earlier lines of the session changed.
+    fn environment_for(
+        &self,
+        line: &[u8],
+        env: &[(OsString, OsString)],
+        session: &Session,
+    ) -> Vec<(String, Vec<u8>)> {
+        if session.unknown {
+            return Vec::new();
+        }
+        let line = String::from_utf8_lossy(line);
+        let wanted = |name: &String| {
+            self.allowed.contains(name)
+                || NEEDED.contains(&name.as_str())
+                || line.contains(name.as_str())
+        };
+        let own = self
+            .environment
+            .iter()
+            .map(|(name, value)| (name.clone(), value.as_bytes()));
+        let given = env.iter().map(|(name, value)| {
+            let name = name.to_string_lossy().into_owned();
+            (name, value.as_encoded_bytes())
+        });
+        // What is given goes before what is inherited.
+        let known: BTreeMap<String, Vec<u8>> = own
+            .chain(given)
+            .filter(|(name, _)| wanted(name) && !session.assigned.contains(name))
+            .map(|(name, value)| (name, value.to_vec()))
+            .collect();
+        known.into_iter().collect()
+    }
+}
+
+/// The name under which rules know a shell: requests may give the path of its program.
+fn known_name(shell: &ShellName) -> String {
+    crate::execute::shells::lookup(shell)
+        .map_or_else(|_| shell.to_string(), |known| known.name.to_owned())
+}

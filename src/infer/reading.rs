@@ -1,0 +1,200 @@
+//! Makes a scope of what a rule set said.
+
+use std::path::Path;
+
+use deployx_plugin_sdk::path::Style;
+use deployx_plugin_sdk::{
+    Certainty, Depth, Effect, FileView, Inference, Kind, PathUse, Request, Unclear,
+};
+
+use super::{DiskView, ForeignPath, Irreversible, NotUnderstood, Scope, ScopePath, fallback};
+use crate::path::{AbsPath, WirePath};
+
+/// The longest text of a part that was not understood, in characters.
+const MAX_TEXT: usize = 80;
+
+/// The most parts that are named; the fallback covers all of them.
+const MAX_PARTS: usize = 20;
+
+/// Adds the working directory, the fallback where something was not understood, and what symbolic
+/// links lead to.
+pub(super) fn scope(
+    request: &Request,
+    mut inference: Inference,
+    style: Style,
+    view: &dyn FileView,
+) -> Scope {
+    let linked = links_followed(&inference.paths, style, view);
+    inference.paths.extend(linked);
+    inference.unclear.extend(shared_files(&inference.paths));
+    let widened = widen(request, &inference.unclear, style, view);
+    inference
+        .paths
+        .extend(links_followed(&widened, style, view));
+    inference.paths.extend(widened);
+    if inference.unclear.is_empty() {
+        inference.paths.push(working_directory(request));
+    }
+    let (paths, foreign) = split(inference.paths);
+    Scope {
+        paths,
+        foreign,
+        cwd_after: inference.cwd_after.as_deref().map(WirePath::from_bytes),
+        destructive: inference.destructive,
+        irreversible: effects(inference.irreversible),
+        not_understood: named_parts(&inference.unclear),
+        rules: String::new(),
+        session: inference.session,
+    }
+}
+
+fn working_directory(request: &Request) -> PathUse {
+    PathUse {
+        path: request.cwd.clone(),
+        depth: Depth::Entry,
+        certainty: Certainty::Likely,
+        follow: false,
+        reason: "working directory".into(),
+        rule: String::new(),
+    }
+}
+
+/// The fallback for the whole line, and for each part that runs in another directory.
+fn widen(
+    request: &Request,
+    unclear: &[Unclear],
+    style: Style,
+    view: &dyn FileView,
+) -> Vec<PathUse> {
+    if unclear.is_empty() {
+        return Vec::new();
+    }
+    let mut paths = fallback::cover(request, &request.command, &request.cwd, style, view);
+    let mut seen: Vec<(&[u8], &[u8])> = Vec::new();
+    for part in unclear {
+        let cwd = part.cwd.as_deref().unwrap_or(&request.cwd);
+        let within = cwd == request.cwd && contains(&request.command, &part.text);
+        if within || seen.contains(&(&part.text, cwd)) {
+            continue;
+        }
+        seen.push((&part.text, cwd));
+        paths.extend(fallback::cover(request, &part.text, cwd, style, view));
+    }
+    paths
+}
+
+fn contains(line: &[u8], part: &[u8]) -> bool {
+    part.is_empty() || part == line || line.windows(part.len()).any(|window| window == part)
+}
+
+/// For every path that is a symbolic link and followed: where it leads to.
+fn links_followed(paths: &[PathUse], style: Style, view: &dyn FileView) -> Vec<PathUse> {
+    paths
+        .iter()
+        .filter(|used| used.follow && view.kind(&used.path) == Kind::Link)
+        .filter_map(|used| {
+            let path = style.follow(view, &used.path)?;
+            // What does not exist yet is covered with whatever appears in its place.
+            let depth = match view.kind(&path) {
+                Kind::Missing => Depth::Tree,
+                _ => used.depth,
+            };
+            Some(PathUse {
+                path,
+                depth,
+                follow: false,
+                reason: format!("{}, behind a symbolic link", used.reason),
+                ..used.clone()
+            })
+        })
+        .collect()
+}
+
+/// Files that are written in place and have further names: a change shows under those too, and
+/// nobody knows where they are. The fallback covers the likeliest place.
+fn shared_files(paths: &[PathUse]) -> Vec<Unclear> {
+    paths
+        .iter()
+        .filter(|used| used.follow)
+        .filter_map(|used| {
+            let path = host_path(&used.path)?;
+            let names = DiskView::names_of_file(path.as_path());
+            (names > 1).then(|| Unclear {
+                text: used.path.clone(),
+                cwd: None,
+                reason: format!("the file has {names} names (hard links), which change with it"),
+            })
+        })
+        .collect()
+}
+
+fn host_path(path: &[u8]) -> Option<AbsPath> {
+    let path = crate::path::os_string(path).ok()?;
+    AbsPath::normalize(&AbsPath::new("/").ok()?, Path::new(&path))
+        .ok()
+        .filter(|normal| normal.to_bytes() == path.as_encoded_bytes())
+}
+
+/// Paths of this host, and those that are none.
+fn split(paths: Vec<PathUse>) -> (Vec<ScopePath>, Vec<ForeignPath>) {
+    let mut here = Vec::new();
+    let mut foreign: Vec<ForeignPath> = Vec::new();
+    for used in paths {
+        match host_path(&used.path) {
+            Some(path) => here.push(ScopePath {
+                path,
+                depth: used.depth.into(),
+                reason: used.reason,
+                certainty: used.certainty.into(),
+                rule: used.rule,
+            }),
+            None => foreign.push(ForeignPath {
+                path: WirePath::from_bytes(&used.path),
+                depth: used.depth.into(),
+                reason: used.reason,
+                certainty: used.certainty.into(),
+                rule: used.rule,
+            }),
+        }
+    }
+    here.sort_by(|a, b| {
+        (&a.path, b.depth, b.certainty, !b.rule.is_empty()).cmp(&(
+            &b.path,
+            a.depth,
+            a.certainty,
+            !a.rule.is_empty(),
+        ))
+    });
+    here.dedup_by(|a, b| a.path == b.path);
+    (here, foreign)
+}
+
+fn effects(effects: Vec<Effect>) -> Vec<Irreversible> {
+    let mut listed: Vec<Irreversible> = Vec::new();
+    for Effect { what, reason } in effects {
+        let effect = Irreversible { what, reason };
+        if !listed.contains(&effect) {
+            listed.push(effect);
+        }
+    }
+    listed
+}
+
+fn named_parts(unclear: &[Unclear]) -> Vec<NotUnderstood> {
+    let mut parts: Vec<NotUnderstood> = Vec::new();
+    for part in unclear {
+        let text = String::from_utf8_lossy(&part.text);
+        let mut short: String = text.chars().take(MAX_TEXT).collect();
+        if short.len() < text.len() {
+            short.push('…');
+        }
+        let part = NotUnderstood {
+            text: short,
+            reason: part.reason.clone(),
+        };
+        if parts.len() < MAX_PARTS && !parts.contains(&part) {
+            parts.push(part);
+        }
+    }
+    parts
+}
