@@ -81,8 +81,6 @@ impl Evaluator<'_> {
             let Some(at) = at else {
                 continue;
             };
-            // Whether the parameter is a switch is not kept: a value that follows may be another
-            // argument.
             values[at] = Some(match (value, given.peek()) {
                 (Some(value), _) => value.clone(),
                 (None, Some(Given::Value { value, .. })) if !block.parameters[at].switch => {

@@ -81,6 +81,8 @@ pub(crate) struct ScriptBlock {
 pub(crate) struct Parameter {
     pub(crate) name: Vec<u8>,
     pub(crate) default: Option<Expr>,
+    /// `[switch]`: it takes no value.
+    pub(crate) switch: bool,
 }
 
 #[derive(Debug, Clone)]

@@ -491,6 +491,7 @@ impl Parser<'_> {
     /// Parameters and the closing parenthesis.
     fn parameter_list(&mut self) -> Parsed<Vec<Parameter>> {
         let mut parameters = Vec::new();
+        let mut switch = false;
         loop {
             self.blank_lines();
             match self.peek() {
@@ -499,7 +500,11 @@ impl Parser<'_> {
                     return Ok(parameters);
                 }
                 Some(b',') => self.at += 1,
-                Some(b'[') => self.attribute()?,
+                Some(b'[') => {
+                    let start = self.at;
+                    self.attribute()?;
+                    switch |= self.text(start..self.at).eq_ignore_ascii_case(b"[switch]");
+                }
                 Some(b'$') => {
                     let Some(Expr::Variable(name)) = self.dollar()? else {
                         return Err("a parameter without a name");
@@ -512,7 +517,12 @@ impl Parser<'_> {
                     } else {
                         None
                     };
-                    parameters.push(Parameter { name, default });
+                    parameters.push(Parameter {
+                        name,
+                        default,
+                        switch,
+                    });
+                    switch = false;
                 }
                 _ => return Err("a list of parameters that cannot be read"),
             }
