@@ -56,9 +56,7 @@ impl Lowering {
 
     fn compound(self, tree: &Tree) -> Node {
         let (node, redirects) = match &tree.kind {
-            NodeKind::Subshell { body, redirects } => {
-                (Node::Subshell(self.boxed(body)), redirects)
-            }
+            NodeKind::Subshell { body, redirects } => (Node::Subshell(self.boxed(body)), redirects),
             NodeKind::BraceGroup { body, redirects } => (Node::Group(self.boxed(body)), redirects),
             NodeKind::If {
                 condition,

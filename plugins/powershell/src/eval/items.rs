@@ -74,7 +74,10 @@ impl Evaluator<'_> {
             && let Some(found) = wildcard::expand(self.style, self.view, cwd, &text)
             && !found.is_empty()
         {
-            return found.into_iter().map(|(path, _)| Value::exact(path)).collect();
+            return found
+                .into_iter()
+                .map(|(path, _)| Value::exact(path))
+                .collect();
         }
         // No answer: anything in the directory before the first wildcard.
         let first = text.iter().position(|b| matches!(b, b'*' | b'?' | b'['));
@@ -332,7 +335,13 @@ impl Evaluator<'_> {
         let Some(path) = path.cloned() else {
             return Value::Unknown;
         };
-        let other = ["LeafBase", "Extension", "Qualifier", "NoQualifier", "IsAbsolute"];
+        let other = [
+            "LeafBase",
+            "Extension",
+            "Qualifier",
+            "NoQualifier",
+            "IsAbsolute",
+        ];
         if other.iter().any(|name| bound.has(name)) {
             return Value::Harmless;
         }
