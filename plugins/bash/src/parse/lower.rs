@@ -296,6 +296,12 @@ impl Lowering {
         let mut redirects = Vec::new();
         for tree in trees {
             match &tree.kind {
+                // Without a delimiter it is a mistake that the parser lets pass.
+                NodeKind::HereDoc {
+                    delimiter,
+                    quoted: false,
+                    ..
+                } if delimiter.is_empty() => return None,
                 NodeKind::HereDoc {
                     content, quoted, ..
                 } => redirects.push(Redirect::Here {
