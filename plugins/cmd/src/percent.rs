@@ -83,9 +83,12 @@ fn has_for(line: &[u8]) -> bool {
 /// the end.
 fn named(rest: &[u8]) -> Option<(&str, Option<&[u8]>, usize)> {
     let window = &rest[..rest.len().min(MAX_NAME)];
-    let end = window
-        .iter()
-        .position(|b| matches!(b, b'%' | b':' | b' ' | b'\t' | b'\n' | b'\r' | b'"' | b'&' | b'|'))?;
+    let end = window.iter().position(|b| {
+        matches!(
+            b,
+            b'%' | b':' | b' ' | b'\t' | b'\n' | b'\r' | b'"' | b'&' | b'|'
+        )
+    })?;
     let name = std::str::from_utf8(&window[..end]).ok()?;
     let begins_name = name
         .bytes()

@@ -34,7 +34,13 @@ pub(crate) fn copy(call: &mut Call<'_, '_>) {
             for word in destination.clone() {
                 let names = sources.names.as_deref();
                 // Files that are joined get the name of the first.
-                let names = names.map(|names| if joined { &names[..names.len().min(1)] } else { names });
+                let names = names.map(|names| {
+                    if joined {
+                        &names[..names.len().min(1)]
+                    } else {
+                        names
+                    }
+                });
                 put(call, &word, names, sources.several, "copied to");
             }
         }

@@ -17,7 +17,8 @@ pub(crate) fn md(call: &mut Call<'_, '_>) {
                 .touch_parent(path, "directory of a new directory");
             match kind {
                 Kind::File | Kind::Directory => {
-                    call.evaluator.touch(path, Depth::Entry, true, "new directory");
+                    call.evaluator
+                        .touch(path, Depth::Entry, true, "new directory");
                 }
                 _ => {
                     let topmost = topmost_missing(call, path);

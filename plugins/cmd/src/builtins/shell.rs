@@ -7,7 +7,9 @@ use crate::eval::{Evaluator, Flow, World};
 /// The command of that name, in lower case.
 pub(crate) fn find(name: &[u8]) -> Option<Run> {
     Some(match name {
-        b"cd" | b"chdir" => Run::Shell(|evaluator, tail, world| evaluator.change_directory(tail, world)),
+        b"cd" | b"chdir" => {
+            Run::Shell(|evaluator, tail, world| evaluator.change_directory(tail, world))
+        }
         b"pushd" => Run::Shell(|evaluator, tail, world| evaluator.push_directory(tail, world)),
         b"popd" => Run::Shell(|evaluator, _, world| evaluator.pop_directory(world)),
         b"set" => Run::Shell(|evaluator, tail, world| evaluator.set_variable(tail, world)),

@@ -65,9 +65,12 @@ pub(crate) fn netsh(call: &mut Call<'_, '_>) {
 pub(crate) fn wmic(call: &mut Call<'_, '_>) {
     for switch in ["output", "append", "record"] {
         if let Some(file) = call.value(switch) {
-            let stream = file
-                .text()
-                .is_some_and(|text| matches!(text.to_ascii_lowercase().as_slice(), b"stdout" | b"clipboard"));
+            let stream = file.text().is_some_and(|text| {
+                matches!(
+                    text.to_ascii_lowercase().as_slice(),
+                    b"stdout" | b"clipboard"
+                )
+            });
             if !stream {
                 call.write_word(&file, "output");
             }

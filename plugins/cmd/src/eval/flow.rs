@@ -56,7 +56,13 @@ impl Evaluator<'_> {
         flow
     }
 
-    fn step(&mut self, join: Join, stages: &[(Join, Stage)], before: Flow, first: &[World]) -> Flow {
+    fn step(
+        &mut self,
+        join: Join,
+        stages: &[(Join, Stage)],
+        before: Flow,
+        first: &[World],
+    ) -> Flow {
         let or_first = |worlds: Vec<World>| {
             if worlds.is_empty() {
                 first.to_vec()
@@ -191,8 +197,7 @@ impl Evaluator<'_> {
 }
 
 /// Why a line with an open value is not understood.
-pub(crate) const OPEN_VALUE: &str =
-    "the value of a variable is not known and may hold operators";
+pub(crate) const OPEN_VALUE: &str = "the value of a variable is not known and may hold operators";
 
 fn pipeline_end(list: &List, from: usize) -> usize {
     let mut end = from + 1;

@@ -194,7 +194,11 @@ impl Listing {
         } else {
             (operand.clone(), Vec::new())
         };
-        let pattern = if pattern.is_empty() { b"*".to_vec() } else { pattern };
+        let pattern = if pattern.is_empty() {
+            b"*".to_vec()
+        } else {
+            pattern
+        };
         bare.then_some(Self {
             dir,
             pattern,

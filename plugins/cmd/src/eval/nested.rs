@@ -57,7 +57,11 @@ impl Evaluator<'_> {
             }
         }
         let text = [b"cmd ".as_slice(), &bytes(tail)].concat();
-        self.add_unclear(text, world.cwd, "the shell reads its commands from its input");
+        self.add_unclear(
+            text,
+            world.cwd,
+            "the shell reads its commands from its input",
+        );
     }
 
     /// `call`

@@ -74,13 +74,7 @@ impl Evaluator<'_> {
         Flow::unchanged(world)
     }
 
-    fn builtin(
-        &mut self,
-        run: builtins::Run,
-        name: &[u8],
-        tail: &[Cell],
-        world: World,
-    ) -> Flow {
+    fn builtin(&mut self, run: builtins::Run, name: &[u8], tail: &[Cell], world: World) -> Flow {
         self.rule = String::from_utf8_lossy(name).into_owned();
         match run {
             builtins::Run::Shell(run) => run(self, tail, world),

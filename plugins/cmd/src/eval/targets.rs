@@ -146,7 +146,9 @@ fn within_mark(world: &World, cells: &[Cell], mark: usize) -> Targets {
     let before = bytes(&cells[..mark]);
     let dir = split_last(&before).0;
     let deep = cells[mark..].iter().any(|c| *c == ANY_DEEP)
-        || cells[mark..].iter().any(|c| matches!(byte(*c), b'\\' | b'/'))
+        || cells[mark..]
+            .iter()
+            .any(|c| matches!(byte(*c), b'\\' | b'/'))
         || has_wildcard(dir);
     let leaves = cells[mark..]
         .windows(2)
