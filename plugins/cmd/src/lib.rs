@@ -141,6 +141,9 @@ impl PathInference for CmdRules {
     }
 }
 
+#[cfg(feature = "plugin")]
+deployx_plugin_sdk::export_plugin!(CmdRules::new);
+
 /// What a variable is when a line begins.
 fn variable(evaluator: &Evaluator<'_>, name: &str) -> Variable {
     let request = evaluator.request;

@@ -236,8 +236,7 @@ pub(crate) fn move_files(call: &mut Call<'_, '_>) {
 fn taken(call: &mut Call<'_, '_>, path: &[u8], reason: &str) {
     call.evaluator
         .touch_parent(path, "directory of what is moved");
-    call.evaluator.touch(path, Depth::Tree, false, reason);
-    call.evaluator.out.destructive = true;
+    call.evaluator.take_away(path, reason);
 }
 
 fn moved_to(call: &mut Call<'_, '_>, destination: &Word, names: Option<&[Vec<u8>]>) {

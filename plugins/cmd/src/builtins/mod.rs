@@ -79,6 +79,7 @@ pub(crate) fn program(name: &[u8]) -> Option<ProgramRun> {
         b"sc" => system::sc,
         b"netsh" => system::netsh,
         b"wmic" => system::wmic,
+        b"makecab" | b"diamond" => system::makecab,
         b"msiexec" => system::msiexec,
         b"format" => system::format,
         b"forfiles" => forfiles::forfiles,

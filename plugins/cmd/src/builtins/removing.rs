@@ -55,6 +55,7 @@ pub(crate) fn rd(call: &mut Call<'_, '_>) {
                 call.evaluator
                     .touch_parent(path, "directory of what is removed");
                 call.evaluator.touch(path, Depth::Entry, false, "removed");
+                call.evaluator.forget_directory(path);
             } else if STYLE.parent(path).is_some() {
                 call.evaluator.remove(path);
             } else {

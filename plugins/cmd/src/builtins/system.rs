@@ -3,6 +3,7 @@
 use deployx_plugin_sdk::Depth;
 
 use super::Call;
+use super::call::here;
 use crate::words::Word;
 
 /// The words of a call in lower case; empty where one is not known.
@@ -128,5 +129,24 @@ pub(crate) fn format(call: &mut Call<'_, '_>) {
             call.evaluator.touch(&root, Depth::Tree, true, "formatted");
         }
         _ => call.unclear("a volume without a letter"),
+    }
+}
+
+/// `makecab source [destination]`
+pub(crate) fn makecab(call: &mut Call<'_, '_>) {
+    if call.has("f") {
+        return call.unclear("a file of directives says what is written");
+    }
+    if call.has("l") {
+        call.unclear("a directory for the output");
+    }
+    match call.operands.get(1).cloned() {
+        Some(destination) => call.write_word(&destination, "cabinet"),
+        None => {
+            let targets = call.targets(&here());
+            for (path, _) in &targets.known {
+                call.evaluator.make_in(path, "cabinet");
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@ use deployx_plugin_sdk::{Depth, Kind};
 use super::flow::Flow;
 use super::{Evaluator, World};
 use crate::cell::{Cell, byte, bytes, has_unknown, is_plain, trim, unquoted};
-use crate::names::{STYLE, has_wildcard};
+use crate::names::has_wildcard;
 use crate::words::{Word, split_for_cmd};
 
 impl Evaluator<'_> {
@@ -65,13 +65,13 @@ impl Evaluator<'_> {
             };
         };
         self.touch(&target, Depth::Entry, true, "new working directory");
-        let kind = STYLE.kind_behind(self.view, &target);
+        let sure = self.is_there(&target);
         inside.cwd = Some(target);
         inside.drive = None;
         Flow {
             done: vec![inside],
             failed: vec![world],
-            sure: kind == Kind::Directory,
+            sure,
         }
     }
 

@@ -81,7 +81,11 @@ impl Evaluator<'_> {
             builtins::Run::Files(run) => {
                 let mut call = Call::new(self, &world, name, tail);
                 run(&mut call);
-                Flow::unchanged(world)
+                let sure = call.sure;
+                Flow {
+                    sure,
+                    ..Flow::unchanged(world)
+                }
             }
             builtins::Run::Nothing => Flow {
                 sure: true,
