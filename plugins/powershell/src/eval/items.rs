@@ -72,9 +72,15 @@ impl Evaluator<'_> {
         };
         if !text.starts_with(b"~")
             && let Some(found) = wildcard::expand(self.style, self.view, cwd, &text)
-            && !found.is_empty()
         {
-            return found.into_iter().map(|(path, _)| Value::exact(path)).collect();
+            if found.is_empty() {
+                // Some cmdlets take the text as it is then.
+                return vec![exact(&text)];
+            }
+            return found
+                .into_iter()
+                .map(|(path, _)| Value::exact(path))
+                .collect();
         }
         // No answer: anything in the directory before the first wildcard.
         let first = text.iter().position(|b| matches!(b, b'*' | b'?' | b'['));
