@@ -63,7 +63,7 @@ const EVERYWHERE: [(&str, &str); 91] = [
     ("ipmo", "Import-Module"),
     ("irm", "Invoke-RestMethod"),
     ("iwr", "Invoke-WebRequest"),
-    ("md", "New-Item -ItemType Directory"),
+    ("md", "New-Item"),
     ("measure", "Measure-Object"),
     ("mi", "Move-Item"),
     ("move", "Move-Item"),
@@ -96,7 +96,7 @@ const EVERYWHERE: [(&str, &str); 91] = [
 ];
 
 /// More of them, everywhere.
-const EVERYWHERE_TOO: [(&str, &str); 22] = [
+const EVERYWHERE_TOO: [(&str, &str); 23] = [
     ("gerr", "Get-Error"),
     ("gin", "Get-ComputerInfo"),
     ("gtz", "Get-TimeZone"),
@@ -116,6 +116,7 @@ const EVERYWHERE_TOO: [(&str, &str); 22] = [
     ("sls", "Select-String"),
     ("spjb", "Stop-Job"),
     ("spps", "Stop-Process"),
+    ("start", "Start-Process"),
     ("spsv", "Stop-Service"),
     ("type", "Get-Content"),
     ("where", "Where-Object"),
@@ -175,7 +176,7 @@ pub(crate) fn resolve(edition: Edition, name: &str) -> Option<&'static str> {
     let on_windows = edition != Edition::CoreUnix;
     // `mkdir` is a function that calls `New-Item`, on Windows only.
     if on_windows && name.eq_ignore_ascii_case("mkdir") {
-        return Some("New-Item -ItemType Directory");
+        return Some("New-Item");
     }
     find(&EVERYWHERE)
         .or_else(|| find(&EVERYWHERE_TOO))

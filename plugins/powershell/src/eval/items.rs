@@ -72,8 +72,11 @@ impl Evaluator<'_> {
         };
         if !text.starts_with(b"~")
             && let Some(found) = wildcard::expand(self.style, self.view, cwd, &text)
-            && !found.is_empty()
         {
+            if found.is_empty() {
+                // Some cmdlets take the text as it is then.
+                return vec![exact(&text)];
+            }
             return found
                 .into_iter()
                 .map(|(path, _)| Value::exact(path))
@@ -335,13 +338,7 @@ impl Evaluator<'_> {
         let Some(path) = path.cloned() else {
             return Value::Unknown;
         };
-        let other = [
-            "LeafBase",
-            "Extension",
-            "Qualifier",
-            "NoQualifier",
-            "IsAbsolute",
-        ];
+        let other = ["LeafBase", "Extension", "Qualifier", "NoQualifier", "IsAbsolute"];
         if other.iter().any(|name| bound.has(name)) {
             return Value::Harmless;
         }

@@ -17,7 +17,7 @@ const DRIVES: [(&str, Option<&str>); 16] = [
     ("hkcc", Some("registry")),
     ("registry", Some("registry")),
     ("microsoft.powershell.core\\registry", Some("registry")),
-    ("cert", Some("certificate store")),
+    ("cert", Some("registry")),
     ("wsman", Some("service")),
     ("iis", Some("service")),
     ("sqlserver", Some("database")),

@@ -69,9 +69,7 @@ impl Evaluator<'_> {
                 self.each(source, &name, &mut |e| e.block(body))
             }
             StatementKind::Loop { head, body, once } => self.looped(head, body, *once),
-            StatementKind::Switch {
-                subject, clauses, ..
-            } => {
+            StatementKind::Switch { subject, clauses } => {
                 let subject = self.statement(subject);
                 self.variables.insert(b"_".to_vec(), subject);
                 let branches: Vec<&Block> = clauses.iter().collect();

@@ -8,7 +8,6 @@ use deployx_plugin_sdk::table::{
 
 use crate::handlers;
 use crate::value::Value;
-use crate::wildcard;
 
 use super::Evaluator;
 use super::arguments::{Call, Given, begins, common_parameter};

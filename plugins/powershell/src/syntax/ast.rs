@@ -46,8 +46,6 @@ pub(crate) enum StatementKind {
     Switch {
         subject: Box<Statement>,
         clauses: Vec<Block>,
-        /// The subject names a file that is read.
-        file: bool,
     },
     Try {
         body: Block,

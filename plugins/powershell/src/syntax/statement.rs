@@ -162,9 +162,16 @@ impl Parser<'_> {
                 StatementKind::Perhaps(self.braces()?)
             }
             b"return" | b"throw" | b"exit" | b"break" | b"continue" => self.flow(keyword)?,
-            b"class" | b"enum" | b"workflow" | b"configuration" | b"using" | b"data"
-            | b"parallel" | b"sequence" | b"inlinescript" | b"dynamicparam" | b"param"
-            | b"begin" | b"process" | b"end" | b"clean" => {
+            b"class" | b"enum" | b"workflow" | b"configuration" | b"using" | b"param" => {
+                return Err("a statement of a script that is not read");
+            }
+            b"data" | b"parallel" | b"sequence" | b"inlinescript" | b"dynamicparam" | b"begin"
+            | b"process" | b"end" | b"clean" => {
+                // Without a block these are names of commands.
+                self.blank_lines();
+                if self.peek() != Some(b'{') {
+                    return Ok(None);
+                }
                 return Err("a statement of a script that is not read");
             }
             _ => return Ok(None),
@@ -263,11 +270,7 @@ impl Parser<'_> {
         loop {
             self.separators();
             if self.take(b"}") {
-                return Ok(StatementKind::Switch {
-                    subject,
-                    clauses,
-                    file,
-                });
+                return Ok(StatementKind::Switch { subject, clauses });
             }
             match self.peek() {
                 Some(b'\'' | b'"' | b'$' | b'(' | b'{' | b'@') => {
