@@ -82,8 +82,7 @@ impl Engine {
             .collect();
         let stored = open.update(|meta| {
             meta.state = SnapshotState::Captured;
-            meta.coverage.complete = unobserved.is_empty();
-            meta.coverage.unobserved = unobserved;
+            meta.coverage.observed(unobserved);
             meta.capture_tokens = tokens;
         });
         if let Err(error) = stored {
@@ -247,8 +246,7 @@ impl Secured {
         let sealed = self.open.seal(&record.0, |meta| {
             meta.outcome = outcome;
             meta.stored_bytes = stored_bytes;
-            meta.coverage.complete = unobserved.is_empty();
-            meta.coverage.unobserved = unobserved;
+            meta.coverage.observed(unobserved);
             meta.coverage.notes.extend(notes);
             meta.capture_tokens = Vec::new();
         })?;

@@ -2,14 +2,14 @@
 
 use deployx_plugin_abi::Effect;
 
-use super::arguments::{Given, Grammar, Parsed, shown};
+use super::arguments::{Args, Given, Grammar, Parsed, UNKNOWN_OPTION, named, shown};
 use super::call::{Arg, Known, NestedCommand, Outcome, Place};
 use super::findings::Findings;
 use super::handlers::{HandlerCall, Handlers};
 use super::operands::{self, Count, OperandSpec};
 use super::options::OptionSpec;
 use super::role::Role;
-use super::rule::{Deeds, HandlerName, Rule, Touch};
+use super::rule::{ArgStyle, Deeds, HandlerName, Rule, Touch};
 use super::touch;
 
 /// From this many operands on, one that may be several may be any of them.
@@ -33,12 +33,52 @@ impl Rule {
         place: &Place<'_>,
         handlers: &Handlers,
     ) -> Outcome {
+        let args = Args {
+            all: args,
+            ends: &[],
+        };
+        self.apply_args(name, args, place, handlers)
+    }
+
+    /// The same for a shell that has lists (`Remove-Item a, b`): each argument is one value or
+    /// several. An empty list stands for one empty argument.
+    pub fn apply_lists(
+        &self,
+        name: &str,
+        args: &[Vec<Arg>],
+        place: &Place<'_>,
+        handlers: &Handlers,
+    ) -> Outcome {
+        let mut all = Vec::new();
+        let mut ends = Vec::new();
+        for list in args {
+            if list.is_empty() {
+                all.push(Arg::whole(""));
+            }
+            all.extend(list.iter().cloned());
+            ends.resize(all.len(), all.len());
+        }
+        let args = Args {
+            all: &all,
+            ends: &ends,
+        };
+        self.apply_args(name, args, place, handlers)
+    }
+
+    fn apply_args(
+        &self,
+        name: &str,
+        args: Args<'_>,
+        place: &Place<'_>,
+        handlers: &Handlers,
+    ) -> Outcome {
         let mut parsed = Parsed::default();
         let mut chain = vec![self];
         let mut start = 0;
         let mut reasons = Vec::new();
+        let mut known = true;
         while let Some(rule) = chain.last().filter(|rule| !rule.sub.is_empty()) {
-            match rule.descend(&chain, args, start, &mut parsed) {
+            match rule.descend(&chain, args, start, &mut parsed, &mut reasons) {
                 Descent::Into(sub, next) => {
                     chain.push(sub);
                     start = next;
@@ -46,6 +86,7 @@ impl Rule {
                 Descent::Here => break,
                 Descent::Unknown(reason) => {
                     reasons.push(reason);
+                    known = false;
                     break;
                 }
             }
@@ -58,7 +99,7 @@ impl Rule {
             place,
             handlers,
         }
-        .run(parsed, reasons.is_empty());
+        .run(parsed, known);
         outcome.unclear.extend(reasons);
         outcome
     }
@@ -72,16 +113,18 @@ impl Rule {
     fn descend<'a>(
         &'a self,
         chain: &[&'a Rule],
-        args: &'a [Arg],
+        args: Args<'a>,
         start: usize,
         parsed: &mut Parsed<'a>,
+        reasons: &mut Vec<String>,
     ) -> Descent<'a> {
         let mut head = Parsed::default();
         grammar(chain, true).read(args, start, &mut head);
         let Some(operand) = head.operands.first().copied() else {
             return Descent::Here;
         };
-        parsed.doubts.append(&mut head.doubts);
+        // What may take the name as its value is never harmless.
+        reasons.append(&mut head.doubts);
         parsed.options.append(&mut head.options);
         let Some(name) = operand.arg.value() else {
             let reason = format!("subcommand '{}' is not known", shown(operand.arg));
@@ -115,6 +158,9 @@ fn grammar<'a>(chain: &[&'a Rule], head: bool) -> Grammar<'a> {
         }
         options.push(&above.options);
     }
+    if rule.style == ArgStyle::Named {
+        options.push(named::common());
+    }
     Grammar {
         style: rule.style,
         options,
@@ -130,7 +176,7 @@ fn grammar<'a>(chain: &[&'a Rule], head: bool) -> Grammar<'a> {
 struct Call<'a> {
     chain: &'a [&'a Rule],
     name: &'a str,
-    args: &'a [Arg],
+    args: Args<'a>,
     start: usize,
     place: &'a Place<'a>,
     handlers: &'a Handlers,
@@ -148,20 +194,26 @@ impl<'a> Call<'a> {
             grammar(self.chain, false).read(self.args, self.start, &mut parsed);
         }
         let does = Does::of(rule, &parsed.options);
+        if self.only_tells(&parsed) {
+            return Outcome::default();
+        }
         if let Some(handler) = does.handler {
             return self.handle(handler, &does, &parsed);
         }
         let mut outcome = self.described(&does, &parsed);
-        if !self.is_harmless() {
-            outcome.unclear.append(&mut parsed.doubts.clone());
-        } else {
-            let unknown = parsed
-                .doubts
-                .iter()
-                .filter(|d| d.starts_with("unknown option"));
-            outcome.unclear.extend(unknown.cloned());
-        }
+        let harmless = self.is_harmless();
+        let doubts = parsed.doubts.into_iter();
+        let matter = doubts.filter(|doubt| !harmless || doubt.starts_with(UNKNOWN_OPTION));
+        outcome.unclear.extend(matter);
         outcome
+    }
+
+    /// `-WhatIf`: the command only tells what it would do. A function of the user need not know it.
+    fn only_tells(&self, parsed: &Parsed<'a>) -> bool {
+        let rule = self.rule();
+        rule.style == ArgStyle::Named
+            && parsed.has("-WhatIf")
+            && (rule.origin.is_none() || rule.options.iter().any(|spec| spec.is("-WhatIf")))
     }
 
     fn handle(&self, handler: &HandlerName, does: &Does<'a>, parsed: &Parsed<'a>) -> Outcome {
@@ -176,14 +228,14 @@ impl<'a> Call<'a> {
         let mut outcome = function(&HandlerCall {
             rule,
             name: self.name,
-            args: self.args,
+            args: self.args.all,
             start: self.start,
             parsed,
             place: *self.place,
             described: &described,
         });
         if !rule.options.is_empty() {
-            outcome.unclear.append(&mut parsed.doubts.clone());
+            outcome.unclear.extend(parsed.doubts.iter().cloned());
         }
         outcome
     }
@@ -218,9 +270,12 @@ impl<'a> Call<'a> {
             .iter()
             .map(|(role, arg)| (*role, arg.as_ref()))
             .collect();
+        for (_, directory) in operands.iter().filter(|(role, _)| **role == Role::Chdir) {
+            findings.chdir(directory);
+        }
         self.roles(&operands, parsed, &mut findings);
         if let Some(at) = parsed.command {
-            let words = self.args.get(at..).unwrap_or(&[]);
+            let words = self.args.all.get(at..).unwrap_or(&[]);
             findings.nested(NestedCommand::Words(words.to_vec()));
         }
         findings.finish()
@@ -232,11 +287,14 @@ impl<'a> Call<'a> {
             values.map(move |value| (&given.spec.role, value))
         });
         let all: Vec<(&Role, &Arg)> = options.chain(operands.iter().copied()).collect();
-        let named = operands
+        // Parameters by name are as good as operands; `--file=x` of other styles is no source.
+        let by_name = self.rule().style == ArgStyle::Named;
+        let candidates = if by_name { all.as_slice() } else { operands };
+        let named = candidates
             .iter()
-            .filter(|(r, _)| matches!(r, Role::Read | Role::Take));
+            .filter(|(role, _)| matches!(role, Role::Read | Role::Take));
         let sources: Vec<&Arg> = named.map(|(_, arg)| *arg).collect();
-        let moved = operands.iter().any(|(role, _)| **role == Role::Take);
+        let moved = candidates.iter().any(|(role, _)| **role == Role::Take);
         for (role, arg) in all {
             match role {
                 Role::Place => findings.place_in(arg, &sources, false, moved),
@@ -279,7 +337,9 @@ impl<'a> Does<'a> {
             irreversible: either!(irreversible).map_or(&[], |list| list.as_slice()),
             destructive: either!(destructive).copied().unwrap_or_default(),
             handler: either!(handler),
-            unclear: either!(unclear).and_then(|reason| reason.as_deref()),
+            unclear: either!(unclear)
+                .map(String::as_str)
+                .filter(|r| !r.is_empty()),
         }
     }
 }

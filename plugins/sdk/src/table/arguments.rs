@@ -1,6 +1,8 @@
 //! What the arguments of a call are: options with their values, and operands.
 
+pub(crate) mod named;
 mod posix;
+mod slash;
 
 use super::call::{Arg, Known};
 use super::operands::command_begins;
@@ -48,14 +50,26 @@ impl<'a> Parsed<'a> {
 
     /// The last value of an option.
     pub fn value(&self, name: &str) -> Option<&Arg> {
-        let given = self.options.iter().rev().filter(|g| g.spec.is(name));
-        given.flat_map(|given| given.values.last()).next()
+        let mut given = self.options.iter().rev().filter(|g| g.spec.is(name));
+        given.find_map(|given| given.values.last())
     }
 
     /// Every value of an option, in order.
     pub fn values<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'s Arg> {
         let given = self.options.iter().filter(move |g| g.spec.is(name));
         given.flat_map(|given| &given.values)
+    }
+
+    /// Something could not be read for certain; many doubts say no more than some.
+    pub(crate) fn doubt(&mut self, why: String) {
+        let option = why.starts_with(UNKNOWN_OPTION);
+        let same = self
+            .doubts
+            .iter()
+            .filter(|d| d.starts_with(UNKNOWN_OPTION) == option);
+        if same.count() < MAX_DOUBTS {
+            self.doubts.push(why);
+        }
     }
 
     /// The operands without their places.
@@ -92,20 +106,66 @@ impl<'a> Grammar<'a> {
     }
 
     /// Reads `args` from `start` on, adding to `parsed`.
-    pub(crate) fn read(&self, args: &'a [Arg], start: usize, parsed: &mut Parsed<'a>) {
+    pub(crate) fn read(&self, args: Args<'a>, start: usize, parsed: &mut Parsed<'a>) {
         match self.style {
             ArgStyle::Posix | ArgStyle::Strict | ArgStyle::Single => {
-                posix::Reader::new(self, args, start, parsed).run();
+                posix::Reader::new(self, args.all, start, parsed).run();
             }
-            ArgStyle::Slash | ArgStyle::Named => {
-                for (at, arg) in args.iter().enumerate().skip(start) {
-                    parsed.operands.push(Operand { arg, at });
-                }
-                parsed
-                    .doubts
-                    .push("options of this style are not read".into());
-            }
+            ArgStyle::Slash => slash::Reader::new(self, args.all, start, parsed).run(),
+            ArgStyle::Named => named::Reader::new(self, args, start, parsed).run(),
         }
+    }
+
+    /// What remains from `at` on is no option.
+    fn rest(&self, args: &'a [Arg], at: usize, parsed: &mut Parsed<'a>) {
+        for (at, arg) in args.iter().enumerate().skip(at) {
+            if self.ends_here(parsed) {
+                if self.head {
+                    parsed.operands.push(Operand { arg, at });
+                } else {
+                    parsed.command = Some(at);
+                }
+                return;
+            }
+            parsed.operands.push(Operand { arg, at });
+        }
+    }
+
+    /// An option that is not listed.
+    fn unknown(&self, name: &[u8], parsed: &mut Parsed<'a>) {
+        if !self.other_options {
+            let name = String::from_utf8_lossy(name);
+            parsed.doubt(format!("{UNKNOWN_OPTION} '{name}'"));
+        }
+    }
+}
+
+/// How many doubts of a kind are kept.
+const MAX_DOUBTS: usize = 16;
+
+/// How doubts begin that stay even where nothing in a rule can change anything.
+pub(crate) const UNKNOWN_OPTION: &str = "unknown option";
+
+/// The arguments of a call, and which of them are one list.
+#[derive(Clone, Copy)]
+pub(crate) struct Args<'a> {
+    pub(crate) all: &'a [Arg],
+    /// For each argument, the index behind the list that it is in. Empty: every argument is alone.
+    pub(crate) ends: &'a [usize],
+}
+
+impl Args<'_> {
+    /// Behind the list that the argument at `at` is in.
+    fn end(&self, at: usize) -> usize {
+        self.ends.get(at).copied().unwrap_or(at + 1).max(at + 1)
+    }
+}
+
+/// The end of an argument, as far known as the argument is.
+fn part(arg: &Arg, rest: &[u8]) -> Arg {
+    Arg {
+        text: rest.to_vec(),
+        known: arg.known,
     }
 }
 

@@ -2,13 +2,16 @@
 
 use deployx_plugin_abi::{Certainty, Depth, Effect, Kind, PathUse};
 
+use crate::path::Style;
+
 use super::arguments::{Given, shown};
 use super::call::{Arg, Known, Nested, NestedCommand, Outcome, Place};
+use super::device;
 use super::role::Role;
 use super::touch::depth_for;
 
-/// How many entries of a directory are looked at one by one.
-const MAX_ENTRIES: usize = 1024;
+/// How many reasons of a kind are told; more say nothing new.
+const MAX_REASONS: usize = 32;
 
 /// Collects what a call touches. Rules in code use it to treat paths as tables do.
 pub struct Findings<'a> {
@@ -16,6 +19,8 @@ pub struct Findings<'a> {
     place: Place<'a>,
     /// Where paths are taken from: the place's own, or where options led.
     cwd: Option<Vec<u8>>,
+    /// The parent that was listed last: that of many paths is listed once.
+    last_parent: Option<Vec<u8>>,
     outcome: Outcome,
 }
 
@@ -26,6 +31,7 @@ impl<'a> Findings<'a> {
             rule,
             place,
             cwd: place.cwd.map(<[u8]>::to_vec),
+            last_parent: None,
             outcome: Outcome::default(),
         }
     }
@@ -40,6 +46,19 @@ impl<'a> Findings<'a> {
         self.cwd.as_deref()
     }
 
+    /// Adds what was found elsewhere.
+    pub fn merge(&mut self, other: Outcome) {
+        self.outcome.paths.extend(other.paths);
+        self.outcome.nested.extend(other.nested);
+        self.outcome.destructive |= other.destructive;
+        for reason in other.unclear {
+            self.unclear(reason);
+        }
+        for effect in other.irreversible {
+            self.irreversible(&effect.what, effect.reason);
+        }
+    }
+
     /// Everything found.
     pub fn finish(self) -> Outcome {
         self.outcome
@@ -48,6 +67,9 @@ impl<'a> Findings<'a> {
     /// The call is not understood, or not completely.
     pub fn unclear(&mut self, reason: impl Into<String>) {
         let reason = reason.into();
+        if self.outcome.unclear.len() >= MAX_REASONS {
+            return;
+        }
         if !self.outcome.unclear.contains(&reason) {
             self.outcome.unclear.push(reason);
         }
@@ -59,7 +81,9 @@ impl<'a> Findings<'a> {
             what: what.into(),
             reason: reason.into(),
         };
-        if !self.outcome.irreversible.contains(&effect) {
+        let all = &self.outcome.irreversible;
+        let same = all.iter().filter(|e| e.what == effect.what);
+        if !all.contains(&effect) && same.count() < MAX_REASONS {
             self.outcome.irreversible.push(effect);
         }
     }
@@ -198,7 +222,7 @@ impl<'a> Findings<'a> {
         }
     }
 
-    fn known_path(&mut self, role: &Role, text: &[u8]) {
+    pub(crate) fn known_path(&mut self, role: &Role, text: &[u8]) {
         if text.is_empty() {
             // Names nothing; commands refuse it.
             return;
@@ -288,40 +312,27 @@ impl<'a> Findings<'a> {
     }
 
     fn parent(&mut self, path: &[u8]) {
-        if let Some(parent) = self.place.style.parent(path) {
+        if let Some(parent) = self.place.style.parent(path)
+            && self.last_parent.as_ref() != Some(&parent)
+        {
+            self.last_parent = Some(parent.clone());
             let reason = "an entry appears or goes";
             self.path(&parent, Depth::Entry, Certainty::Certain, true, reason);
         }
     }
 
     /// Devices and the like: what is written there is in no file. Says so where it has an effect.
-    fn is_device(&mut self, role: &Role, path: &[u8]) -> bool {
+    pub(crate) fn is_device(&mut self, role: &Role, path: &[u8]) -> bool {
+        if self.place.style == Style::Windows {
+            return device::is_windows(path);
+        }
         let writes = matches!(role, Role::Write | Role::Place | Role::Edit);
-        if !writes || self.place.style != crate::path::Style::Unix {
-            return false;
-        }
-        if path.starts_with(b"/dev/shm/") || path.starts_with(b"/dev/mqueue/") {
-            return false;
-        }
-        let Some(name) = path.strip_prefix(b"/dev/") else {
+        let Some(device) = device::unix(path).filter(|_| writes) else {
             return false;
         };
-        let harmless = matches!(
-            name,
-            b"null"
-                | b"zero"
-                | b"full"
-                | b"random"
-                | b"urandom"
-                | b"stdin"
-                | b"stdout"
-                | b"stderr"
-                | b"tty"
-        ) || name.starts_with(b"fd/")
-            || name.starts_with(b"pts/");
-        if !harmless {
+        if let Some(what) = device.effect {
             let reason = format!("writes to {}", String::from_utf8_lossy(path));
-            self.irreversible("device", reason);
+            self.irreversible(what, reason);
         }
         true
     }
@@ -373,113 +384,9 @@ impl<'a> Findings<'a> {
             self.directory_of(before, Certainty::Likely, "matches of a pattern");
         }
         let follows = !matches!(role, Role::Remove | Role::Take | Role::Edit);
-        if follows && style == crate::path::Style::Unix {
+        if follows && style == Style::Unix {
             let shown = shown(arg);
             self.unclear(format!("the matches of '{shown}' may be symbolic links"));
         }
-    }
-}
-
-impl Findings<'_> {
-    /// Treats `target` as where `sources` go: into it under their names where it is a directory,
-    /// is to be one (`always_directory`), or there are several; it itself otherwise. `moved`: the
-    /// sources are moved, not copied, so that a symbolic link at the target is replaced.
-    pub fn place_in(
-        &mut self,
-        target: &Arg,
-        sources: &[&Arg],
-        always_directory: bool,
-        moved: bool,
-    ) {
-        if target.known != Known::Whole {
-            self.role(&Role::Tree, target);
-            return;
-        }
-        if target.text.is_empty() {
-            return;
-        }
-        let Some(path) = self.resolve(&target.text) else {
-            self.known_path(&Role::Tree, &target.text);
-            return;
-        };
-        if self.is_device(&Role::Place, &path) {
-            return;
-        }
-        match self.kind_behind(&path) {
-            Kind::Directory if !sources.is_empty() => {
-                for source in sources {
-                    self.arrives(&path, source, moved);
-                }
-            }
-            Kind::File | Kind::Other if !always_directory => {
-                self.path(
-                    &path,
-                    Depth::Entry,
-                    Certainty::Certain,
-                    !moved,
-                    "destination",
-                );
-            }
-            _ => self.whole(&path, Depth::Tree, Certainty::Certain, true, "destination"),
-        }
-    }
-
-    /// `source` appears in `directory` under its name.
-    fn arrives(&mut self, directory: &[u8], source: &Arg, moved: bool) {
-        let style = self.place.style;
-        let Some(text) = source.value() else {
-            // Its name is not known; whatever it is, it lies beneath.
-            self.path(
-                directory,
-                Depth::Tree,
-                Certainty::Likely,
-                true,
-                "destination",
-            );
-            return;
-        };
-        let parts = text.split(|b| style.is_separator(*b));
-        let last = parts.rev().find(|part| !part.is_empty()).unwrap_or(b".");
-        if !matches!(last, b"." | b"..") {
-            if let Some(path) = style.join(directory, last) {
-                self.arrives_at(&path, moved);
-            }
-            return;
-        }
-        // `cp -r a/. b`: the entries arrive one by one.
-        let entries = self
-            .resolve(text)
-            .and_then(|path| self.place.view.list(&path));
-        match entries {
-            Some(entries) if entries.len() <= MAX_ENTRIES => {
-                for (name, _) in entries {
-                    if let Some(path) = style.join(directory, &name) {
-                        self.arrives_at(&path, moved);
-                    }
-                }
-                self.path(
-                    directory,
-                    Depth::Entry,
-                    Certainty::Certain,
-                    true,
-                    "destination",
-                );
-            }
-            _ => self.path(
-                directory,
-                Depth::Tree,
-                Certainty::Certain,
-                true,
-                "destination",
-            ),
-        }
-    }
-
-    fn arrives_at(&mut self, path: &[u8], moved: bool) {
-        let depth = match self.kind_behind(path) {
-            Kind::File | Kind::Other => Depth::Entry,
-            _ => Depth::Tree,
-        };
-        self.path(path, depth, Certainty::Certain, !moved, "destination");
     }
 }

@@ -90,152 +90,29 @@
 mod apply;
 mod arguments;
 mod call;
+mod commands;
+mod device;
 mod findings;
 mod form;
 mod handlers;
 mod operands;
 mod options;
+mod placing;
 mod role;
 mod rule;
+mod sections;
 mod touch;
+mod values;
 
 pub use arguments::{Given, Operand, Parsed};
 pub use call::{Arg, Known, Nested, NestedCommand, Outcome, Place};
+pub use commands::Table;
 pub use deployx_plugin_abi::RuleError;
 pub use findings::Findings;
 pub use handlers::{Handler, HandlerCall, Handlers};
 pub use options::{OptionSpec, Spelling, Value};
 pub use role::Role;
 pub use rule::{ArgStyle, Rule};
-
-use std::collections::HashMap;
-use std::sync::Arc;
-
-use form::Form;
-
-/// The commands that a rule set knows.
-#[derive(Debug, Clone)]
-pub struct Table {
-    ignores_case: bool,
-    /// Every name, other names included.
-    commands: HashMap<String, Arc<Entry>>,
-}
-
-/// A command and where it was read.
-#[derive(Debug)]
-struct Entry {
-    source: String,
-    rule: Rule,
-}
-
-impl Table {
-    /// No commands. `style` says whether letters of either case are the same in names.
-    pub fn new(style: ArgStyle) -> Self {
-        Self {
-            ignores_case: style.ignores_case(),
-            commands: HashMap::new(),
-        }
-    }
-
-    /// Reads a user's file of commands; `source` names it in messages and labels. Commands without a
-    /// `style` have `default_style`.
-    ///
-    /// # Errors
-    /// The first mistake, with its place and what would be right.
-    pub fn parse(source: &str, toml: &str, default_style: ArgStyle) -> Result<Self, RuleError> {
-        Self::read(source, toml, default_style, true)
-    }
-
-    /// Reads the files that are built into a rule set, each with its name. Their labels are the
-    /// commands' names alone.
-    ///
-    /// # Errors
-    /// As for [`Table::parse`].
-    pub fn embedded(files: &[(&str, &str)], default_style: ArgStyle) -> Result<Self, RuleError> {
-        let mut table = Self::new(default_style);
-        for (source, toml) in files {
-            table.extend(Self::read(source, toml, default_style, false)?);
-        }
-        Ok(table)
-    }
-
-    fn read(source: &str, toml: &str, style: ArgStyle, user: bool) -> Result<Self, RuleError> {
-        let form = Form {
-            source,
-            text: toml,
-            lines_before: 0,
-            style,
-            user,
-        };
-        let mut table = Self::new(style);
-        for command in form.commands()? {
-            let entry = Arc::new(Entry {
-                source: source.into(),
-                rule: command.rule,
-            });
-            for name in command.same.into_iter().chain([command.name]) {
-                table.commands.insert(table.fold(&name), Arc::clone(&entry));
-            }
-        }
-        Ok(table)
-    }
-
-    /// Adds the commands of `other`; they win over those of the same name.
-    pub fn extend(&mut self, other: Self) {
-        for (name, entry) in other.commands {
-            self.commands.insert(self.fold(&name), entry);
-        }
-    }
-
-    /// The command of that name, other names included.
-    pub fn rule(&self, name: &[u8]) -> Option<&Rule> {
-        let name = std::str::from_utf8(name).ok()?;
-        let entry = if self.ignores_case {
-            self.commands.get(&name.to_ascii_lowercase())
-        } else {
-            self.commands.get(name)
-        };
-        entry.map(|entry| &entry.rule)
-    }
-
-    /// Every name, in no particular order.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.commands.keys().map(String::as_str)
-    }
-
-    /// Whether every handler that a command names is among `handlers`.
-    ///
-    /// # Errors
-    /// A handler that is not.
-    pub fn check(&self, handlers: &Handlers) -> Result<(), RuleError> {
-        for entry in self.commands.values() {
-            let mut named = Vec::new();
-            entry.rule.handlers(&mut named);
-            if let Some(unknown) = named.iter().find(|h| handlers.get(&h.name).is_none()) {
-                let known: Vec<&str> = handlers.names().collect();
-                return Err(RuleError {
-                    source: entry.source.clone(),
-                    line: unknown.line,
-                    column: unknown.column,
-                    message: format!(
-                        "unknown handler '{}'; the handlers are {}",
-                        unknown.name,
-                        known.join(", ")
-                    ),
-                });
-            }
-        }
-        Ok(())
-    }
-
-    fn fold(&self, name: &str) -> String {
-        if self.ignores_case {
-            name.to_ascii_lowercase()
-        } else {
-            name.into()
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,8 @@ pub struct OptionSpec {
     pub role: Role,
     /// The position of an operand that stands for this parameter (style `named`).
     pub position: Option<usize>,
+    /// Whether letters of either case are the same in its spellings.
+    pub any_case: bool,
 }
 
 /// One way to write an option.
@@ -76,12 +78,21 @@ impl OptionSpec {
             spellings,
             role,
             position,
+            any_case: false,
         })
     }
 
     /// Whether one of the spellings is `name`.
     pub fn is(&self, name: &str) -> bool {
-        self.spellings.iter().any(|s| s.name == name)
+        self.spelling(name.as_bytes()).is_some()
+    }
+
+    /// The spelling of that name.
+    pub(crate) fn spelling(&self, name: &[u8]) -> Option<&Spelling> {
+        self.spellings.iter().find(|spelling| {
+            let own = spelling.name.as_bytes();
+            own == name || self.any_case && own.eq_ignore_ascii_case(name)
+        })
     }
 
     /// The first spelling.

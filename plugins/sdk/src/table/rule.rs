@@ -73,8 +73,8 @@ pub(crate) struct Deeds {
     pub(crate) irreversible: Option<Vec<Effect>>,
     pub(crate) destructive: Option<bool>,
     pub(crate) handler: Option<HandlerName>,
-    /// `Some(None)`: no longer unclear.
-    pub(crate) unclear: Option<Option<String>>,
+    /// Empty: no longer unclear.
+    pub(crate) unclear: Option<String>,
 }
 
 /// What differs where one of some options is given.
@@ -107,6 +107,35 @@ impl Rule {
         match &self.origin {
             Some(origin) => format!("{} ({origin})", self.name),
             None => self.name.clone(),
+        }
+    }
+
+    /// A command that is never understood, because its description is not valid.
+    pub(crate) fn invalid(name: &str, reason: &str) -> Self {
+        Self {
+            other_options: true,
+            does: Deeds {
+                unclear: Some(format!("the rule is not valid: {reason}")),
+                ..Deeds::default()
+            },
+            ..Self::empty(name.into(), ArgStyle::Posix)
+        }
+    }
+
+    /// A command of which nothing is said.
+    pub(crate) fn empty(name: String, style: ArgStyle) -> Self {
+        Self {
+            name,
+            origin: None,
+            style,
+            options: Vec::new(),
+            other_options: false,
+            first_word_is_options: false,
+            inherit_options: true,
+            does: Deeds::default(),
+            when: Vec::new(),
+            sub: BTreeMap::new(),
+            sub_same: BTreeMap::new(),
         }
     }
 
@@ -143,11 +172,11 @@ impl Deeds {
     /// Whether nothing in it can change anything.
     pub(crate) fn is_harmless(&self) -> bool {
         let operands = self.operands.iter().flatten();
-        operands.map(|spec| &spec.role).all(|r| r.is_harmless())
+        operands.map(|spec| &spec.role).all(Role::is_harmless)
             && self.touch.iter().flatten().next().is_none()
             && self.irreversible.iter().flatten().next().is_none()
             && self.destructive != Some(true)
             && self.handler.is_none()
-            && !matches!(self.unclear, Some(Some(_)))
+            && self.unclear.as_ref().is_none_or(String::is_empty)
     }
 }

@@ -3,6 +3,13 @@
 use deployx_plugin_abi::Depth;
 
 use super::*;
+
+mod garbage;
+mod messages;
+mod named;
+mod places;
+mod slash;
+mod touched;
 use crate::path::Style;
 use crate::testing::MemoryView;
 
@@ -128,7 +135,11 @@ fn view() -> MemoryView {
 }
 
 fn outcome_in(cwd: Option<&str>, line: &[Arg]) -> Outcome {
-    let table = Table::parse("rules.toml", RULES, ArgStyle::Posix).unwrap();
+    outcome_of(RULES, cwd, line)
+}
+
+fn outcome_of(rules: &str, cwd: Option<&str>, line: &[Arg]) -> Outcome {
+    let table = Table::parse("rules.toml", rules, ArgStyle::Posix).unwrap();
     let name = String::from_utf8(line[0].text.clone()).unwrap();
     let variable = |_: &str| None;
     let place = Place {
@@ -269,7 +280,7 @@ fn what_is_not_known_is_said() {
         ("rm --what dir", "unknown option '--what'", "->. dir/**"),
         ("rm -rx dir", "unknown option '-x'", "->. dir/**"),
         ("cp --…", "option", ""),
-        ("cp …… dir", "option", "->./** ->dir/**"),
+        ("cp …… dir", "option", "->dir/**"),
         ("sort -o… a.txt", "its value", "->./**"),
         ("sort -odir/… a.txt", "not known", "->dir/**"),
         ("sort --output=dir/… a.txt", "not known", "->dir/**"),

@@ -1,6 +1,6 @@
 //! Options with dashes, as `getopt_long` reads them, and the `-long` form.
 
-use super::{Given, Grammar, Operand, Parsed, shown};
+use super::{Given, Grammar, Operand, Parsed, part, shown};
 use crate::table::call::{Arg, Known};
 use crate::table::options::{OptionSpec, Value};
 use crate::table::rule::ArgStyle;
@@ -35,11 +35,11 @@ impl<'g, 'a> Reader<'g, 'a> {
             let at = self.next;
             self.next += 1;
             if arg.value() == Some(b"--") {
-                self.rest(self.next);
+                self.grammar.rest(self.args, self.next, self.parsed);
                 return;
             }
             if self.grammar.style != ArgStyle::Strict || self.parsed.operands.is_empty() {
-                if self.may_be_anything(arg) {
+                if Self::may_be_anything(arg) {
                     self.doubt(arg, "may be an option");
                     if !arg.text.is_empty() {
                         continue;
@@ -53,22 +53,7 @@ impl<'g, 'a> Reader<'g, 'a> {
                 }
             }
             if self.grammar.ends_here(self.parsed) {
-                self.rest(at);
-                return;
-            }
-            self.parsed.operands.push(Operand { arg, at });
-        }
-    }
-
-    /// Everything from `at` on is no option.
-    fn rest(&mut self, at: usize) {
-        for (at, arg) in self.args.iter().enumerate().skip(at) {
-            if self.grammar.ends_here(self.parsed) {
-                if self.grammar.head {
-                    self.parsed.operands.push(Operand { arg, at });
-                } else {
-                    self.parsed.command = Some(at);
-                }
+                self.grammar.rest(self.args, at, self.parsed);
                 return;
             }
             self.parsed.operands.push(Operand { arg, at });
@@ -76,13 +61,13 @@ impl<'g, 'a> Reader<'g, 'a> {
     }
 
     /// Whether nothing of an argument is known that tells whether it is an option.
-    fn may_be_anything(&self, arg: &Arg) -> bool {
+    fn may_be_anything(arg: &Arg) -> bool {
         matches!(arg.known, Known::Beginning | Known::Several)
             && matches!(arg.text.as_slice(), b"" | b"-" | b"--")
     }
 
     fn doubt(&mut self, arg: &Arg, why: &str) {
-        self.parsed.doubts.push(format!("'{}' {why}", shown(arg)));
+        self.parsed.doubt(format!("'{}' {why}", shown(arg)));
     }
 
     /// `tar xzf a.tar`: letters without a dash; their values follow in order.
@@ -107,13 +92,13 @@ impl<'g, 'a> Reader<'g, 'a> {
                     self.give(spec, value, at);
                 }
                 Some((spec, _)) => self.give(spec, None, at),
-                None => self.unknown(&format!("{}", char::from(*letter))),
+                None => self.unknown(&[*letter]),
             }
         }
     }
 
     fn option(&mut self, arg: &'a Arg, at: usize) {
-        if self.is_number(&arg.text[1..])
+        if Self::is_number(&arg.text[1..])
             && arg.known == Known::Whole
             && let Some(spec) = self.grammar.specs().find(|spec| spec.is("-#"))
         {
@@ -127,7 +112,7 @@ impl<'g, 'a> Reader<'g, 'a> {
         }
     }
 
-    fn is_number(&self, text: &[u8]) -> bool {
+    fn is_number(text: &[u8]) -> bool {
         !text.is_empty() && text.iter().all(u8::is_ascii_digit)
     }
 
@@ -138,7 +123,7 @@ impl<'g, 'a> Reader<'g, 'a> {
             match self.short(*letter) {
                 None => {
                     // Whether the next argument is a value is not known either.
-                    self.unknown(&format!("-{}", char::from(*letter)));
+                    self.unknown(&[b'-', *letter]);
                     return;
                 }
                 Some((spec, Value::None)) => self.give(spec, None, at),
@@ -164,7 +149,7 @@ impl<'g, 'a> Reader<'g, 'a> {
             return;
         }
         let Some((spec, takes)) = self.by_name(name) else {
-            self.unknown(&String::from_utf8_lossy(name));
+            self.unknown(name);
             return;
         };
         match (takes, value) {
@@ -214,7 +199,7 @@ impl<'g, 'a> Reader<'g, 'a> {
             Some((length, spec, value)) => {
                 self.attached_or_next(spec, value, &text[length..], arg, at);
             }
-            None if arg.known == Known::Whole => self.unknown(&String::from_utf8_lossy(text)),
+            None if arg.known == Known::Whole => self.unknown(text),
             None => self.doubt(arg, "may be any option"),
         }
     }
@@ -272,10 +257,8 @@ impl<'g, 'a> Reader<'g, 'a> {
         });
     }
 
-    fn unknown(&mut self, name: &str) {
-        if !self.grammar.other_options {
-            self.parsed.doubts.push(format!("unknown option '{name}'"));
-        }
+    fn unknown(&mut self, name: &[u8]) {
+        self.grammar.unknown(name, self.parsed);
     }
 
     fn short(&self, letter: u8) -> Option<(&'a OptionSpec, Value)> {
@@ -284,7 +267,7 @@ impl<'g, 'a> Reader<'g, 'a> {
 
     fn exact(&self, name: &[u8]) -> Option<(&'a OptionSpec, Value)> {
         self.grammar.specs().find_map(|spec| {
-            let found = spec.spellings.iter().find(|s| s.name.as_bytes() == name)?;
+            let found = spec.spelling(name)?;
             Some((spec, found.value))
         })
     }
@@ -306,13 +289,5 @@ impl<'g, 'a> Reader<'g, 'a> {
             }
         }
         found
-    }
-}
-
-/// The end of an argument, as far known as the argument is.
-fn part(arg: &Arg, rest: &[u8]) -> Arg {
-    Arg {
-        text: rest.to_vec(),
-        known: arg.known,
     }
 }
