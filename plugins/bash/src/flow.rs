@@ -63,7 +63,7 @@ impl Evaluator<'_> {
                     failed: Vec::new(),
                 }
             }
-            Node::Subshell(body) => self.apart(body, worlds),
+            Node::Subshell(body) => self.apart(body, &worlds),
             Node::Coprocess(body) => {
                 self.isolated(body, worlds.clone());
                 let mut worlds = worlds;
@@ -94,7 +94,7 @@ impl Evaluator<'_> {
     }
 
     /// Runs in a shell of its own and goes on where it began.
-    fn apart(&mut self, body: &Node, worlds: Worlds) -> Exit {
+    fn apart(&mut self, body: &Node, worlds: &Worlds) -> Exit {
         let inner = self.isolated(body, worlds.clone());
         // Which of the possibilities began is not told apart: where none of them can fail or work,
         // none does.
@@ -165,7 +165,7 @@ impl Evaluator<'_> {
         if self.dialect.last_of_pipeline_in_shell() {
             return self.run(last, worlds);
         }
-        self.apart(last, worlds)
+        self.apart(last, &worlds)
     }
 
     fn arithmetic_command(&mut self, mut world: World, expression: &[u8]) -> Exit {
