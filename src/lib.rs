@@ -22,6 +22,7 @@ pub mod error;
 pub mod execute;
 pub mod infer;
 pub mod path;
+pub mod plugin;
 pub mod progress;
 pub mod request;
 pub mod rollback;

@@ -39,6 +39,9 @@ use crate::error::ErrorKind;
 
 /// Reads the process's arguments and environment, does what they ask for, and gives the exit code.
 pub fn main() -> ExitCode {
+    if let Some(exit) = commands::plugins::serve(std::env::args_os()) {
+        return exit.into();
+    }
     match Cli::try_parse() {
         Ok(cli) => run(cli, Environment::read()).into(),
         Err(error) => {

@@ -179,13 +179,12 @@ impl Engine {
         }
         match self.secure(subject, context.progress) {
             Ok(secured) if options.required && !secured.meta().coverage.complete => {
-                let missing = secured.meta().coverage.unobserved.clone();
+                let missing = secured.meta().coverage.missing();
                 secured.discard()?;
-                let first = missing.first().map(|u| format!("{}: {}", u.path, u.reason));
+                let count = crate::plural(missing.len() as u64, "part", "parts");
+                let first = missing.first().map(String::as_str).unwrap_or_default();
                 Err(refused(&format!(
-                    "{} of the scope cannot be secured, first {}",
-                    crate::plural(missing.len() as u64, "part", "parts"),
-                    first.unwrap_or_default()
+                    "{count} of the scope cannot be secured, first {first}"
                 )))
             }
             Ok(secured) => Ok((Some(secured), None)),

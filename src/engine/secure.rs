@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::infer::{Scope, ScopePath};
 use crate::path::{AbsPath, WirePath};
 use crate::progress::Progress;
-use crate::request::{RunRequest, SnapshotOptions};
+use crate::request::RunRequest;
 use crate::seal::{RecordedVolume, UndoRecord};
 use crate::snapshot::select::{Assignment, assign};
 use crate::snapshot::{Capture, CaptureRequest, Exclusions, Placement, Unobserved};
@@ -64,7 +64,7 @@ impl Engine {
         meta.coverage.not_understood = read.not_understood;
         meta.coverage.notes = self.overlapping(&scope);
         let mut open = self.store.begin(meta)?;
-        let begun = self.begin_captures(assignments, &subject.request.snapshot, progress);
+        let begun = self.begin_captures(assignments, subject, progress);
         let captures = match begun {
             Ok(captures) => captures,
             Err(error) => {
@@ -82,8 +82,7 @@ impl Engine {
             .collect();
         let stored = open.update(|meta| {
             meta.state = SnapshotState::Captured;
-            meta.coverage.complete = unobserved.is_empty();
-            meta.coverage.unobserved = unobserved;
+            meta.coverage.observed(unobserved);
             meta.capture_tokens = tokens;
         });
         if let Err(error) = stored {
@@ -134,9 +133,10 @@ impl Engine {
     fn begin_captures(
         &self,
         assignments: Vec<Assignment>,
-        options: &SnapshotOptions,
+        subject: &Subject<'_>,
         progress: &dyn Progress,
     ) -> Result<Vec<(String, Box<dyn Capture>)>> {
+        let options = &subject.request.snapshot;
         let patterns = self.config.exclude.iter().chain(&options.exclude).cloned();
         // The stores that other users or volumes keep are not part of anyone's work.
         let patterns: Vec<String> = patterns.chain([format!("{STORE_NAME}/")]).collect();
@@ -145,6 +145,7 @@ impl Engine {
             let exclusions = Exclusions {
                 subtrees: self.excluded_subtrees(),
                 patterns: patterns.clone(),
+                base: Some(subject.cwd.clone()),
                 files: Vec::new(),
             };
             let request = CaptureRequest {
@@ -245,8 +246,7 @@ impl Secured {
         let sealed = self.open.seal(&record.0, |meta| {
             meta.outcome = outcome;
             meta.stored_bytes = stored_bytes;
-            meta.coverage.complete = unobserved.is_empty();
-            meta.coverage.unobserved = unobserved;
+            meta.coverage.observed(unobserved);
             meta.coverage.notes.extend(notes);
             meta.capture_tokens = Vec::new();
         })?;

@@ -10,6 +10,9 @@ use deployx_plugin_sdk::{Certainty, Depth, FileView, Kind, PathUse, Request};
 /// How the fallback is called where rule sets are listed.
 pub const NAME: &str = "fallback";
 
+/// Why a working directory is covered.
+pub(super) const WORKING_DIRECTORY: &str = "working directory";
+
 /// Covers `cwd` and everything that `line` could name when it runs there. What the request says of
 /// the user's home and of variables is used.
 pub fn cover(
@@ -27,7 +30,7 @@ pub fn cover(
     };
     let mut paths = vec![tree(
         cwd.to_vec(),
-        "working directory",
+        WORKING_DIRECTORY,
         Certainty::Likely,
         false,
     )];

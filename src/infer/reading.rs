@@ -27,10 +27,10 @@ pub(super) fn scope(
     let linked = links_followed(&inference.paths, style, view);
     inference.paths.extend(linked);
     inference.unclear.extend(shared_files(&inference.paths));
-    let widened = widen(request, &inference.unclear, style, view);
-    inference
-        .paths
-        .extend(links_followed(&widened, style, view));
+    let mut widened = widen(request, &inference.unclear, style, view);
+    let linked = links_followed(&widened, style, view);
+    widened.extend(linked);
+    let (widened, too_wide) = keep_in_bounds(widened);
     inference.paths.extend(widened);
     if inference.unclear.is_empty() {
         inference.paths.push(working_directory(request));
@@ -42,7 +42,10 @@ pub(super) fn scope(
         cwd_after: inference.cwd_after.as_deref().map(WirePath::from_bytes),
         destructive: inference.destructive,
         irreversible: effects(inference.irreversible),
-        not_understood: named_parts(&inference.unclear),
+        not_understood: too_wide
+            .into_iter()
+            .chain(named_parts(&inference.unclear))
+            .collect(),
         rules: String::new(),
         session: inference.session,
     }
@@ -54,7 +57,7 @@ fn working_directory(request: &Request) -> PathUse {
         depth: Depth::Entry,
         certainty: Certainty::Likely,
         follow: false,
-        reason: "working directory".into(),
+        reason: fallback::WORKING_DIRECTORY.into(),
         rule: String::new(),
     }
 }
@@ -81,6 +84,37 @@ fn widen(
         paths.extend(fallback::cover(request, &part.text, cwd, style, view));
     }
     paths
+}
+
+/// A guess never takes in the whole filesystem, nor a directory that everybody uses: a rollback
+/// would take back what others did there meanwhile. What is left out is named.
+fn keep_in_bounds(mut paths: Vec<PathUse>) -> (Vec<PathUse>, Vec<NotUnderstood>) {
+    let mut left_out = Vec::new();
+    for used in paths.iter_mut().filter(|used| used.depth == Depth::Tree) {
+        let Some(path) = host_path(&used.path) else {
+            continue;
+        };
+        let reason = if path.parent().is_none() {
+            "a guess does not cover the whole filesystem"
+        } else if used.reason != fallback::WORKING_DIRECTORY
+            && crate::sys::is_shared_directory(path.as_path())
+        {
+            "a guess does not cover a directory that everybody uses"
+        } else {
+            continue;
+        };
+        used.depth = match path.parent() {
+            None => Depth::Children,
+            Some(_) => Depth::Entry,
+        };
+        left_out.push(NotUnderstood {
+            text: path.to_string(),
+            reason: format!("{reason}; name what matters with --also"),
+            covered: false,
+        });
+    }
+    left_out.dedup();
+    (paths, left_out)
 }
 
 fn contains(line: &[u8], part: &[u8]) -> bool {
@@ -191,10 +225,79 @@ fn named_parts(unclear: &[Unclear]) -> Vec<NotUnderstood> {
         let part = NotUnderstood {
             text: short,
             reason: part.reason.clone(),
+            covered: true,
         };
         if parts.len() < MAX_PARTS && !parts.contains(&part) {
             parts.push(part);
         }
     }
     parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Depth;
+    use super::{Inference, Request, Scope, Style, Unclear, scope};
+    use deployx_plugin_sdk::testing::MemoryView;
+
+    fn read(cwd: &str, line: &str, unclear: &[&str]) -> Scope {
+        let request = Request {
+            shell: "bash".into(),
+            command: line.into(),
+            cwd: cwd.into(),
+            ..Request::default()
+        };
+        let unclear = unclear.iter().map(|text| Unclear {
+            text: (*text).into(),
+            cwd: None,
+            reason: "unknown program".into(),
+        });
+        let inference = Inference {
+            unclear: unclear.collect(),
+            ..Inference::default()
+        };
+        let view = MemoryView::new(&["/work/", "/data/x", "/tmp/"]);
+        scope(&request, inference, Style::Unix, &view)
+    }
+
+    fn shown(scope: &Scope) -> Vec<(String, Depth)> {
+        let paths = scope.paths.iter();
+        paths.map(|p| (p.path.to_string(), p.depth)).collect()
+    }
+
+    #[test]
+    fn a_line_that_is_understood_covers_the_working_directory_as_an_entry() {
+        let scope = read("/work", "ls /data", &[]);
+        assert_eq!(shown(&scope), [("/work".into(), Depth::Entry)]);
+        assert_eq!(scope.not_understood, []);
+    }
+
+    #[test]
+    fn a_part_that_is_not_understood_brings_the_fallback() {
+        let scope = read("/work", "tool /data", &["tool /data"]);
+        let expected = [("/data".into(), Depth::Tree), ("/work".into(), Depth::Tree)];
+        assert_eq!(shown(&scope), expected);
+        assert!(scope.not_understood[0].covered);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_guess_takes_in_neither_the_whole_filesystem_nor_shared_directories() {
+        let scope = read("/work", "tool / /tmp", &["tool / /tmp"]);
+        let expected = [
+            ("/".into(), Depth::Children),
+            ("/tmp".into(), Depth::Entry),
+            ("/work".into(), Depth::Tree),
+        ];
+        assert_eq!(shown(&scope), expected);
+        let left_out: Vec<&str> = scope
+            .not_understood
+            .iter()
+            .filter(|part| !part.covered)
+            .map(|part| part.text.as_str())
+            .collect();
+        assert_eq!(left_out, ["/", "/tmp"]);
+        let scope = read("/", "tool", &["tool"]);
+        assert_eq!(shown(&scope), [("/".into(), Depth::Children)]);
+    }
 }

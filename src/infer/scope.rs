@@ -96,6 +96,13 @@ pub struct NotUnderstood {
     pub text: String,
     /// Why.
     pub reason: String,
+    /// The fallback covers it; false where that would have been everything there is.
+    #[serde(default = "yes")]
+    pub covered: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What earlier lines of a shell session did to the shell, as later lines are read.

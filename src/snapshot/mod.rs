@@ -61,8 +61,12 @@ pub struct Unobserved {
 pub struct Exclusions {
     /// Subtrees that are never looked into (the store itself, pseudo filesystems).
     pub subtrees: Vec<AbsPath>,
-    /// Patterns of the request and the configuration, gitignore syntax, relative to each root.
+    /// Patterns of the request and the configuration, gitignore syntax, relative to `base` for what
+    /// lies beneath it and to each root otherwise.
     pub patterns: Vec<String>,
+    /// The command's working directory. Ignore files in it and in the directories between it and a
+    /// root hold for that root.
+    pub base: Option<AbsPath>,
     /// Text of every `.deployxignore` found, with the directory that holds it.
     pub files: Vec<(AbsPath, String)>,
 }

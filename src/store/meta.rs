@@ -55,6 +55,28 @@ pub struct CoverageRecord {
     pub notes: Vec<String>,
 }
 
+impl CoverageRecord {
+    /// Notes what of the scope was not observed, and with it whether the coverage is complete.
+    pub fn observed(&mut self, unobserved: Vec<Unobserved>) {
+        self.complete = unobserved.is_empty() && self.not_understood.iter().all(|p| p.covered);
+        self.unobserved = unobserved;
+    }
+
+    /// What keeps the coverage from being complete, each with its reason.
+    pub fn missing(&self) -> Vec<String> {
+        let unobserved = self
+            .unobserved
+            .iter()
+            .map(|one| format!("{}: {}", one.path, one.reason));
+        let left_out = self
+            .not_understood
+            .iter()
+            .filter(|part| !part.covered)
+            .map(|part| format!("{}: {}", part.text, part.reason));
+        unobserved.chain(left_out).collect()
+    }
+}
+
 /// One entry as the original agent's metadata lists it. At most
 /// [`SnapshotMeta::MAX_FILE_SNAPSHOTS`] stand in the JSON; the manifest has all.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

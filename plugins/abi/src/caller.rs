@@ -368,11 +368,17 @@ unsafe fn name(slice: Slice, field: &'static str) -> Result<String, HandshakeErr
     }
     // SAFETY: as the caller promises.
     let bytes = unsafe { slice.bytes() }.ok_or(bad.clone())?;
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
-    if !bytes.iter().all(plain) {
+    if !is_name(bytes) {
         return Err(bad);
     }
     Ok(String::from_utf8_lossy(bytes).into_owned())
+}
+
+/// Whether `bytes` can be the name of a rule set or shell: 1 to [`MAX_NAME`] letters, digits, `-`,
+/// `_` and `.`.
+pub fn is_name(bytes: &[u8]) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+    !bytes.is_empty() && bytes.len() <= MAX_NAME && bytes.iter().all(plain)
 }
 
 fn create(functions: Functions) -> Result<*mut c_void, HandshakeError> {

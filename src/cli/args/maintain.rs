@@ -67,6 +67,18 @@ pub(crate) struct PluginsArgs {
 pub(crate) enum PluginsCommand {
     /// List the rule sets and the shells they read
     List,
+    /// Check whether a library can be loaded as a rule set, and say why not
+    Check(PluginFileArgs),
+}
+
+/// Arguments of `plugins check`.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Exit code 1 when the plugin is refused.\n\n\
+        Example:\n  deployx plugins check /usr/lib/deployx/plugins/libfish_rules.so")]
+pub(crate) struct PluginFileArgs {
+    /// The library
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
 }
 
 /// Arguments of `completions`.

@@ -11,7 +11,8 @@ pub(crate) mod values;
 
 pub(crate) use inspect::{DiffArgs, DoctorArgs, ListArgs, ShowArgs};
 pub(crate) use maintain::{
-    CleanupArgs, CompletionsArgs, ManArgs, PinArgs, PluginsArgs, PluginsCommand, VerifyArgs,
+    CleanupArgs, CompletionsArgs, ManArgs, PinArgs, PluginFileArgs, PluginsArgs, PluginsCommand,
+    VerifyArgs,
 };
 pub(crate) use run::{BatchArgs, ExecutionArgs, InferArgs, RunArgs};
 pub(crate) use undo::{RestoreArgs, RollbackArgs};

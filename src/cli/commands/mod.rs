@@ -9,6 +9,7 @@ mod generate;
 mod infer;
 mod list;
 mod pin;
+pub(crate) mod plugins;
 mod recover;
 mod restore;
 mod rollback;
@@ -40,6 +41,7 @@ pub(crate) fn dispatch(app: &App, command: Command) -> Result<Exit, Failure> {
         Command::Doctor(args) => doctor::doctor(app, &args),
         Command::Plugins(args) => match args.command {
             PluginsCommand::List => doctor::plugins(app),
+            PluginsCommand::Check(args) => plugins::check(app, &args),
         },
         Command::Completions(args) => generate::completions(app, &args),
         Command::Man(args) => generate::man(app, &args),

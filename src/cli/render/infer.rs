@@ -111,6 +111,7 @@ mod tests {
             not_understood: vec![NotUnderstood {
                 text: "./x".into(),
                 reason: "unknown program".into(),
+                covered: true,
             }],
             ..Scope::default()
         };

@@ -21,6 +21,7 @@ struct Bench {
     baseline: Baseline,
     limits: Limits,
     patterns: Vec<String>,
+    base: Option<AbsPath>,
 }
 
 impl Bench {
@@ -39,6 +40,7 @@ impl Bench {
                 ..Limits::default()
             },
             patterns: Vec::new(),
+            base: None,
             _keep: keep,
         }
     }
@@ -50,6 +52,7 @@ impl Bench {
     fn begin(&self, scope: &[ScopePath]) -> super::BaselineCapture {
         let exclusions = Exclusions {
             patterns: self.patterns.clone(),
+            base: self.base.clone(),
             ..Exclusions::default()
         };
         self.baseline
@@ -315,6 +318,48 @@ fn what_is_excluded_is_neither_missing_nor_new() {
     let expected = kinds([
         (".deployxignore", ChangeKind::Modified),
         ("seen", ChangeKind::Created),
+    ]);
+    assert_eq!(bench.kinds(&sealed), expected);
+}
+
+#[test]
+fn rules_of_the_working_directory_hold_for_roots_beneath_it() {
+    let mut bench = Bench::new();
+    bench.patterns = vec!["/cache/".into(), "*.log".into()];
+    bench.base = AbsPath::new(&bench.tree).ok();
+    fs::create_dir_all(bench.tree.join("cache/deep")).unwrap();
+    fs::create_dir_all(bench.tree.join("logs/cache")).unwrap();
+    fs::write(bench.tree.join("logs/.deployxignore"), "secret\n").unwrap();
+    let files = [
+        "cache/deep/x",
+        "logs/a.log",
+        "logs/secret",
+        "logs/b",
+        "logs/cache/c",
+    ];
+    for file in files {
+        fs::write(bench.tree.join(file), "old").unwrap();
+    }
+    let mut scope = Vec::new();
+    for root in [
+        "cache/deep/x",
+        "logs/a.log",
+        "logs/secret",
+        "logs/b",
+        "logs/cache",
+    ] {
+        scope.extend(scope_of(&bench.tree.join(root), Depth::Tree));
+    }
+    let mut capture = bench.begin(&scope);
+    for file in files {
+        fs::write(bench.tree.join(file), "changed").unwrap();
+    }
+    // Rules are frozen.
+    fs::remove_file(bench.tree.join("logs/.deployxignore")).unwrap();
+    let sealed = bench.seal(&mut capture);
+    let expected = kinds([
+        ("logs/b", ChangeKind::Modified),
+        ("logs/cache/c", ChangeKind::Modified),
     ]);
     assert_eq!(bench.kinds(&sealed), expected);
 }

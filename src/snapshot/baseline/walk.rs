@@ -1,5 +1,6 @@
 //! The stat walk: visits a scope with several threads, one directory at a time.
 
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::sync::Arc;
@@ -96,6 +97,9 @@ struct Task {
     root: Arc<Root>,
 }
 
+/// The rules for what is in each directory above a root; `None` where they leave it out.
+type Above = HashMap<AbsPath, Option<Rules>>;
+
 struct Root {
     path: AbsPath,
     dir: Dir,
@@ -122,9 +126,11 @@ pub(super) fn walk<V: Visitor>(
         ignore_files: Mutex::default(),
     };
     let mut tasks = Vec::new();
+    let mut above = Above::new();
     for path in scope {
-        let rules = Rules::at_root(&path.path, &exclusions.patterns)?;
-        tasks.extend(walk.start(path, rules));
+        if let Some(rules) = walk.rules_at(&path.path, &mut above)? {
+            tasks.extend(walk.start(path, rules));
+        }
     }
     rayon::scope(|s| {
         let walk = &walk;
@@ -143,6 +149,7 @@ pub(super) fn walk<V: Visitor>(
         .into_inner()
         .unwrap_or_else(PoisonError::into_inner);
     ignore_files.sort();
+    ignore_files.dedup();
     Ok(Walked {
         entries: walk.entries.into_inner(),
         unobserved,
@@ -151,6 +158,54 @@ pub(super) fn walk<V: Visitor>(
 }
 
 impl<'a, V: Visitor> Walk<'a, V> {
+    /// The rules in force at a root; `None` where they leave it out. `above` keeps the rules of
+    /// directories above the roots.
+    fn rules_at(&self, root: &AbsPath, above: &mut Above) -> Result<Option<Rules>> {
+        let base = self.exclusions.base.as_ref();
+        let within = base.filter(|base| root != *base && root.starts_with(base));
+        let (Some(base), Some(parent)) = (within, root.parent()) else {
+            return Rules::at_root(root, &self.exclusions.patterns).map(Some);
+        };
+        let Some(rules) = self.rules_above(&parent, base, above)? else {
+            return Ok(None);
+        };
+        let is_dir = || root.as_path().symlink_metadata().is_ok_and(|m| m.is_dir());
+        let excluded = !rules.is_empty() && rules.exclude(root.as_path(), is_dir());
+        Ok((!excluded).then_some(rules))
+    }
+
+    /// The rules for what is in `directory`, which is `base` or beneath it.
+    fn rules_above(
+        &self,
+        directory: &AbsPath,
+        base: &AbsPath,
+        above: &mut Above,
+    ) -> Result<Option<Rules>> {
+        if let Some(known) = above.get(directory) {
+            return Ok(known.clone());
+        }
+        let outer = match directory.parent().filter(|_| directory != base) {
+            None => Some(Rules::at_root(base, &self.exclusions.patterns)?),
+            Some(parent) => self
+                .rules_above(&parent, base, above)?
+                .filter(|rules| !rules.exclude(directory.as_path(), true)),
+        };
+        let rules = outer.map(|rules| self.rules_in(rules, directory));
+        above.insert(directory.clone(), rules.clone());
+        Ok(rules)
+    }
+
+    /// `rules` with the ignore file of a directory above a root.
+    fn rules_in(&self, rules: Rules, directory: &AbsPath) -> Rules {
+        if self.frozen {
+            return self.frozen_rules(&rules, directory);
+        }
+        match Dir::open_path(directory) {
+            Ok(dir) => self.found_rules(rules, directory, &dir),
+            Err(_) => rules,
+        }
+    }
+
     /// Looks at the path of a scope itself; gives a task where it is a directory.
     fn start(&self, scope: &ScopePath, rules: Rules) -> Option<Task> {
         let path = &scope.path;
@@ -344,15 +399,7 @@ impl<'a, V: Visitor> Walk<'a, V> {
     /// The rules for what is in a directory: those above it and its own ignore file.
     fn rules_beneath(&self, task: &Task, dir: &Dir, names: &[OsString]) -> Rules {
         if self.frozen {
-            let text = self
-                .exclusions
-                .files
-                .iter()
-                .find(|(at, _)| *at == task.path);
-            return text.map_or_else(
-                || task.rules.clone(),
-                |(_, t)| task.rules.with_file(&task.path, t),
-            );
+            return self.frozen_rules(&task.rules, &task.path);
         }
         let ignore_file = OsStr::new(IGNORE_FILE);
         if names
@@ -361,16 +408,32 @@ impl<'a, V: Visitor> Walk<'a, V> {
         {
             return task.rules.clone();
         }
-        let text = dir.open_file(ignore_file).and_then(std::io::read_to_string);
+        self.found_rules(task.rules.clone(), &task.path, dir)
+    }
+
+    fn frozen_rules(&self, rules: &Rules, directory: &AbsPath) -> Rules {
+        let files = &self.exclusions.files;
+        files.iter().find(|(at, _)| at == directory).map_or_else(
+            || rules.clone(),
+            |(_, text)| rules.with_file(directory, text),
+        )
+    }
+
+    /// `rules` with the ignore file that is in a directory now, if any.
+    fn found_rules(&self, rules: Rules, directory: &AbsPath, dir: &Dir) -> Rules {
+        let text = dir
+            .open_file(OsStr::new(IGNORE_FILE))
+            .and_then(std::io::read_to_string);
         match text {
             Ok(text) => {
-                let rules = task.rules.with_file(&task.path, &text);
-                lock(&self.ignore_files).push((task.path.clone(), text));
+                let rules = rules.with_file(directory, &text);
+                lock(&self.ignore_files).push((directory.clone(), text));
                 rules
             }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => rules,
             Err(error) => {
-                tracing::warn!(directory = %task.path, %error, "cannot read {IGNORE_FILE}");
-                task.rules.clone()
+                tracing::warn!(%directory, %error, "cannot read {IGNORE_FILE}");
+                rules
             }
         }
     }

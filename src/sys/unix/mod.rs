@@ -20,6 +20,14 @@ pub fn names_of_file(metadata: &std::fs::Metadata) -> u64 {
     metadata.nlink()
 }
 
+/// Whether everybody may put entries into the directory at `path`, but take away only their own
+/// (`/tmp`).
+pub fn is_shared_directory(path: &std::path::Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    path.metadata()
+        .is_ok_and(|found| found.is_dir() && found.mode() & 0o1002 == 0o1002)
+}
+
 /// Whether this process may do what only the administrator may.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()

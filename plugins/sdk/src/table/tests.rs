@@ -3,6 +3,14 @@
 use deployx_plugin_abi::Depth;
 
 use super::*;
+
+mod documents;
+mod garbage;
+mod messages;
+mod named;
+mod places;
+mod slash;
+mod touched;
 use crate::path::Style;
 use crate::testing::MemoryView;
 
@@ -128,7 +136,11 @@ fn view() -> MemoryView {
 }
 
 fn outcome_in(cwd: Option<&str>, line: &[Arg]) -> Outcome {
-    let table = Table::parse("rules.toml", RULES, ArgStyle::Posix).unwrap();
+    outcome_of(RULES, cwd, line)
+}
+
+fn outcome_of(rules: &str, cwd: Option<&str>, line: &[Arg]) -> Outcome {
+    let table = Table::parse("rules.toml", rules, ArgStyle::Posix).unwrap();
     let name = String::from_utf8(line[0].text.clone()).unwrap();
     let variable = |_: &str| None;
     let place = Place {
