@@ -127,7 +127,7 @@ impl Lowering {
             }
             _ => return Node::Unreadable(Vec::new()),
         };
-        match self.redirects(redirects) {
+        match read_redirects(redirects) {
             Some(redirects) if redirects.is_empty() => node,
             Some(redirects) => Node::Redirected(Box::new(node), redirects),
             None => sequence(vec![
@@ -265,7 +265,7 @@ impl Lowering {
                 return Node::Unreadable(text);
             }
         }
-        match self.redirects(redirects) {
+        match read_redirects(redirects) {
             Some(redirects) => simple.redirects = redirects,
             None => return Node::Unreadable(text),
         }
@@ -286,30 +286,6 @@ impl Lowering {
             list.push(word::read(&raw, word::Context::Word)?);
         }
         Some(())
-    }
-
-    fn redirects(self, trees: &[Tree]) -> Option<Vec<Redirect>> {
-        let mut redirects = Vec::new();
-        for tree in trees {
-            match &tree.kind {
-                // Without a delimiter it is a mistake that the parser lets pass.
-                NodeKind::HereDoc {
-                    delimiter,
-                    quoted: false,
-                    ..
-                } if delimiter.is_empty() => return None,
-                NodeKind::HereDoc {
-                    content, quoted, ..
-                } => redirects.push(Redirect::Here {
-                    content: here_document(content, *quoted)?,
-                }),
-                NodeKind::Redirect { op, target, .. } => {
-                    redirects.extend(redirect(op, target)?);
-                }
-                _ => return None,
-            }
-        }
-        Some(redirects)
     }
 }
 
@@ -486,4 +462,28 @@ fn redirect(op: &str, target: &Tree) -> Option<Vec<Redirect>> {
         }
         _ => None,
     }
+}
+
+fn read_redirects(trees: &[Tree]) -> Option<Vec<Redirect>> {
+    let mut redirects = Vec::new();
+    for tree in trees {
+        match &tree.kind {
+            // Without a delimiter it is a mistake that the parser lets pass.
+            NodeKind::HereDoc {
+                delimiter,
+                quoted: false,
+                ..
+            } if delimiter.is_empty() => return None,
+            NodeKind::HereDoc {
+                content, quoted, ..
+            } => redirects.push(Redirect::Here {
+                content: here_document(content, *quoted)?,
+            }),
+            NodeKind::Redirect { op, target, .. } => {
+                redirects.extend(redirect(op, target)?);
+            }
+            _ => return None,
+        }
+    }
+    Some(redirects)
 }
