@@ -64,6 +64,16 @@ pub(crate) fn named(text: &[u8]) -> (Option<Builtin>, &[u8]) {
     }
 }
 
+/// `cd\x` is `cd \x`; `dir\x` may be a program in `dir`.
+fn takes_directory(name: &[u8]) -> bool {
+    matches!(name, b"cd" | b"chdir" | b"md" | b"mkdir" | b"rd" | b"rmdir")
+}
+
+fn is_program(name: &[u8]) -> bool {
+    let extensions: [&[u8]; 4] = [b".exe", b".com", b".bat", b".cmd"];
+    extensions.iter().any(|extension| name.ends_with(extension))
+}
+
 /// The rule for a program.
 pub(crate) fn program(name: &[u8]) -> Option<ProgramRun> {
     Some(match name {

@@ -32,11 +32,7 @@ impl Evaluator<'_> {
             after.extend(self.each_value(repetition, &values, world));
         }
         let after = settle(after);
-        Flow {
-            done: after.clone(),
-            failed: after,
-            sure: false,
-        }
+        Flow::kept(after, false)
     }
 
     fn each_value(&mut self, repetition: &For, values: &Values, world: World) -> Vec<World> {

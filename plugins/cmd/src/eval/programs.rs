@@ -133,8 +133,14 @@ impl Evaluator<'_> {
             tail.push(Cell::from(b' '));
             tail.extend(quoted(word));
         }
+        if self.nested >= MAX_NESTED {
+            self.add_unclear(bytes(&tail), world.cwd, "nested too deeply");
+            return;
+        }
         self.commands += 1;
+        self.nested += 1;
         self.run(&quoted(name), &tail, world);
+        self.nested -= 1;
     }
 
     fn nested_line(&mut self, shell: Option<&str>, line: &Arg, world: World) {

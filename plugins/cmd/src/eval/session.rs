@@ -58,21 +58,13 @@ impl Evaluator<'_> {
                 [letter, b':', ..] => Some(letter.to_ascii_uppercase()),
                 _ => None,
             };
-            return Flow {
-                done: vec![inside],
-                failed: vec![world],
-                sure: false,
-            };
+            return Flow::change(world, inside, false);
         };
         self.touch(&target, Depth::Entry, true, "new working directory");
         let sure = self.is_there(&target);
         inside.cwd = Some(target);
         inside.drive = None;
-        Flow {
-            done: vec![inside],
-            failed: vec![world],
-            sure,
-        }
+        Flow::change(world, inside, sure)
     }
 
     /// The directory that `cd` goes to: a name may have blanks without quotes, and wildcards.
@@ -110,11 +102,8 @@ impl Evaluator<'_> {
         // Where nothing is kept for the drive, an earlier process may have left something.
         inside.cwd = inside.drives.get(&letter).cloned().flatten();
         inside.drive = inside.cwd.is_none().then_some(letter);
-        Flow {
-            done: vec![inside],
-            failed: vec![world],
-            sure: false,
-        }
+        let sure = self.is_there(&[letter, b':', b'\\']);
+        Flow::change(world, inside, sure)
     }
 
     /// `pushd`
@@ -130,14 +119,14 @@ impl Evaluator<'_> {
             // A share gets the next free drive letter.
             world.cwd = None;
             world.drive = None;
-            return Flow {
-                done: vec![world],
-                failed: vec![before],
-                sure: false,
-            };
+            return Flow::change(before, world, false);
         }
         let mut flow = self.enter(&path, world);
-        flow.failed = vec![before];
+        // Where it failed, nothing was pushed.
+        flow.failed = vec![before.clone()];
+        if !flow.doubtful.is_empty() {
+            flow.doubtful = vec![before];
+        }
         flow
     }
 
@@ -149,11 +138,7 @@ impl Evaluator<'_> {
         remember_drive(&mut world);
         world.cwd = directory;
         world.drive = None;
-        Flow {
-            done: vec![world.clone()],
-            failed: vec![world],
-            sure: true,
-        }
+        Flow::kept(vec![world], true)
     }
 
     /// `set`

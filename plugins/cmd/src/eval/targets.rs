@@ -42,7 +42,10 @@ impl Evaluator<'_> {
         if let Some(mark) = word.cells.iter().position(|c| *c >= 0x100) {
             return within_mark(world, &word.cells, mark);
         }
-        let text = bytes(&word.cells);
+        let mut text = bytes(&word.cells);
+        if text.starts_with(br"\\?\") {
+            text = crate::names::plain(&text);
+        }
         if text.is_empty() || is_device(&text) {
             return Targets::default();
         }
