@@ -86,6 +86,9 @@ impl Loops {
     fn of(line: &[u8]) -> Self {
         let mut letters = Vec::new();
         for at in 1..line.len().saturating_sub(3) {
+            if line[at - 1] != b'%' {
+                continue;
+            }
             let ends = line[at + 1..]
                 .iter()
                 .position(|b| !matches!(b, b' ' | b'\t' | b',' | b';' | b'='));
@@ -94,7 +97,7 @@ impl Loops {
                 && behind.len() > 2
                 && behind[..2].eq_ignore_ascii_case(b"in")
                 && matches!(behind[2], b' ' | b'\t' | b'(');
-            if line[at - 1] == b'%' && before_in {
+            if before_in {
                 letters.push(line[at]);
             }
         }

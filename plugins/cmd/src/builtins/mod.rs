@@ -52,7 +52,8 @@ pub(crate) fn named(text: &[u8]) -> (Option<Builtin>, &[u8]) {
     let separates = match glued {
         // `start.bat` is a file; `cd..` and `echo.` are not.
         [b'.', rest @ ..] => name == b"echo" || rest.iter().all(|b| matches!(b, b'.' | b'\\')),
-        [b'\\' | b':' | b'[' | b']' | b'+' | b'(', ..] => true,
+        [b'\\', rest @ ..] => takes_directory(name) && !is_program(rest),
+        [b':' | b'[' | b']' | b'+' | b'(', ..] => true,
         _ => false,
     };
     match shell::find(name) {

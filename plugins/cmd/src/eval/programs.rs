@@ -3,7 +3,7 @@
 use deployx_plugin_sdk::Kind;
 use deployx_plugin_sdk::table::{Arg, NestedCommand, Outcome, Place, Rule};
 
-use super::{Evaluator, World};
+use super::{Evaluator, MAX_NESTED, World};
 use crate::builtins::{self, Call};
 use crate::cell::{Cell, UNKNOWN, bytes, cells};
 use crate::names::{STYLE, split_last};
