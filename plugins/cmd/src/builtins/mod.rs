@@ -20,12 +20,16 @@ use crate::eval::{Evaluator, World};
 #[derive(Clone, Copy)]
 pub(crate) enum Run {
     /// It changes the shell itself.
-    Shell(for<'e, 'a, 't> fn(&'e mut Evaluator<'a>, &'t [Cell], World) -> crate::eval::Flow),
+    Shell(ShellRun),
     /// It touches files.
     Files(ProgramRun),
     /// It touches nothing.
     Nothing,
 }
+
+/// How a command is run that changes the shell.
+pub(crate) type ShellRun =
+    for<'e, 'a, 't> fn(&'e mut Evaluator<'a>, &'t [Cell], World) -> crate::eval::Flow;
 
 /// How a program is run.
 pub(crate) type ProgramRun = for<'c, 'e, 'a> fn(&'c mut Call<'e, 'a>);

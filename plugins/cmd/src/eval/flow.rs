@@ -60,9 +60,9 @@ impl Flow {
 
 impl Evaluator<'_> {
     /// Runs a list in each of `worlds`.
-    pub(crate) fn list(&mut self, list: &List, worlds: Vec<World>) -> Flow {
+    pub(crate) fn list(&mut self, list: &List, worlds: &[World]) -> Flow {
         let mut flow = Flow {
-            done: worlds.clone(),
+            done: worlds.to_vec(),
             ..Flow::default()
         };
         let mut at = 0;
@@ -72,7 +72,7 @@ impl Evaluator<'_> {
                 break;
             }
             let join = list.0[at].0;
-            flow = self.step(join, &list.0[at..end], flow, &worlds);
+            flow = self.step(join, &list.0[at..end], flow, worlds);
             at = end;
         }
         flow
@@ -135,7 +135,7 @@ impl Evaluator<'_> {
         }
         match &stage.command {
             Command::Nothing => Flow::kept(worlds, true),
-            Command::Group(list) => self.list(list, worlds),
+            Command::Group(list) => self.list(list, &worlds),
             Command::If(branches) => self.branches(branches, worlds),
             Command::For(repetition) => self.repetition(repetition, worlds),
             Command::Simple(simple) => {
@@ -175,10 +175,10 @@ impl Evaluator<'_> {
         }
         let outside = after.clone();
         if !entered.is_empty() {
-            after.extend(self.list(&branches.then, entered).all());
+            after.extend(self.list(&branches.then, &entered).all());
         }
         if let Some(otherwise) = &branches.otherwise {
-            after.extend(self.list(otherwise, outside).all());
+            after.extend(self.list(otherwise, &outside).all());
         }
         let after = settle(after);
         Flow::kept(after, false)

@@ -8,6 +8,9 @@ use crate::cell::{Cell, byte, bytes, has_unknown, is_plain, trim, unquoted};
 use crate::names::has_wildcard;
 use crate::words::{Word, split_for_cmd};
 
+/// How many variables of a line are followed.
+const MAX_VARIABLES: usize = 60;
+
 impl Evaluator<'_> {
     /// `cd`, `chdir`
     pub(crate) fn change_directory(&mut self, tail: &[Cell], world: World) -> Flow {
@@ -130,17 +133,6 @@ impl Evaluator<'_> {
         flow
     }
 
-    /// `popd`
-    pub(crate) fn pop_directory(&mut self, mut world: World) -> Flow {
-        let Some(directory) = world.stack.pop() else {
-            return Flow::unchanged(world);
-        };
-        remember_drive(&mut world);
-        world.cwd = directory;
-        world.drive = None;
-        Flow::kept(vec![world], true)
-    }
-
     /// `set`
     pub(crate) fn set_variable(&mut self, tail: &[Cell], mut world: World) -> Flow {
         let tail = trim_blanks(tail);
@@ -191,19 +183,36 @@ impl Evaluator<'_> {
         if name.is_empty() {
             return;
         }
+        if world.variables.len() >= MAX_VARIABLES {
+            self.give_up("the line sets too many variables to follow");
+            return;
+        }
         world.variables.insert(name.to_lowercase(), value);
         if !self.out.session.assigned.iter().any(|known| known == name) {
             self.out.session.assigned.push(name.into());
         }
     }
+}
+
+impl World {
+    /// `popd`
+    pub(crate) fn pop_directory(mut self) -> Flow {
+        let Some(directory) = self.stack.pop() else {
+            return Flow::unchanged(self);
+        };
+        remember_drive(&mut self);
+        self.cwd = directory;
+        self.drive = None;
+        Flow::kept(vec![self], true)
+    }
 
     /// `setlocal`: from here on, `!NAME!` may be replaced.
-    pub(crate) fn set_local(&mut self, tail: &[Cell], mut world: World) -> Flow {
+    pub(crate) fn set_local(mut self, tail: &[Cell]) -> Flow {
         let text = bytes(tail).to_ascii_lowercase();
         if text.windows(22).any(|w| w == b"enabledelayedexpansion") {
-            world.delayed = true;
+            self.delayed = true;
         }
-        Flow::unchanged(world)
+        Flow::unchanged(self)
     }
 }
 

@@ -148,7 +148,7 @@ fn directory_of(world: &World, beginning: &[u8]) -> Option<Vec<u8>> {
 fn within_mark(world: &World, cells: &[Cell], mark: usize) -> Targets {
     let before = bytes(&cells[..mark]);
     let dir = split_last(&before).0;
-    let deep = cells[mark..].iter().any(|c| *c == ANY_DEEP)
+    let deep = cells[mark..].contains(&ANY_DEEP)
         || cells[mark..]
             .iter()
             .any(|c| matches!(byte(*c), b'\\' | b'/'))
