@@ -5,7 +5,6 @@ use deployx_plugin_sdk::table::{
     Arg, ArgStyle, Known, Nested, NestedCommand, OptionSpec, Outcome, Place, Role, Rule, Value as Takes,
 };
 
-use crate::handlers;
 use crate::value::Value;
 
 use super::Evaluator;
@@ -85,7 +84,7 @@ impl<'a> Evaluator<'a> {
         if rule.style() != ArgStyle::Named {
             let words = self.words(call);
             let outcome = self.outcome(|place| {
-                rule.apply(name, &words, place, &handlers::all())
+                rule.apply(name, &words, place, &self.rules.handlers)
             });
             self.absorb(outcome, call);
             return;
@@ -100,7 +99,7 @@ impl<'a> Evaluator<'a> {
             return;
         };
         let outcome = self.outcome(|place| {
-            rule.apply_lists(name, &lists, place, &handlers::all())
+            rule.apply_lists(name, &lists, place, &self.rules.handlers)
         });
         self.absorb(outcome, call);
         if call.splatted {
