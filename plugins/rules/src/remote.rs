@@ -1,0 +1,92 @@
+//! `ssh` and `scp`.
+
+use deployx_plugin_sdk::table::{Arg, Findings, HandlerCall, Known, Outcome};
+
+use crate::words::{merged, not_understood};
+
+/// Whether a value of `-o` makes the client run a program of this host.
+fn runs_here(value: &Arg) -> bool {
+    let text = value.text.to_ascii_lowercase();
+    let names = [
+        "proxycommand",
+        "localcommand",
+        "permitlocalcommand",
+        "knownhostscommand",
+        "match",
+        "pkcs11",
+        "securitykey",
+    ];
+    value.known != Known::Whole
+        || names
+            .iter()
+            .any(|name| text.trim_ascii_start().starts_with(name.as_bytes()))
+}
+
+fn programs(call: &HandlerCall<'_>, findings: &mut Findings<'_>) {
+    if call.parsed.values("-o").any(runs_here)
+        || call.parsed.has("-S") && call.name.ends_with("scp")
+    {
+        findings.unclear("an option runs a program");
+    }
+}
+
+/// `ssh host command`: the command runs elsewhere.
+pub(crate) fn ssh(call: &HandlerCall<'_>) -> Outcome {
+    let mut findings = call.findings();
+    programs(call, &mut findings);
+    if ["-V", "-Q", "-G"].iter().any(|name| call.parsed.has(name)) {
+        return findings.finish();
+    }
+    merged(call.described(), findings.finish())
+}
+
+/// Whether `text` names a file of another host: `host:file`, `scp://host/file`.
+pub(crate) fn is_remote(text: &[u8]) -> bool {
+    let colon = text.iter().position(|b| *b == b':');
+    let slash = text.iter().position(|b| *b == b'/');
+    let drive = colon == Some(1)
+        && matches!(text.get(2), Some(b'\\' | b'/'))
+        && text[0].is_ascii_alphabetic();
+    !drive && colon.is_some_and(|colon| colon > 0 && slash.is_none_or(|slash| colon < slash))
+}
+
+/// The path behind `host:`.
+pub(crate) fn path_part(arg: &Arg) -> Arg {
+    let text = if is_remote(&arg.text) {
+        arg.text.splitn(2, |b| *b == b':').nth(1).unwrap_or(b"")
+    } else {
+        &arg.text
+    };
+    let wild = is_remote(&arg.text) && text.iter().any(|b| b"*?[{$`~".contains(b));
+    Arg {
+        text: if text.is_empty() {
+            b".".to_vec()
+        } else {
+            text.to_vec()
+        },
+        known: if wild { Known::Beginning } else { arg.known },
+    }
+}
+
+/// `scp host:file .`
+pub(crate) fn scp(call: &HandlerCall<'_>) -> Outcome {
+    let mut findings = call.findings();
+    programs(call, &mut findings);
+    let operands: Vec<&Arg> = call.parsed.operand_args().collect();
+    let Some((target, sources)) = operands.split_last() else {
+        return findings.finish();
+    };
+    if target.known != Known::Whole && !is_remote(&target.text) {
+        return not_understood(call, "the destination is not known");
+    }
+    if !is_remote(&target.text) {
+        let sources: Vec<Arg> = sources.iter().map(|source| path_part(source)).collect();
+        let sources: Vec<&Arg> = sources.iter().collect();
+        findings.place_in(target, &sources, false, false);
+    }
+    let mut outcome = merged(call.described(), findings.finish());
+    if !operands.iter().any(|arg| is_remote(&arg.text)) {
+        outcome.irreversible.clear();
+    }
+    outcome
+}
