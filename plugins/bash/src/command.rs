@@ -220,6 +220,7 @@ impl Evaluator<'_> {
             .any(|arg| matches!(arg.known, Known::Several | Known::Pattern));
         world.positional = countable.then(|| Rc::new(values));
         let loops = std::mem::take(&mut self.loops);
+        let hidden = std::mem::take(&mut world.hidden);
         self.returns.push(Vec::new());
         let start = world.clone();
         let exit = self.nested(&world, call.text, |evaluator| {
@@ -231,6 +232,7 @@ impl Evaluator<'_> {
         self.loops = loops;
         for world in exit.worked.iter_mut().chain(&mut exit.failed) {
             world.positional.clone_from(&positional);
+            world.unhide(&hidden);
         }
         exit
     }

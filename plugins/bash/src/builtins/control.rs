@@ -159,7 +159,7 @@ impl Evaluator<'_> {
         world: World,
         call: Call<'_>,
     ) -> Exit {
-        let mut world = world;
+        let mut inner = world.clone();
         let mut line_follows = false;
         let mut login = false;
         let mut rest = &arguments[1..];
@@ -194,9 +194,9 @@ impl Evaluator<'_> {
         }
         if login {
             // What its start-up files set is not known.
-            forget_variables(&mut world);
+            forget_variables(&mut inner);
         }
-        self.shell_commands(dialect, line_follows, rest, arguments, &world, call);
+        self.shell_commands(dialect, line_follows, rest, arguments, &inner, call);
         Exit::either(vec![world])
     }
 

@@ -39,11 +39,21 @@ impl Evaluator<'_> {
             .iter()
             .any(|w| w.raw.starts_with(b"-") && w.raw.iter().any(|b| b"iuln".contains(b)));
         let functions = simple.words.iter().any(|w| w.raw == b"-f");
+        let global = simple
+            .words
+            .iter()
+            .any(|w| w.raw.starts_with(b"-") && w.raw.contains(&b'g'));
+        let local = !self.returns.is_empty()
+            && !global
+            && !matches!(simple.words[0].raw.as_slice(), b"export" | b"readonly");
         for word in &simple.words[1..] {
             let Some(assignment) = parse::assignment(&word.raw) else {
                 others.push(word.clone());
                 continue;
             };
+            if local {
+                world.hide(&assignment.name);
+            }
             self.assign(&mut world, &assignment);
             if changed {
                 // The value is rewritten (`declare -i`, `-u`, `-n`).
@@ -58,8 +68,9 @@ impl Evaluator<'_> {
             match other.value().and_then(name_of) {
                 Some(name) if functions => drop(name),
                 Some(name) if exports => self.export(&mut world, &name),
-                Some(name) if simple.words[0].raw == b"local" => {
-                    // Plain `local x` hides the value that was there.
+                Some(name) if local => {
+                    // The value that was there is hidden, or in some shells kept.
+                    world.hide(&name);
                     world.assign(&name, Value::Unknown);
                 }
                 Some(_) => {}
