@@ -172,7 +172,12 @@ impl Evaluator<'_> {
         }
         if !call.external {
             let text = String::from_utf8_lossy(name);
-            let redefined = self.request.session.redefined.iter().chain(world.redefined.iter());
+            let redefined = self
+                .request
+                .session
+                .redefined
+                .iter()
+                .chain(world.redefined.iter());
             if !call.no_functions {
                 if let Some(body) = world.functions.get(text.as_ref()).cloned()
                     && !world.redefined.iter().any(|n| *n == text)
@@ -201,7 +206,13 @@ impl Evaluator<'_> {
     }
 
     /// Runs a function with its arguments.
-    fn function(&mut self, body: &Rc<Node>, mut world: World, rest: &[Arg], call: Call<'_>) -> Exit {
+    fn function(
+        &mut self,
+        body: &Rc<Node>,
+        mut world: World,
+        rest: &[Arg],
+        call: Call<'_>,
+    ) -> Exit {
         let positional = world.positional.take();
         let values: Vec<Value> = rest.iter().map(Self::value_of).collect();
         let countable = !rest
@@ -294,7 +305,10 @@ impl Evaluator<'_> {
             }
             Some(None) => world.cwd = Cwd::Unknown,
         }
-        if matches!(by, "sudo" | "doas" | "su" | "runuser" | "pkexec" | "machinectl") {
+        if matches!(
+            by,
+            "sudo" | "doas" | "su" | "runuser" | "pkexec" | "machinectl"
+        ) {
             // The other user's environment and home.
             crate::evaluate::forget_variables(&mut world);
             world.assign("HOME", Value::Unknown);
@@ -411,9 +425,7 @@ fn append(old: &Value, more: &Value) -> Value {
     match (old, more) {
         (Value::Known(old), Value::Known(more)) => Value::known([old.as_slice(), more].concat()),
         (Value::Unset, more) => more.clone(),
-        (Value::Known(old), Value::Begins(more)) => {
-            Value::Begins([old.as_slice(), more].concat())
-        }
+        (Value::Known(old), Value::Begins(more)) => Value::Begins([old.as_slice(), more].concat()),
         (Value::Known(old) | Value::Begins(old), _) => Value::Begins(old.clone()),
         _ => Value::Begins(Vec::new()),
     }

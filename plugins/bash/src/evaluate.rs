@@ -155,8 +155,11 @@ impl<'a> Evaluator<'a> {
         if self.budget == 0 {
             if !self.gave_up {
                 self.gave_up = true;
-                self.answer
-                    .unclear(&self.request.command, None, "the line does too much to be followed");
+                self.answer.unclear(
+                    &self.request.command,
+                    None,
+                    "the line does too much to be followed",
+                );
             }
             return false;
         }

@@ -254,7 +254,11 @@ impl World {
     fn join_functions(&mut self, other: &Self) {
         let mut differing: Vec<String> = Vec::new();
         for (name, body) in self.functions.iter() {
-            if other.functions.get(name).is_none_or(|b| !Rc::ptr_eq(body, b)) {
+            if other
+                .functions
+                .get(name)
+                .is_none_or(|b| !Rc::ptr_eq(body, b))
+            {
                 differing.push(name.clone());
             }
         }

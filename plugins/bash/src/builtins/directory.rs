@@ -117,14 +117,19 @@ impl Evaluator<'_> {
             Some(Value::Known(text)) => !text.is_empty(),
             Some(Value::Unset) => false,
             Some(_) => true,
-            None => self.request.variable("CDPATH").is_some_and(|v| !v.is_empty()),
+            None => self
+                .request
+                .variable("CDPATH")
+                .is_some_and(|v| !v.is_empty()),
         };
         relative && set
     }
 
     fn target_of(&self, world: &World, value: &Value, physical: bool) -> Target {
         match value {
-            Value::Known(path) if path.is_empty() => Target::Known(world.cwd.clone(), Kind::Directory),
+            Value::Known(path) if path.is_empty() => {
+                Target::Known(world.cwd.clone(), Kind::Directory)
+            }
             Value::Known(path) => {
                 let base = match &world.cwd {
                     Cwd::Known {
@@ -156,7 +161,11 @@ impl Evaluator<'_> {
                 } else {
                     self.locate(world, above)
                 };
-                Target::Unknown(place.filter(|p| p != b"/").map_or(Cwd::Unknown, Cwd::Beneath))
+                Target::Unknown(
+                    place
+                        .filter(|p| p != b"/")
+                        .map_or(Cwd::Unknown, Cwd::Beneath),
+                )
             }
             _ => Target::Unknown(Cwd::Unknown),
         }

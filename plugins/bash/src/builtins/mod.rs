@@ -13,9 +13,32 @@ use crate::state::{Exit, World};
 
 /// Builtins that change nothing that matters here.
 const HARMLESS: [&[u8]; 26] = [
-    b"echo", b"print", b"pwd", b"dirs", b"hash", b"type", b"whence", b"help",
-    b"bind", b"complete", b"compgen", b"compopt", b"times", b"ulimit", b"umask", b"wait", b"jobs",
-    b"fg", b"bg", b"disown", b"suspend", b"caller", b"zstyle", b"bindkey", b"rehash", b"where",
+    b"echo",
+    b"print",
+    b"pwd",
+    b"dirs",
+    b"hash",
+    b"type",
+    b"whence",
+    b"help",
+    b"bind",
+    b"complete",
+    b"compgen",
+    b"compopt",
+    b"times",
+    b"ulimit",
+    b"umask",
+    b"wait",
+    b"jobs",
+    b"fg",
+    b"bg",
+    b"disown",
+    b"suspend",
+    b"caller",
+    b"zstyle",
+    b"bindkey",
+    b"rehash",
+    b"where",
 ];
 
 impl Evaluator<'_> {

@@ -30,7 +30,10 @@ impl Evaluator<'_> {
         }
         let mut others = Vec::new();
         let exports = simple.words[0].raw == b"export"
-            || simple.words.iter().any(|w| w.raw.starts_with(b"-") && w.raw.contains(&b'x'));
+            || simple
+                .words
+                .iter()
+                .any(|w| w.raw.starts_with(b"-") && w.raw.contains(&b'x'));
         let changed = simple
             .words
             .iter()

@@ -26,12 +26,7 @@ pub(crate) fn trim(
     }
 }
 
-fn trim_text<'a>(
-    text: &'a [u8],
-    pattern: &[PatternByte],
-    suffix: bool,
-    longest: bool,
-) -> &'a [u8] {
+fn trim_text<'a>(text: &'a [u8], pattern: &[PatternByte], suffix: bool, longest: bool) -> &'a [u8] {
     let lengths = 0..=text.len();
     let fits = |length: &usize| {
         let part = if suffix {
@@ -77,12 +72,7 @@ pub(crate) fn replace(
     Value::known(replace_text(text, pattern, with, mode))
 }
 
-fn replace_text(
-    text: &[u8],
-    pattern: &[PatternByte],
-    with: &[u8],
-    mode: ReplaceMode,
-) -> Vec<u8> {
+fn replace_text(text: &[u8], pattern: &[PatternByte], with: &[u8], mode: ReplaceMode) -> Vec<u8> {
     // In the replacement `&` may stand for what matched; only newer shells do so, and only where it
     // is not quoted. Such replacements are rare; the text is taken as it is.
     let longest_from = |at: usize| {
@@ -232,7 +222,10 @@ mod tests {
     fn slices_and_cases() {
         assert_eq!(slice(&known("abcdef"), Some(1), Some(Some(2))), known("bc"));
         assert_eq!(slice(&known("abcdef"), Some(-2), None), known("ef"));
-        assert_eq!(slice(&known("abcdef"), Some(1), Some(Some(-1))), known("bcde"));
+        assert_eq!(
+            slice(&known("abcdef"), Some(1), Some(Some(-1))),
+            known("bcde")
+        );
         assert_eq!(case(&known("aB"), true, true), known("AB"));
         assert_eq!(case(&known("ab"), true, false), known("Ab"));
     }

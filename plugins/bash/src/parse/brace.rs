@@ -115,7 +115,9 @@ fn sequence(inner: &[u8]) -> Option<Option<Vec<Vec<u8>>>> {
     let inner = std::str::from_utf8(inner).ok()?;
     let mut parts = inner.split("..");
     let (first, last) = (parts.next()?, parts.next()?);
-    let step = parts.next().map_or(Some(1), |text| text.parse::<i64>().ok())?;
+    let step = parts
+        .next()
+        .map_or(Some(1), |text| text.parse::<i64>().ok())?;
     if parts.next().is_some() {
         return None;
     }

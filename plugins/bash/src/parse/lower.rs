@@ -56,9 +56,7 @@ impl Lowering {
 
     fn compound(self, tree: &Tree) -> Node {
         let (node, redirects) = match &tree.kind {
-            NodeKind::Subshell { body, redirects } => {
-                (Node::Subshell(self.boxed(body)), redirects)
-            }
+            NodeKind::Subshell { body, redirects } => (Node::Subshell(self.boxed(body)), redirects),
             NodeKind::BraceGroup { body, redirects } => (Node::Group(self.boxed(body)), redirects),
             NodeKind::If {
                 condition,
@@ -298,6 +296,12 @@ impl Lowering {
         let mut redirects = Vec::new();
         for tree in trees {
             match &tree.kind {
+                // Without a delimiter it is a mistake that the parser lets pass.
+                NodeKind::HereDoc {
+                    delimiter,
+                    quoted: false,
+                    ..
+                } if delimiter.is_empty() => return None,
                 NodeKind::HereDoc {
                     content, quoted, ..
                 } => redirects.push(Redirect::Here {
