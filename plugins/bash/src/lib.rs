@@ -13,7 +13,7 @@ mod dialect;
 mod evaluate;
 mod expand;
 mod flow;
-pub mod handlers;
+mod handlers;
 mod parse;
 mod redirect;
 mod rules;
@@ -23,6 +23,3 @@ pub mod tables;
 mod text;
 
 pub use rules::BashRules;
-
-#[cfg(feature = "plugin")]
-deployx_plugin_sdk::export_plugin!(BashRules::new);

@@ -30,7 +30,8 @@ pub(super) fn cpio(call: &HandlerCall<'_>) -> Outcome {
                     findings.chdir(directory);
                 }
             }
-            b"-E" | b"-H" | b"-C" | b"-R" | b"-M" | b"--format" | b"--pattern-file" | b"--owner" => {
+            b"-E" | b"-H" | b"-C" | b"-R" | b"-M" | b"--format" | b"--pattern-file"
+            | b"--owner" => {
                 args.next();
             }
             b"--rsh-command" => findings.unclear("an option runs a program"),
@@ -65,7 +66,9 @@ pub(super) fn cpio(call: &HandlerCall<'_>) -> Outcome {
             findings.unclear("members may have absolute names");
         }
     } else if has(b'p') {
-        operands.iter().for_each(|directory| findings.role(&Role::Tree, directory));
+        operands
+            .iter()
+            .for_each(|directory| findings.role(&Role::Tree, directory));
     } else if has(b'o') {
         if let Some(archive) = archive {
             findings.role(&Role::Write, &archive);

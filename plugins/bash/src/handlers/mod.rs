@@ -76,7 +76,7 @@ const OWN: &[(&str, Handler)] = &[
 ];
 
 /// Every rule in code that the built-in tables name.
-pub fn all() -> Handlers {
+pub(crate) fn all() -> Handlers {
     Handlers::of(&[deployx_rules_common::HANDLERS, OWN].concat())
 }
 
