@@ -108,7 +108,11 @@ fn invoke_web_request(call: &HandlerCall<'_>) -> Outcome {
         let directory = resolved
             .as_ref()
             .is_some_and(|path| findings.kind_behind(path) == Kind::Directory);
-        let role = if directory { Role::Children } else { Role::Write };
+        let role = if directory {
+            Role::Children
+        } else {
+            Role::Write
+        };
         findings.role(&role, target);
     }
     findings.finish()

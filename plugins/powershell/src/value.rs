@@ -109,7 +109,10 @@ impl Value {
             Self::Bool(false) => Some(b"False".to_vec()),
             Self::Null => Some(Vec::new()),
             Self::List(values) => {
-                let all = values.iter().map(Self::string).collect::<Option<Vec<_>>>()?;
+                let all = values
+                    .iter()
+                    .map(Self::string)
+                    .collect::<Option<Vec<_>>>()?;
                 Some(all.join(&b' '))
             }
             _ => None,
@@ -200,10 +203,7 @@ impl Value {
                 a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same(b))
             }
             (Self::Hash(a), Self::Hash(b)) => {
-                a.len() == b.len()
-                    && a.iter()
-                        .zip(b)
-                        .all(|((k, a), (l, b))| k == l && a.same(b))
+                a.len() == b.len() && a.iter().zip(b).all(|((k, a), (l, b))| k == l && a.same(b))
             }
             _ => false,
         }

@@ -114,7 +114,10 @@ pub(crate) fn expand(
         .split(|b| style.is_separator(*b) || *b == b'\\')
         .collect();
     let first = components.iter().position(|c| has_wildcards(c))?;
-    let before = components[..first].iter().map(|c| c.len() + 1).sum::<usize>();
+    let before = components[..first]
+        .iter()
+        .map(|c| c.len() + 1)
+        .sum::<usize>();
     let base = unescape(&pattern[..before]);
     let mut found = vec![(style.resolve(cwd, &base)?, Kind::Directory)];
     let mut lists = 0;

@@ -99,7 +99,11 @@ fn differences(line: &Line, answer: &Inference, cwd: &str) -> Vec<String> {
         let reasons: Vec<&str> = answer.unclear.iter().map(|u| u.reason.as_str()).collect();
         found.push(format!("unclear: {reasons:?}"));
     }
-    let effects: BTreeSet<&str> = answer.irreversible.iter().map(|e| e.what.as_str()).collect();
+    let effects: BTreeSet<&str> = answer
+        .irreversible
+        .iter()
+        .map(|e| e.what.as_str())
+        .collect();
     let expected: BTreeSet<&str> = line.irreversible.iter().map(String::as_str).collect();
     if effects != expected {
         found.push(format!("effects: {effects:?}"));
@@ -170,7 +174,12 @@ fn the_corpus_is_covered_without_silent_misses() {
         corpus.line.len(),
         ratios[ratios.len() - 1]
     );
-    assert!(failures.is_empty(), "{} lines:\n{}", failures.len(), failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} lines:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
     assert!(recall >= 0.98, "{recall}");
     assert!(median <= 1.5, "{median}");
 }

@@ -27,17 +27,34 @@ pub(super) enum Given {
 
 /// Parameters that every cmdlet has and that take a value.
 const COMMON_VALUES: [&str; 10] = [
-    "ErrorAction", "WarningAction", "InformationAction", "ProgressAction", "ErrorVariable",
-    "WarningVariable", "InformationVariable", "OutVariable", "OutBuffer", "PipelineVariable",
+    "ErrorAction",
+    "WarningAction",
+    "InformationAction",
+    "ProgressAction",
+    "ErrorVariable",
+    "WarningVariable",
+    "InformationVariable",
+    "OutVariable",
+    "OutBuffer",
+    "PipelineVariable",
 ];
 /// Parameters that every cmdlet has and that are switches.
 const COMMON_SWITCHES: [&str; 4] = ["Verbose", "Debug", "WhatIf", "Confirm"];
 /// Their aliases.
 const COMMON_ALIASES: [(&str, &str); 13] = [
-    ("ea", "ErrorAction"), ("wa", "WarningAction"), ("infa", "InformationAction"),
-    ("ev", "ErrorVariable"), ("wv", "WarningVariable"), ("iv", "InformationVariable"),
-    ("ov", "OutVariable"), ("ob", "OutBuffer"), ("pv", "PipelineVariable"),
-    ("vb", "Verbose"), ("db", "Debug"), ("wi", "WhatIf"), ("cf", "Confirm"),
+    ("ea", "ErrorAction"),
+    ("wa", "WarningAction"),
+    ("infa", "InformationAction"),
+    ("ev", "ErrorVariable"),
+    ("wv", "WarningVariable"),
+    ("iv", "InformationVariable"),
+    ("ov", "OutVariable"),
+    ("ob", "OutBuffer"),
+    ("pv", "PipelineVariable"),
+    ("vb", "Verbose"),
+    ("db", "Debug"),
+    ("wi", "WhatIf"),
+    ("cf", "Confirm"),
 ];
 
 /// Values by parameter.
@@ -114,12 +131,10 @@ impl Call {
             };
             let value = match value {
                 Some(value) => value.clone(),
-                None if takes_value => {
-                    match given.next_if(|g| matches!(g, Given::Value { .. })) {
-                        Some(Given::Value { value, .. }) => value.clone(),
-                        _ => Value::Unknown,
-                    }
-                }
+                None if takes_value => match given.next_if(|g| matches!(g, Given::Value { .. })) {
+                    Some(Given::Value { value, .. }) => value.clone(),
+                    _ => Value::Unknown,
+                },
                 None => Value::Bool(true),
             };
             bound.named.push((full, value));
@@ -151,8 +166,8 @@ impl Call {
         self.given.iter().any(|given| match given {
             Given::Parameter(name, value) => {
                 let name = String::from_utf8_lossy(name);
-                let dry = name.eq_ignore_ascii_case("wi")
-                    || name.len() >= 2 && begins("WhatIf", &name);
+                let dry =
+                    name.eq_ignore_ascii_case("wi") || name.len() >= 2 && begins("WhatIf", &name);
                 dry && matches!(value, None | Some(Value::Bool(true)))
             }
             Given::Value { .. } => false,

@@ -137,8 +137,18 @@ impl Evaluator<'_> {
             let arguments = arguments.cloned().map(Value::elements);
             let property = matches!(
                 name.to_ascii_lowercase().as_slice(),
-                b"fullname" | b"name" | b"basename" | b"directory" | b"directoryname" | b"parent"
-                    | b"length" | b"extension" | b"path" | b"count" | b"id" | b"version"
+                b"fullname"
+                    | b"name"
+                    | b"basename"
+                    | b"directory"
+                    | b"directoryname"
+                    | b"parent"
+                    | b"length"
+                    | b"extension"
+                    | b"path"
+                    | b"count"
+                    | b"id"
+                    | b"version"
             );
             if property && arguments.is_none() {
                 return self.member(input, &name);
@@ -237,8 +247,15 @@ impl Evaluator<'_> {
             "ScriptBlock",
         );
         let elsewhere = [
-            "ComputerName", "Cn", "Session", "ConnectionUri", "VMId", "VMName", "ContainerId",
-            "HostName", "SSHConnection",
+            "ComputerName",
+            "Cn",
+            "Session",
+            "ConnectionUri",
+            "VMId",
+            "VMName",
+            "ContainerId",
+            "HostName",
+            "SSHConnection",
         ];
         let known = bound.unknown.is_none() && !call.splatted;
         if known && bound.any(&elsewhere).is_some() {
@@ -278,9 +295,7 @@ impl Evaluator<'_> {
         }
         let known = bound.unknown.is_none() && !call.splatted;
         match bound.get("ScriptBlock") {
-            Some(Value::Block(block))
-                if known && bound.get("InitializationScript").is_none() =>
-            {
+            Some(Value::Block(block)) if known && bound.get("InitializationScript").is_none() => {
                 let arguments = bound.get("ArgumentList").cloned();
                 let arguments = arguments.map(Value::elements).unwrap_or_default();
                 self.call_block(&block.clone(), arguments, None);

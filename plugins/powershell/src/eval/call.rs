@@ -9,16 +9,52 @@ use super::arguments::Call;
 
 /// Cmdlets that give data: nothing that it holds changes anything by a method.
 const DATA: [&str; 46] = [
-    "compare-object", "convertfrom-csv", "convertfrom-json", "convertfrom-stringdata",
-    "convertto-csv", "convertto-html", "convertto-json", "convertto-securestring",
-    "format-custom", "format-hex", "format-list", "format-table", "format-wide", "get-command",
-    "get-computerinfo", "get-content", "get-credential", "get-culture", "get-date",
-    "get-filehash", "get-history", "get-host", "get-itemproperty", "get-itempropertyvalue",
-    "get-member", "get-random", "get-timezone", "get-uptime", "import-csv",
-    "import-powershelldatafile", "invoke-restmethod", "invoke-webrequest", "measure-object",
-    "new-guid", "new-timespan", "out-string", "read-host", "select-string", "test-connection",
-    "test-netconnection", "test-path", "write-error", "write-host", "write-information",
-    "write-verbose", "write-warning",
+    "compare-object",
+    "convertfrom-csv",
+    "convertfrom-json",
+    "convertfrom-stringdata",
+    "convertto-csv",
+    "convertto-html",
+    "convertto-json",
+    "convertto-securestring",
+    "format-custom",
+    "format-hex",
+    "format-list",
+    "format-table",
+    "format-wide",
+    "get-command",
+    "get-computerinfo",
+    "get-content",
+    "get-credential",
+    "get-culture",
+    "get-date",
+    "get-filehash",
+    "get-history",
+    "get-host",
+    "get-itemproperty",
+    "get-itempropertyvalue",
+    "get-member",
+    "get-random",
+    "get-timezone",
+    "get-uptime",
+    "import-csv",
+    "import-powershelldatafile",
+    "invoke-restmethod",
+    "invoke-webrequest",
+    "measure-object",
+    "new-guid",
+    "new-timespan",
+    "out-string",
+    "read-host",
+    "select-string",
+    "test-connection",
+    "test-netconnection",
+    "test-path",
+    "write-error",
+    "write-host",
+    "write-information",
+    "write-verbose",
+    "write-warning",
 ];
 
 impl Evaluator<'_> {
@@ -72,10 +108,12 @@ impl Evaluator<'_> {
             self.calls -= 1;
             return value;
         }
-        if let Some(block) = self.functions.get(key.as_bytes()).cloned() {
+        // An alias goes before a function of its name.
+        let name = aliases::resolve(self.edition, &given).unwrap_or(&given);
+        let function = self.functions.get(name.to_ascii_lowercase().as_bytes());
+        if let Some(block) = function.cloned() {
             return self.call_function(&block, call);
         }
-        let name = aliases::resolve(self.edition, &given).unwrap_or(&given);
         // The name of the module may stand before that of the cmdlet.
         let name = match name.split_once('\\') {
             Some((module, cmdlet)) if is_module(module) && cmdlet.contains('-') => cmdlet,

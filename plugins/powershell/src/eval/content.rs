@@ -9,10 +9,30 @@ use super::expression::type_key;
 
 /// Modules that come with the system or are in general use, whose loading changes nothing.
 const MODULES: [&str; 24] = [
-    "activedirectory", "appx", "bitstransfer", "cimcmdlets", "dism", "dnsclient", "grouppolicy",
-    "hyper-v", "iisadministration", "netadapter", "netsecurity", "nettcpip", "packagemanagement",
-    "pki", "powershellget", "psdiagnostics", "psreadline", "psscheduledjob", "scheduledtasks",
-    "servermanager", "smbshare", "sqlserver", "storage", "webadministration",
+    "activedirectory",
+    "appx",
+    "bitstransfer",
+    "cimcmdlets",
+    "dism",
+    "dnsclient",
+    "grouppolicy",
+    "hyper-v",
+    "iisadministration",
+    "netadapter",
+    "netsecurity",
+    "nettcpip",
+    "packagemanagement",
+    "pki",
+    "powershellget",
+    "psdiagnostics",
+    "psreadline",
+    "psscheduledjob",
+    "scheduledtasks",
+    "servermanager",
+    "smbshare",
+    "sqlserver",
+    "storage",
+    "webadministration",
 ];
 
 impl Evaluator<'_> {

@@ -50,30 +50,98 @@ const CHANGES: [(&str, &str, &[Use]); 33] = [
     ("io.directory", "setcreationtime", &[Meta]),
     ("io.directory", "setlastaccesstime", &[Meta]),
     ("io.directory", "setlastwritetime", &[Meta]),
-    ("io.compression.zipfile", "createfromdirectory", &[Read, Write]),
-    ("io.compression.zipfile", "extracttodirectory", &[Read, Tree]),
+    (
+        "io.compression.zipfile",
+        "createfromdirectory",
+        &[Read, Write],
+    ),
+    (
+        "io.compression.zipfile",
+        "extracttodirectory",
+        &[Read, Tree],
+    ),
     ("io.compression.zipfile", "open", &[Write]),
-    ("io.compression.zipfileextensions", "extracttodirectory", &[Read, Tree]),
+    (
+        "io.compression.zipfileextensions",
+        "extracttodirectory",
+        &[Read, Tree],
+    ),
 ];
 
 /// Types whose static methods change nothing outside of memory, and whose objects neither do.
 const PURE: [&str; 72] = [
-    "array", "bitconverter", "bool", "boolean", "byte", "char", "console", "consolecolor",
-    "convert", "dateonly", "datetime", "datetimeoffset", "decimal", "diagnostics.stopwatch",
-    "double", "enum", "environmentvariabletarget", "float", "gc", "globalization.cultureinfo",
-    "guid", "hashtable", "int", "int16", "int32", "int64", "io.compression.compressionlevel",
-    "io.fileattributes", "io.filemode", "io.memorystream", "io.path", "io.searchoption",
-    "io.streamreader", "io.stringreader", "linq.enumerable", "long",
-    "management.automation.pscredential", "math", "net.dns", "net.ipaddress",
-    "net.networkcredential", "net.securityprotocoltype", "net.servicepointmanager",
-    "net.webproxy", "net.webutility", "object", "ordered", "pscredential", "pscustomobject",
-    "psobject", "random", "regex", "runtime.interopservices.marshal",
+    "array",
+    "bitconverter",
+    "bool",
+    "boolean",
+    "byte",
+    "char",
+    "console",
+    "consolecolor",
+    "convert",
+    "dateonly",
+    "datetime",
+    "datetimeoffset",
+    "decimal",
+    "diagnostics.stopwatch",
+    "double",
+    "enum",
+    "environmentvariabletarget",
+    "float",
+    "gc",
+    "globalization.cultureinfo",
+    "guid",
+    "hashtable",
+    "int",
+    "int16",
+    "int32",
+    "int64",
+    "io.compression.compressionlevel",
+    "io.fileattributes",
+    "io.filemode",
+    "io.memorystream",
+    "io.path",
+    "io.searchoption",
+    "io.streamreader",
+    "io.stringreader",
+    "linq.enumerable",
+    "long",
+    "management.automation.pscredential",
+    "math",
+    "net.dns",
+    "net.ipaddress",
+    "net.networkcredential",
+    "net.securityprotocoltype",
+    "net.servicepointmanager",
+    "net.webproxy",
+    "net.webutility",
+    "object",
+    "ordered",
+    "pscredential",
+    "pscustomobject",
+    "psobject",
+    "random",
+    "regex",
+    "runtime.interopservices.marshal",
     "runtime.interopservices.runtimeinformation",
-    "security.accesscontrol.filesystemaccessrule", "security.principal.windowsbuiltinrole",
-    "security.principal.windowsidentity", "security.principal.windowsprincipal",
-    "security.securestring", "single", "string", "stringcomparer", "stringsplitoptions",
-    "text.asciiencoding", "text.encoding", "text.regularexpressions.regex", "text.stringbuilder",
-    "text.utf8encoding", "timespan", "timezoneinfo", "uri", "version",
+    "security.accesscontrol.filesystemaccessrule",
+    "security.principal.windowsbuiltinrole",
+    "security.principal.windowsidentity",
+    "security.principal.windowsprincipal",
+    "security.securestring",
+    "single",
+    "string",
+    "stringcomparer",
+    "stringsplitoptions",
+    "text.asciiencoding",
+    "text.encoding",
+    "text.regularexpressions.regex",
+    "text.stringbuilder",
+    "text.utf8encoding",
+    "timespan",
+    "timezoneinfo",
+    "uri",
+    "version",
 ];
 
 fn is_pure(kind: &str) -> bool {
@@ -126,8 +194,7 @@ impl Evaluator<'_> {
             "environment" => self.environment_call(&name, arguments),
             "io.file" | "io.directory" | "io.compression.zipfile" if is_reader(&name) => {
                 // Methods that give names of files.
-                if name.contains("files") || name.contains("director") || name.contains("entries")
-                {
+                if name.contains("files") || name.contains("director") || name.contains("entries") {
                     Value::Unknown
                 } else {
                     Value::Harmless
@@ -236,7 +303,9 @@ impl Evaluator<'_> {
                     return Value::Unknown;
                 };
                 let dot = path.iter().rposition(|b| *b == b'.').unwrap_or(path.len());
-                let extension = extension.strip_prefix(b".".as_slice()).unwrap_or(&extension);
+                let extension = extension
+                    .strip_prefix(b".".as_slice())
+                    .unwrap_or(&extension);
                 Value::text([&path[..dot], b".", extension].concat())
             }
             _ => Value::Harmless,

@@ -81,8 +81,7 @@ impl Evaluator<'_> {
             } => {
                 let object = self.expression(object);
                 let name = self.expression(name).string();
-                let arguments: Vec<Value> =
-                    arguments.iter().map(|a| self.expression(a)).collect();
+                let arguments: Vec<Value> = arguments.iter().map(|a| self.expression(a)).collect();
                 match (fixed, name) {
                     (_, None) => {
                         self.unclear("a method whose name is not known is called");

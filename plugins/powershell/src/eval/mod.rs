@@ -164,9 +164,10 @@ impl<'a> Evaluator<'a> {
         if unclear.iter().any(|u| u.text == text && u.reason == reason) {
             return;
         }
-        let elsewhere = self.cwd.clone().filter(|cwd| {
-            Some(cwd) != self.style.resolve(&self.request.cwd, b"").as_ref()
-        });
+        let elsewhere = self
+            .cwd
+            .clone()
+            .filter(|cwd| Some(cwd) != self.style.resolve(&self.request.cwd, b"").as_ref());
         match unclear.len() {
             n if n < MAX_UNCLEAR => unclear.push(Unclear {
                 text,
@@ -215,8 +216,7 @@ impl<'a> Evaluator<'a> {
         if self.style.is_absolute(&path) {
             return self.style.resolve(b"/", &path);
         }
-        self.style
-            .locate(self.view, self.cwd.as_deref()?, &path)
+        self.style.locate(self.view, self.cwd.as_deref()?, &path)
     }
 
     /// `path` with the separator of Unix in place of `\` where that is the system.
@@ -250,9 +250,11 @@ fn has_typographic_signs(source: &[u8]) -> bool {
     source.windows(3).any(|w| {
         matches!(
             w,
-            [0xe2, 0x80, 0x80..=0x8b | 0x93..=0x95 | 0x98..=0x9e | 0xa8 | 0xa9 | 0xaf]
+            [
+                0xe2,
+                0x80,
+                0x80..=0x8b | 0x93..=0x95 | 0x98..=0x9e | 0xa8 | 0xa9 | 0xaf,
+            ]
         )
-    }) || source
-        .windows(2)
-        .any(|w| matches!(w, [0xc2, 0xa0 | 0x85]))
+    }) || source.windows(2).any(|w| matches!(w, [0xc2, 0xa0 | 0x85]))
 }

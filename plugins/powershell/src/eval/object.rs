@@ -8,13 +8,52 @@ use super::Evaluator;
 
 /// Methods that change nothing outside of memory, whatever object they are called on.
 const PURE: [&str; 46] = [
-    "add", "addrange", "adddays", "addhours", "addminutes", "addmonths", "addseconds", "addyears",
-    "clone", "compareto", "contains", "containskey", "containsvalue", "endswith", "equals",
-    "getenumerator", "gethashcode", "getlength", "gettype", "getvalue", "indexof", "insert",
-    "item", "lastindexof", "match", "matches", "next", "padleft", "padright", "selectnodes",
-    "selectsinglenode", "split", "startswith", "substring", "subtract", "toarray", "tochararray",
-    "tolower", "tolowerinvariant", "tostring", "toupper", "toupperinvariant",
-    "touniversaltime", "trim", "trimend", "trimstart",
+    "add",
+    "addrange",
+    "adddays",
+    "addhours",
+    "addminutes",
+    "addmonths",
+    "addseconds",
+    "addyears",
+    "clone",
+    "compareto",
+    "contains",
+    "containskey",
+    "containsvalue",
+    "endswith",
+    "equals",
+    "getenumerator",
+    "gethashcode",
+    "getlength",
+    "gettype",
+    "getvalue",
+    "indexof",
+    "insert",
+    "item",
+    "lastindexof",
+    "match",
+    "matches",
+    "next",
+    "padleft",
+    "padright",
+    "selectnodes",
+    "selectsinglenode",
+    "split",
+    "startswith",
+    "substring",
+    "subtract",
+    "toarray",
+    "tochararray",
+    "tolower",
+    "tolowerinvariant",
+    "tostring",
+    "toupper",
+    "toupperinvariant",
+    "touniversaltime",
+    "trim",
+    "trimend",
+    "trimstart",
 ];
 
 impl Evaluator<'_> {
@@ -165,7 +204,11 @@ impl Evaluator<'_> {
         match name {
             "delete" | "moveto" => {
                 self.answer.destructive = true;
-                let reason = if name == "delete" { "removed" } else { "moved away" };
+                let reason = if name == "delete" {
+                    "removed"
+                } else {
+                    "moved away"
+                };
                 self.remove_item(item, reason, &rule);
                 if let Some(target) = arguments.first().filter(|_| name == "moveto") {
                     self.write_tree(target, &rule);
@@ -199,8 +242,14 @@ impl Evaluator<'_> {
             _ if PURE.contains(&name)
                 || matches!(
                     name,
-                    "refresh" | "openread" | "opentext" | "getfiles" | "getdirectories"
-                        | "enumeratefiles" | "getaccesscontrol" | "getfilesysteminfos"
+                    "refresh"
+                        | "openread"
+                        | "opentext"
+                        | "getfiles"
+                        | "getdirectories"
+                        | "enumeratefiles"
+                        | "getaccesscontrol"
+                        | "getfilesysteminfos"
                 ) =>
             {
                 Value::Harmless

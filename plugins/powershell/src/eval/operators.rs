@@ -54,9 +54,7 @@ impl Evaluator<'_> {
 
     pub(super) fn plus(left: Value, right: Value) -> Value {
         match (left, right) {
-            (Value::Int(a), Value::Int(b)) => {
-                a.checked_add(b).map_or(Value::Harmless, Value::Int)
-            }
+            (Value::Int(a), Value::Int(b)) => a.checked_add(b).map_or(Value::Harmless, Value::Int),
             (Value::List(mut values), right) => {
                 values.extend(right.elements());
                 if values.len() > MAX_LIST {
@@ -167,13 +165,13 @@ fn keep(left: Value, operator: &[u8], right: &Value) -> Value {
         };
     };
     let pattern = right.string();
-    let kept = values.into_iter().filter(|value| {
-        match (operator, &pattern, value.string()) {
+    let kept = values
+        .into_iter()
+        .filter(|value| match (operator, &pattern, value.string()) {
             (b"like", Some(pattern), Some(text)) => wildcard::fits(pattern, &text),
             (b"notlike", Some(pattern), Some(text)) => !wildcard::fits(pattern, &text),
             _ => true,
-        }
-    });
+        });
     Value::List(kept.collect())
 }
 

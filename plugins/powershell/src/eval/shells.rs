@@ -263,11 +263,13 @@ impl Evaluator<'_> {
             return vec![word];
         }
         let cwd = self.cwd.as_deref();
-        let found =
-            cwd.and_then(|cwd| wildcard::expand(self.style, self.view, cwd, &word.text));
+        let found = cwd.and_then(|cwd| wildcard::expand(self.style, self.view, cwd, &word.text));
         match found {
             Some(found) if found.is_empty() => vec![word],
-            Some(found) => found.into_iter().map(|(path, _)| Arg::whole(path)).collect(),
+            Some(found) => found
+                .into_iter()
+                .map(|(path, _)| Arg::whole(path))
+                .collect(),
             None => vec![Arg {
                 known: Known::Pattern,
                 ..word

@@ -91,7 +91,14 @@ impl Evaluator<'_> {
     /// The key of a variable: lower case, without the scope.
     pub(super) fn variable_key(name: &[u8]) -> Vec<u8> {
         let lower = name.to_ascii_lowercase();
-        for scope in ["global:", "script:", "local:", "private:", "using:", "variable:"] {
+        for scope in [
+            "global:",
+            "script:",
+            "local:",
+            "private:",
+            "using:",
+            "variable:",
+        ] {
             if let Some(rest) = lower.strip_prefix(scope.as_bytes()) {
                 return rest.to_vec();
             }
@@ -120,10 +127,24 @@ impl Evaluator<'_> {
             b"home" => self.home(),
             b"iswindows" => self.windows(self.style == Style::Windows),
             b"islinux" | b"ismacos" if self.style == Style::Windows => self.windows(false),
-            b"?" | b"lastexitcode" | b"pid" | b"psversiontable" | b"psedition" | b"shellid"
-            | b"error" | b"executioncontext" | b"matches" | b"psculture" | b"ofs" | b"islinux"
-            | b"ismacos" | b"iscoreclr" | b"verbosepreference" | b"erroractionpreference"
-            | b"progresspreference" | b"stacktrace" => Value::Harmless,
+            b"?"
+            | b"lastexitcode"
+            | b"pid"
+            | b"psversiontable"
+            | b"psedition"
+            | b"shellid"
+            | b"error"
+            | b"executioncontext"
+            | b"matches"
+            | b"psculture"
+            | b"ofs"
+            | b"islinux"
+            | b"ismacos"
+            | b"iscoreclr"
+            | b"verbosepreference"
+            | b"erroractionpreference"
+            | b"progresspreference"
+            | b"stacktrace" => Value::Harmless,
             _ => Value::Unknown,
         }
     }

@@ -69,10 +69,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Runs `inner` one level deeper.
-    pub(super) fn nested<T>(
-        &mut self,
-        inner: impl FnOnce(&mut Self) -> Parsed<T>,
-    ) -> Parsed<T> {
+    pub(super) fn nested<T>(&mut self, inner: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
         if self.depth >= MAX_DEPTH {
             self.exhausted = true;
             return Err(TOO_DEEP);
@@ -150,7 +147,21 @@ pub(super) fn is_name(byte: u8) -> bool {
 pub(super) fn ends_word(byte: u8) -> bool {
     matches!(
         byte,
-        b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c | 0
-            | b'(' | b')' | b'{' | b'}' | b';' | b',' | b'|' | b'&' | b'<' | b'>'
+        b' ' | b'\t'
+            | b'\n'
+            | b'\r'
+            | 0x0b
+            | 0x0c
+            | 0
+            | b'('
+            | b')'
+            | b'{'
+            | b'}'
+            | b';'
+            | b','
+            | b'|'
+            | b'&'
+            | b'<'
+            | b'>'
     )
 }

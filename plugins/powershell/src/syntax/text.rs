@@ -176,10 +176,8 @@ impl Parser<'_> {
         let start = self.at;
         let mut scoped = false;
         while let Some(byte) = self.peek() {
-            let scope = byte == b':'
-                && !scoped
-                && self.at > start
-                && self.peek_at(1).is_some_and(is_name);
+            let scope =
+                byte == b':' && !scoped && self.at > start && self.peek_at(1).is_some_and(is_name);
             if !(is_name(byte) || byte == b'?' || scope) {
                 break;
             }
