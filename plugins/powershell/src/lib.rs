@@ -20,6 +20,9 @@ use deployx_plugin_sdk::{FileView, Inference, PathInference, Request};
 
 use eval::Evaluator;
 
+#[cfg(feature = "plugin")]
+deployx_plugin_sdk::export_plugin!(PowerShellRules::new);
+
 /// Reads a line of another shell: the request with that shell's name, line and working directory.
 /// `None` where there are no rules for it.
 pub type NestedShell = dyn Fn(&Request, &dyn FileView) -> Option<Inference> + Send + Sync;

@@ -14,7 +14,11 @@ fn windows(command: &str) -> Inference {
         ..Request::default()
     };
     let view = MemoryView::new(&[
-        r"C:\srv\a.txt", r"C:\srv\b.txt", r"C:\srv\d\c.txt", r"C:\Temp\t", r"C:\Users\ann\n",
+        r"C:\srv\a.txt",
+        r"C:\srv\b.txt",
+        r"C:\srv\d\c.txt",
+        r"C:\Temp\t",
+        r"C:\Users\ann\n",
     ]);
     PowerShellRules::new().infer(&request, &view)
 }
@@ -40,10 +44,26 @@ fn has(answer: &Inference, path: &str, depth: Depth) -> bool {
 
 #[test]
 fn paths_follow_the_system_of_the_shell() {
-    assert!(has(&unix(r"Remove-Item d\c.txt"), "/srv/d/c.txt", Depth::Tree));
-    assert!(has(&unix("Set-Content ~/x.txt 1"), "/home/ann/x.txt", Depth::Tree));
-    assert!(has(&windows("Remove-Item d/c.txt"), r"C:\srv\d\c.txt", Depth::Tree));
-    assert!(has(&windows("Set-Content a.txt 1"), r"C:\srv\a.txt", Depth::Entry));
+    assert!(has(
+        &unix(r"Remove-Item d\c.txt"),
+        "/srv/d/c.txt",
+        Depth::Tree
+    ));
+    assert!(has(
+        &unix("Set-Content ~/x.txt 1"),
+        "/home/ann/x.txt",
+        Depth::Tree
+    ));
+    assert!(has(
+        &windows("Remove-Item d/c.txt"),
+        r"C:\srv\d\c.txt",
+        Depth::Tree
+    ));
+    assert!(has(
+        &windows("Set-Content a.txt 1"),
+        r"C:\srv\a.txt",
+        Depth::Entry
+    ));
 }
 
 #[test]
@@ -67,17 +87,51 @@ fn removing_lists_the_directory_above() {
 #[test]
 fn what_is_not_known_is_said() {
     for line in [
-        "Remove-Item $x", "Remove-Item \"$x\\a\"", "& $x", ". ./x.ps1", "iex $x", "foo bar",
-        ".\\x.exe", "Remove-Item @x", "$x.Delete()", "[A.B]::C()", "Import-Module .\\m.psm1",
-        "Remove-Item (Get-Thing)", "Get-Thing | Remove-Item", "> \"$x\"", "& { foo }",
-        "if ($a) { foo }", "gci | % { foo $_ }", "try { foo } catch { }", "$y = foo", "\"$(foo)\"",
-        "Remove-Item temp:\\x", "Start-Job { foo }", "wsl ls", "bash -c ls", "cmd /c dir",
-        "Remove-Item \u{201c}a b\u{201d}", "Register-EngineEvent x -Action { foo }",
-        "Remove-Item a -NoSuchParameter b", "powershell -EncodedCommand AAAA", "pwsh x.ps1",
-        "cd $x; Remove-Item a", "[scriptblock]::Create('rm a').Invoke()", "git clean -fdx $x",
-        "function rm { foo }; rm a", "Set-Alias ls foo; ls", "switch ($x) { 1 { foo } }",
-        "trap { foo }", "class A { }", "Invoke-Item x.bat", "(Get-Process).Foo()", "gci | foo",
-        "1 | & foo", "Remove-Item $x -Recurse -WhatIf:$false", "mkdir $(foo)", "a=b",
+        "Remove-Item $x",
+        "Remove-Item \"$x\\a\"",
+        "& $x",
+        ". ./x.ps1",
+        "iex $x",
+        "foo bar",
+        ".\\x.exe",
+        "Remove-Item @x",
+        "$x.Delete()",
+        "[A.B]::C()",
+        "Import-Module .\\m.psm1",
+        "Remove-Item (Get-Thing)",
+        "Get-Thing | Remove-Item",
+        "> \"$x\"",
+        "& { foo }",
+        "if ($a) { foo }",
+        "gci | % { foo $_ }",
+        "try { foo } catch { }",
+        "$y = foo",
+        "\"$(foo)\"",
+        "Remove-Item temp:\\x",
+        "Start-Job { foo }",
+        "wsl ls",
+        "bash -c ls",
+        "cmd /c dir",
+        "Remove-Item \u{201c}a b\u{201d}",
+        "Register-EngineEvent x -Action { foo }",
+        "Remove-Item a -NoSuchParameter b",
+        "powershell -EncodedCommand AAAA",
+        "pwsh x.ps1",
+        "cd $x; Remove-Item a",
+        "[scriptblock]::Create('rm a').Invoke()",
+        "git clean -fdx $x",
+        "function Remove-Item { foo }; rm a",
+        "Set-Alias ls foo; ls",
+        "switch ($x) { 1 { foo } }",
+        "trap { foo }",
+        "class A { }",
+        "Invoke-Item x.bat",
+        "(Get-Process).Foo()",
+        "gci | foo",
+        "1 | & foo",
+        "Remove-Item $x -Recurse -WhatIf:$false",
+        "mkdir $(foo)",
+        "a=b",
     ] {
         assert!(!windows(line).unclear.is_empty(), "{line}");
     }
@@ -86,13 +140,22 @@ fn what_is_not_known_is_said() {
 #[test]
 fn what_is_known_goes_without_saying_more() {
     for line in [
-        "Get-ChildItem", "$x = 1", "Remove-Item a.txt -WhatIf", "Get-Content a.txt | Select-Object -First 1",
-        "if (Test-Path a.txt) { 'yes' } else { 'no' }", "Write-Host \"$x $(1 + 2)\"",
-        "'a,b'.Split(',') | ForEach-Object { $_.Trim() }", "$a = @{ x = 1; y = 'z' }; $a.x",
-        "gci *.txt | Measure-Object Length -Sum", "[datetime]::Now.ToString('yyyy')",
+        "Get-ChildItem",
+        "$x = 1",
+        "Remove-Item a.txt -WhatIf",
+        "Get-Content a.txt | Select-Object -First 1",
+        "if (Test-Path a.txt) { 'yes' } else { 'no' }",
+        "Write-Host \"$x $(1 + 2)\"",
+        "'a,b'.Split(',') | ForEach-Object { $_.Trim() }",
+        "$a = @{ x = 1; y = 'z' }; $a.x",
+        "gci *.txt | Measure-Object Length -Sum",
+        "[datetime]::Now.ToString('yyyy')",
         "Get-Process | Where-Object CPU -gt 10 | Sort-Object CPU | Format-Table Name, CPU",
-        "function f { param([switch]$a, $b = 2) $b }; f -a", "do { $i++ } while ($i -lt 3)",
-        "Set-Content a.txt $value", "Get-Date > $null", "git status",
+        "function f { param([switch]$a, $b = 2) $b }; f -a",
+        "do { $i++ } while ($i -lt 3)",
+        "Set-Content a.txt $value",
+        "Get-Date > $null",
+        "git status",
         "Remove-Item a.txt -ErrorAction SilentlyContinue -Verbose -Confirm:$false",
     ] {
         let answer = windows(line);
@@ -148,7 +211,10 @@ fn lines_of_other_shells_are_handed_on() {
     let answer = rules.infer(&request, &MemoryView::new(&[r"C:\srv\d\a.txt"]));
     assert_eq!(answer.unclear.len(), 1);
     assert_eq!(answer.unclear[0].text, b"del a.txt");
-    assert_eq!(answer.unclear[0].cwd.as_deref(), Some(br"C:\srv\d".as_slice()));
+    assert_eq!(
+        answer.unclear[0].cwd.as_deref(),
+        Some(br"C:\srv\d".as_slice())
+    );
 }
 
 #[test]
@@ -156,7 +222,11 @@ fn rules_of_the_user_win() {
     let mut rules = PowerShellRules::new();
     let toml = "[Publish-App]\noptions = [\"-Target=tree@0\", \"-Force\"]\n";
     rules.add_rules("rules.toml", toml).unwrap();
-    assert!(rules.add_rules("rules.toml", "[x]\noptoins = []\n").is_err());
+    assert!(
+        rules
+            .add_rules("rules.toml", "[x]\noptoins = []\n")
+            .is_err()
+    );
     let request = Request {
         shell: "pwsh".into(),
         command: b"publish-app site -Force".to_vec(),
@@ -166,5 +236,10 @@ fn rules_of_the_user_win() {
     let answer = rules.infer(&request, &MemoryView::new(&[r"C:\srv\site\x"]));
     assert!(answer.unclear.is_empty(), "{:?}", answer.unclear);
     assert!(has(&answer, r"C:\srv\site", Depth::Tree));
-    assert!(answer.paths.iter().any(|used| used.rule.contains("rules.toml")));
+    assert!(
+        answer
+            .paths
+            .iter()
+            .any(|used| used.rule.contains("rules.toml"))
+    );
 }

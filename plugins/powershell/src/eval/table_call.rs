@@ -2,7 +2,8 @@
 
 use deployx_plugin_sdk::path::Style;
 use deployx_plugin_sdk::table::{
-    Arg, ArgStyle, Known, Nested, NestedCommand, OptionSpec, Outcome, Place, Role, Rule, Value as Takes,
+    Arg, ArgStyle, Known, Nested, NestedCommand, OptionSpec, Outcome, Place, Role, Rule,
+    Value as Takes,
 };
 
 use crate::value::Value;
@@ -13,12 +14,31 @@ use super::location::Drive;
 
 /// Cmdlets that take the items that a pipeline passes on as their path.
 const BY_PIPELINE: [&str; 25] = [
-    "add-content", "clear-content", "clear-item", "clear-itemproperty", "compress-archive",
-    "copy-item", "copy-itemproperty", "expand-archive", "invoke-item", "move-item",
-    "move-itemproperty", "new-itemproperty", "protect-file", "remove-item",
-    "remove-itemproperty", "rename-item", "rename-itemproperty", "set-acl",
-    "set-authenticodesignature", "set-content", "set-item", "set-itemproperty", "start-transaction",
-    "unblock-file", "unprotect-file",
+    "add-content",
+    "clear-content",
+    "clear-item",
+    "clear-itemproperty",
+    "compress-archive",
+    "copy-item",
+    "copy-itemproperty",
+    "expand-archive",
+    "invoke-item",
+    "move-item",
+    "move-itemproperty",
+    "new-itemproperty",
+    "protect-file",
+    "remove-item",
+    "remove-itemproperty",
+    "rename-item",
+    "rename-itemproperty",
+    "set-acl",
+    "set-authenticodesignature",
+    "set-content",
+    "set-item",
+    "set-itemproperty",
+    "start-transaction",
+    "unblock-file",
+    "unprotect-file",
 ];
 /// For how many items a block that stands for an argument is run.
 const MAX_BOUND: usize = 32;
@@ -27,7 +47,10 @@ impl<'a> Evaluator<'a> {
     /// Follows a command by the tables.
     pub(super) fn from_table(&mut self, name: &str, call: &Call) -> Value {
         let rules = self.rules;
-        let users = rules.users.rule(&call.name).or_else(|| rules.users.rule(name.as_bytes()));
+        let users = rules
+            .users
+            .rule(&call.name)
+            .or_else(|| rules.users.rule(name.as_bytes()));
         if let Some(rule) = users.or_else(|| rules.cmdlets.rule(name.as_bytes())) {
             self.apply(rule, name, call);
             return self.output_of(name, call);
@@ -83,9 +106,8 @@ impl<'a> Evaluator<'a> {
     fn apply(&mut self, rule: &Rule, name: &str, call: &Call) {
         if rule.style() != ArgStyle::Named {
             let words = self.words(call);
-            let outcome = self.outcome(|place| {
-                rule.apply(name, &words, place, &self.rules.handlers)
-            });
+            let outcome =
+                self.outcome(|place| rule.apply(name, &words, place, &self.rules.handlers));
             self.absorb(outcome, call);
             return;
         }
@@ -98,9 +120,8 @@ impl<'a> Evaluator<'a> {
         let Some(lists) = self.lists(rule, name, call) else {
             return;
         };
-        let outcome = self.outcome(|place| {
-            rule.apply_lists(name, &lists, place, &self.rules.handlers)
-        });
+        let outcome =
+            self.outcome(|place| rule.apply_lists(name, &lists, place, &self.rules.handlers));
         self.absorb(outcome, call);
         if call.splatted {
             self.not_understood(call, "the arguments are not known");
@@ -234,7 +255,13 @@ impl<'a> Evaluator<'a> {
     ) -> Option<Vec<Arg>> {
         let path = spec.is_some_and(|spec| !matches!(spec.role, Role::Ignore | Role::Remote));
         if !path {
-            return Some(value.arguments(self.separator()).into_iter().map(no_parameter).collect());
+            return Some(
+                value
+                    .arguments(self.separator())
+                    .into_iter()
+                    .map(no_parameter)
+                    .collect(),
+            );
         }
         let expands = !literal && spec.is_some_and(expands_wildcards);
         let mut args = Vec::new();
@@ -266,7 +293,9 @@ impl<'a> Evaluator<'a> {
                 args.extend(value.arguments(self.separator()));
             }
         }
-        let args = args.into_iter().map(|arg| no_parameter(self.plain_path(arg)));
+        let args = args
+            .into_iter()
+            .map(|arg| no_parameter(self.plain_path(arg)));
         Some(args.collect())
     }
 
@@ -294,7 +323,10 @@ impl<'a> Evaluator<'a> {
         }
         let colon = path.iter().position(|b| *b == b':').unwrap_or(0);
         let name = path[colon + 1..].trim_ascii_start();
-        let name = name.strip_prefix(b"\\").or(name.strip_prefix(b"/")).unwrap_or(name);
+        let name = name
+            .strip_prefix(b"\\")
+            .or(name.strip_prefix(b"/"))
+            .unwrap_or(name);
         let shown = String::from_utf8_lossy(name).into_owned();
         match (effect, drive) {
             (Some(effect), _) => {
@@ -445,4 +477,3 @@ fn is_literal(name: &[u8]) -> bool {
         || name.eq_ignore_ascii_case("lp")
         || name.eq_ignore_ascii_case("pspath")
 }
-
