@@ -125,7 +125,7 @@ pub(crate) fn unzip(call: &HandlerCall<'_>) -> Outcome {
                 directory = Some(Arg {
                     text: text[2..].to_vec(),
                     known: arg.known,
-                })
+                });
             }
             _ => {
                 let looks = text.iter().any(|letter| b"lptvzZhc".contains(letter));

@@ -195,12 +195,11 @@ fn string(program: &[u8], mut at: usize) -> Result<(Vec<u8>, usize), &'static st
 /// Whether a slash behind `before` begins a regular expression; otherwise it divides.
 fn begins_regex(before: Option<&Token>) -> bool {
     match before {
-        None => true,
+        None | Some(Token::Append) => true,
         Some(Token::Word(word)) => {
             matches!(word.as_slice(), b"print" | b"in" | b"return" | b"case")
         }
         Some(Token::Text(_)) => false,
-        Some(Token::Append) => true,
         Some(Token::Sign(sign)) => !matches!(sign, b')' | b']' | b'$'),
     }
 }

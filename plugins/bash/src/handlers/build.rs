@@ -110,7 +110,7 @@ pub(super) fn compiler(call: &HandlerCall<'_>) -> Outcome {
                 ],
             ) =>
             {
-                extra = true
+                extra = true;
             }
             _ if text.starts_with(b"-") => {}
             _ => sources.push(arg),

@@ -21,8 +21,7 @@ pub(super) fn cpio(call: &HandlerCall<'_>) -> Outcome {
             b"--extract" => letters.push(b'i'),
             b"--create" => letters.push(b'o'),
             b"--pass-through" => letters.push(b'p'),
-            b"--list" => letters.push(b't'),
-            b"--to-stdout" => letters.push(b't'),
+            b"--list" | b"--to-stdout" => letters.push(b't'),
             b"--no-absolute-filenames" => relative = true,
             b"-F" | b"-O" | b"-I" | b"--file" => archive = args.next().cloned(),
             b"-D" | b"--directory" => {

@@ -67,12 +67,12 @@ pub(super) fn sqlite3(call: &HandlerCall<'_>) -> Outcome {
     }
     let mut operands = parsed.operand_args();
     let database = operands.next();
-    if let Some(database) = database.filter(|d| !matches!(d.value(), Some(b":memory:" | b""))) {
-        if !parsed.has("-readonly") {
-            findings.role(&Role::Write, database);
-            for suffix in [&b"-journal"[..], b"-wal", b"-shm"] {
-                findings.role(&Role::Edit, &with_suffix(database, suffix));
-            }
+    if let Some(database) = database.filter(|d| !matches!(d.value(), Some(b":memory:" | b"")))
+        && !parsed.has("-readonly")
+    {
+        findings.role(&Role::Write, database);
+        for suffix in [&b"-journal"[..], b"-wal", b"-shm"] {
+            findings.role(&Role::Edit, &with_suffix(database, suffix));
         }
     }
     let statements: Vec<&Arg> = operands.chain(parsed.values("-cmd")).collect();

@@ -71,7 +71,7 @@ pub(super) fn vim(call: &HandlerCall<'_>) -> Outcome {
             }
             b"-R" | b"-d" | b"-o" | b"-O" | b"-p" | b"-n" | b"-N" | b"-b" | b"-Z" | b"-m"
             | b"-M" => {}
-            _ if text[0] == b'+' && text[1..].iter().all(|b| b.is_ascii_digit()) => {}
+            _ if text[0] == b'+' && text[1..].iter().all(u8::is_ascii_digit) => {}
             _ => findings.unclear("an option of the editor is not described"),
         }
     }

@@ -158,12 +158,11 @@ impl<'a> Search<'a> {
                 {
                     break;
                 }
-                Some(_) => self.roots.push(arg.clone()),
                 None if arg.text.is_empty() || arg.text.starts_with(b"-") => {
                     findings.unclear("an argument of find is not known");
                     self.is_row = false;
                 }
-                None => self.roots.push(arg.clone()),
+                _ => self.roots.push(arg.clone()),
             }
             at += 1;
         }
@@ -407,7 +406,7 @@ impl<'a> Search<'a> {
         let inside = whole
             .iter()
             .any(|word| word.text.windows(2).any(|pair| pair == b"{}"));
-        let words = whole.iter().map(|word| cut(word)).collect();
+        let words = whole.iter().map(cut).collect();
         if inside {
             findings.unclear("paths that are found are part of other words");
         }

@@ -34,7 +34,7 @@ pub(super) fn rename(call: &HandlerCall<'_>) -> Outcome {
     };
     if only_substitutes(expression) {
         // Perl's: a slash in the replacement could lead elsewhere.
-        if expression.iter().filter(|b| **b == b'/').count() > 3 || !expression.contains(&b'/') {
+        if expression.split(|b| *b == b'/').count() > 4 || !expression.contains(&b'/') {
             findings.unclear("names may lead to other directories");
         }
     } else if expression.iter().any(|b| b"/$(){};|`\\".contains(b)) {

@@ -240,7 +240,7 @@ const UNDERSTOOD: &[(&str, &[&str], &[&str])] = &[
 
 #[test]
 fn known_lines_are_understood_and_precise() {
-    let mut wrong = String::new();
+    let mut wrong: Vec<String> = Vec::new();
     for (line, wanted, unwanted) in UNDERSTOOD {
         let found = infer(line);
         let listed = paths(&found);
@@ -254,12 +254,12 @@ fn known_lines_are_understood_and_precise() {
             .collect();
         if !missing.is_empty() || !wide.is_empty() || !found.unclear.is_empty() {
             let reasons: Vec<_> = found.unclear.iter().map(|u| u.reason.clone()).collect();
-            wrong += &format!(
-                "{line}\n  missing {missing:?} wide {wide:?} unclear {reasons:?}\n  {listed:?}\n"
-            );
+            wrong.push(format!(
+                "{line}: missing {missing:?} wide {wide:?} unclear {reasons:?} of {listed:?}"
+            ));
         }
     }
-    assert!(wrong.is_empty(), "{wrong}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]

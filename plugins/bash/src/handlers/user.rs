@@ -28,7 +28,7 @@ impl Words {
             match value {
                 b"-" | b"-l" | b"--login" => words.login = true,
                 b"-c" | b"--command" | b"--session-command" => {
-                    words.line = rest.next().map(|(_, arg)| arg.clone())
+                    words.line = rest.next().map(|(_, arg)| arg.clone());
                 }
                 b"-lc" => {
                     words.login = true;
@@ -62,7 +62,7 @@ impl Words {
                 | b"--no-pty"
                 | b"--" => {}
                 _ if value.starts_with(b"--command=") => {
-                    words.line = Some(Arg::whole(&value[10..]))
+                    words.line = Some(Arg::whole(&value[10..]));
                 }
                 _ if value.starts_with(b"-") => words.unclear = true,
                 _ if by_option => {
