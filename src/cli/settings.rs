@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::app::no_current_directory;
 use super::args::{ColorMode, GlobalArgs};
+use super::commands::plugins;
 use super::config::{self, Config};
 use super::environment::Environment;
 use crate::engine::EngineConfig;
@@ -164,6 +165,7 @@ impl Settings {
             engine.env_allow.clone_from(names);
         }
         engine.plugin_dirs = self.plugin_dirs(environment);
+        engine.plugin_host = environment.program.as_deref().map(plugins::host);
         engine.rules_dirs = self.rules_dirs(environment);
         engine.environment.clone_from(&environment.variables);
         engine.home.clone_from(&environment.home);

@@ -44,6 +44,7 @@ use crate::error::Result;
 use crate::execute::{Cancel, Output};
 use crate::infer::Scope;
 use crate::path::AbsPath;
+use crate::plugin::PluginHost;
 use crate::progress::Progress;
 use crate::request::{Limits, RetentionPolicy, RollbackRequest, ShellName};
 use crate::rollback::{RollbackReport, RollbackSpec};
@@ -81,6 +82,8 @@ pub struct EngineConfig {
     pub home: Option<AbsPath>,
     /// Directories with rule plugins; those of the first take precedence.
     pub plugin_dirs: Vec<PathBuf>,
+    /// How processes that host plugins are started; without it no plugins are loaded.
+    pub plugin_host: Option<PluginHost>,
     /// Directories with the user's own rules, `SHELL.toml`; those of the first take precedence.
     pub rules_dirs: Vec<PathBuf>,
 }
@@ -101,6 +104,7 @@ impl EngineConfig {
             environment: Vec::new(),
             home: None,
             plugin_dirs: Vec::new(),
+            plugin_host: None,
             rules_dirs: Vec::new(),
         }
     }

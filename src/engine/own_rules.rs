@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, IoContext as _, Result, Stage};
@@ -68,15 +69,22 @@ fn shell_of(registry: &Registry, file: &Path) -> Result<String> {
 
 /// The text of a file that nobody else could have written.
 fn read(file: &Path) -> Result<String> {
-    let context = || format!("cannot read the rules {}", escape(file));
-    let metadata = std::fs::metadata(file).context(Stage::Infer, context)?;
-    if !metadata.is_file() || metadata.len() > MAX_BYTES {
+    let opened = crate::plugin::open_own(file)
+        .map_err(|refusal| invalid(format!("{}: {}", escape(file), refusal.message)))?;
+    let mut text = String::new();
+    opened
+        .take(MAX_BYTES + 1)
+        .read_to_string(&mut text)
+        .context(Stage::Infer, || {
+            format!("cannot read the rules {}", escape(file))
+        })?;
+    if text.len() as u64 > MAX_BYTES {
         return Err(invalid(format!(
-            "{}: not a file of at most {MAX_BYTES} bytes",
+            "{}: larger than {MAX_BYTES} bytes",
             escape(file)
         )));
     }
-    std::fs::read_to_string(file).context(Stage::Infer, context)
+    Ok(text)
 }
 
 fn invalid(message: String) -> Error {

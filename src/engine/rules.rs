@@ -6,8 +6,10 @@ use std::ffi::{OsStr, OsString};
 use super::{EngineConfig, own_rules};
 use crate::error::Result;
 use crate::infer::{
-    DiskView, Origin, PathInference, Registry, Request, RuleSetReport, Scope, Session,
+    DiskView, Origin, PathInference, Registry, Request, RuleSetReport, Scope, Session, built_in,
 };
+use crate::path::WirePath;
+use crate::plugin::{self, PluginReport, Plugins};
 use crate::request::ShellName;
 
 /// Variables that say where programs keep their files and how shells read words; rules ask for
@@ -42,21 +44,36 @@ const NEEDED: [&str; 24] = [
 /// Reads command lines. Needs no store.
 pub struct Rules {
     registry: Registry,
+    refused: Vec<PluginReport>,
     home: Option<Vec<u8>>,
     environment: Vec<(String, String)>,
     allowed: Vec<String>,
 }
 
 impl Rules {
-    /// The rule sets that are linked in, with the user's own rules.
+    /// The rule sets that are linked in, plugins, and the user's own rules.
+    ///
+    /// A plugin that is refused is reported and not used.
     ///
     /// # Errors
     /// A file of rules cannot be read, is not valid, or could have been written by somebody else.
     pub fn new(config: &EngineConfig) -> Result<Self> {
-        let mut registry = Registry::default();
+        let mut registry = built_in::registry();
+        let plugins = config
+            .plugin_host
+            .as_ref()
+            .map_or_else(Plugins::default, |host| {
+                plugin::load(&config.plugin_dirs, host)
+            });
+        // What is registered later takes precedence.
+        for plugin in plugins.active.into_iter().rev() {
+            let path = WirePath::from_bytes(plugin.path().as_os_str().as_encoded_bytes());
+            registry.register(Box::new(plugin), Origin::Loaded { path });
+        }
         own_rules::add(&mut registry, &config.rules_dirs)?;
         Ok(Self {
             registry,
+            refused: plugins.refused,
             home: config.home.as_ref().map(|home| home.to_bytes().to_vec()),
             environment: config.environment.clone(),
             allowed: config.env_allow.clone(),
@@ -67,9 +84,19 @@ impl Rules {
         self.registry.register(rules, Origin::Registered);
     }
 
-    /// Every rule set, in order of precedence.
+    /// Every rule set, in order of precedence, then the plugins that were refused.
     pub fn reports(&self) -> Vec<RuleSetReport> {
-        self.registry.reports()
+        let refused = self.refused.iter().map(|plugin| RuleSetReport {
+            name: plugin.name.clone(),
+            version: plugin.version.clone(),
+            shells: plugin.shells.clone(),
+            answers: Vec::new(),
+            origin: Origin::Loaded {
+                path: plugin.path.clone(),
+            },
+            refused: plugin.message.clone(),
+        });
+        self.registry.reports().into_iter().chain(refused).collect()
     }
 
     /// The scope that the rules give; runs nothing. `cwd` is a directory in the shell's own syntax:

@@ -39,6 +39,9 @@ pub struct RuleSetReport {
     /// Where it comes from.
     #[serde(flatten)]
     pub origin: Origin,
+    /// Why it is not used, for a plugin that was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 /// The rule sets of an engine. Those added later take precedence.
@@ -114,6 +117,7 @@ impl Registry {
                     shells: shells.iter().map(ToString::to_string).collect(),
                     answers: answers.iter().map(ToString::to_string).collect(),
                     origin: origin.clone(),
+                    refused: None,
                 }
             })
             .collect()

@@ -110,7 +110,7 @@ fn limits(report: &DoctorReport) -> [(&'static str, String); 6] {
 
 /// The rule sets with the shells they read and where they come from.
 pub(crate) fn plugins(reports: &[RuleSetReport], palette: Palette) -> String {
-    let mut columns = Columns::new(palette, &["NAME", "SHELLS", "ANSWERS FOR", "FROM"]);
+    let mut columns = Columns::new(palette, &["NAME", "SHELLS", "FROM", "ANSWERS FOR"]);
     let listed = |shells: &[String]| match shells {
         [] => "-".to_owned(),
         shells => text::line(&shells.join(", ")),
@@ -121,11 +121,15 @@ pub(crate) fn plugins(reports: &[RuleSetReport], palette: Palette) -> String {
             Origin::Registered => "this program".to_owned(),
             Origin::Loaded { path } => text::wire(path),
         };
+        let (answers, tone) = match &report.refused {
+            Some(why) => (format!("refused: {}", text::line(why)), Tone::Bad),
+            None => (listed(&report.answers), Tone::Plain),
+        };
         columns.row([
             (text::line(&report.name).as_str(), Tone::Accent),
             (listed(&report.shells).as_str(), Tone::Plain),
-            (listed(&report.answers).as_str(), Tone::Plain),
             (from.as_str(), Tone::Plain),
+            (answers.as_str(), tone),
         ]);
     }
     columns.text()
@@ -174,6 +178,7 @@ mod tests {
                 shells: vec!["bash".into(), "sh".into()],
                 answers: vec!["sh".into()],
                 origin: Origin::BuiltIn,
+                refused: None,
             }],
             limits: LimitsReport {
                 limits: Limits::default(),
@@ -199,8 +204,8 @@ mod tests {
              Shells\n  bash       /bin/bash\n\
              \n\
              Rule sets\n  \
-             NAME  SHELLS    ANSWERS FOR  FROM\n  \
-             bash  bash, sh  sh           built in\n\
+             NAME  SHELLS    FROM      ANSWERS FOR\n  \
+             bash  bash, sh  built in  sh\n\
              \n\
              Limits\n  \
              entries in a snapshot        5000000\n  \

@@ -1,0 +1,453 @@
+//! Simple commands: which command a name means, and what it does.
+
+use std::rc::Rc;
+
+use deployx_plugin_sdk::path::Style;
+use deployx_plugin_sdk::table::{Arg, Known, Nested, NestedCommand, Outcome, Place};
+
+use crate::builtins::is_declaration;
+use crate::dialect::Dialect;
+use crate::evaluate::{Evaluator, rejoin};
+use crate::state::{Cwd, Exit, Value, Variable, World};
+use crate::syntax::{AssignedValue, Assignment, Index, Node, Simple};
+
+/// Directories whose programs are known by their names.
+const PROGRAM_DIRECTORIES: [&[u8]; 9] = [
+    b"/bin/",
+    b"/sbin/",
+    b"/usr/bin/",
+    b"/usr/sbin/",
+    b"/usr/local/bin/",
+    b"/usr/local/sbin/",
+    b"/opt/homebrew/bin/",
+    b"/run/current-system/sw/bin/",
+    b"/snap/bin/",
+];
+
+/// A call of a command.
+#[derive(Clone, Copy)]
+pub(crate) struct Call<'a> {
+    /// The call's text, for messages.
+    pub(crate) text: &'a [u8],
+    /// It is started by another program: functions and most builtins are not meant.
+    pub(crate) external: bool,
+    /// Functions are passed over (`command`, `builtin`).
+    pub(crate) no_functions: bool,
+    /// What is read from standard input, where it is known.
+    pub(crate) input: Option<&'a Value>,
+}
+
+impl Evaluator<'_> {
+    /// Runs a simple command.
+    pub(crate) fn simple(&mut self, simple: &Simple, mut world: World) -> Exit {
+        if !self.step() {
+            return Exit::either(vec![world]);
+        }
+        if let Some(first) = simple.words.first()
+            && is_declaration(&world, &first.raw)
+        {
+            return self.declaration(simple, world);
+        }
+        let arguments = self.arguments(&mut world, &simple.words);
+        let mut input = None;
+        for redirect in &simple.redirects {
+            if let crate::syntax::Redirect::Here { content } = redirect {
+                input = Some(self.value(&mut world, content));
+            } else {
+                self.redirect(&mut world, redirect);
+            }
+        }
+        if arguments.is_empty() {
+            for assignment in &simple.assignments {
+                self.assign(&mut world, assignment);
+            }
+            let substituted = simple.text.iter().any(|b| b"$`".contains(b));
+            return if substituted {
+                Exit::either(vec![world])
+            } else {
+                Exit {
+                    worked: vec![world],
+                    failed: Vec::new(),
+                }
+            };
+        }
+        let call = Call {
+            text: &simple.text,
+            external: false,
+            no_functions: false,
+            input: input.as_ref(),
+        };
+        if simple.assignments.is_empty() {
+            return self.call(world, &arguments, call);
+        }
+        self.with_assignments(simple, world, &arguments, call)
+    }
+
+    /// `a=b command`: the variables are set for the command only.
+    fn with_assignments(
+        &mut self,
+        simple: &Simple,
+        mut world: World,
+        arguments: &[Arg],
+        call: Call<'_>,
+    ) -> Exit {
+        let before = Rc::clone(&world.variables);
+        for assignment in &simple.assignments {
+            self.assign(&mut world, assignment);
+            if let Some(variable) = Rc::make_mut(&mut world.variables).get_mut(&assignment.name) {
+                variable.exported = true;
+            }
+        }
+        let mut exit = self.call(world, arguments, call);
+        for world in exit.worked.iter_mut().chain(&mut exit.failed) {
+            let variables = Rc::make_mut(&mut world.variables);
+            for assignment in &simple.assignments {
+                // In plain POSIX shells they stay after some builtins; that is rare and unknown.
+                let restored = match before.get(&assignment.name) {
+                    Some(variable) if self.dialect != Dialect::Dash => Some(variable.clone()),
+                    None if self.dialect != Dialect::Dash => None,
+                    _ => Some(Variable {
+                        value: Value::Unknown,
+                        exported: false,
+                    }),
+                };
+                match restored {
+                    Some(variable) => variables.insert(assignment.name.clone(), variable),
+                    None => variables.remove(&assignment.name),
+                };
+            }
+        }
+        exit
+    }
+
+    /// Sets a variable as `name=value` says.
+    pub(crate) fn assign(&mut self, world: &mut World, assignment: &Assignment) {
+        let old = |evaluator: &Self, world: &World| evaluator.named(world, &assignment.name);
+        let value = match &assignment.value {
+            AssignedValue::Word(word) => {
+                let value = self.value(world, word);
+                if let Some(subscript) = &assignment.subscript {
+                    let at = self.arithmetic(world, subscript);
+                    set_element(old(self, world), at, value)
+                } else if assignment.append {
+                    append(&old(self, world), &value)
+                } else {
+                    value
+                }
+            }
+            AssignedValue::Array(words) => {
+                let arguments = self.arguments(world, words);
+                let several = |arg: &Arg| matches!(arg.known, Known::Several | Known::Pattern);
+                if arguments.iter().any(several) {
+                    Value::Unknown
+                } else {
+                    let added = arguments.iter().map(Self::value_of);
+                    match (assignment.append, old(self, world)) {
+                        (false, _) => Value::List(added.collect()),
+                        (true, Value::List(values)) => {
+                            Value::List(values.into_iter().chain(added).collect())
+                        }
+                        _ => Value::Unknown,
+                    }
+                }
+            }
+            AssignedValue::Unreadable => Value::Unknown,
+        };
+        world.assign(&assignment.name, value);
+    }
+
+    /// Runs a command given as its arguments.
+    pub(crate) fn call(&mut self, world: World, arguments: &[Arg], call: Call<'_>) -> Exit {
+        let Some((name, rest)) = arguments.split_first() else {
+            return Exit::either(vec![world]);
+        };
+        let Some(name) = name.value() else {
+            self.unclear_call(&world, arguments, call, "the command's name is not known");
+            return Exit::either(vec![world]);
+        };
+        if name.is_empty() {
+            return Exit {
+                worked: Vec::new(),
+                failed: vec![world],
+            };
+        }
+        if !call.external {
+            let text = String::from_utf8_lossy(name);
+            let redefined = self
+                .request
+                .session
+                .redefined
+                .iter()
+                .chain(world.redefined.iter());
+            if !call.no_functions {
+                if let Some(body) = world.functions.get(text.as_ref()).cloned()
+                    && !world.redefined.iter().any(|n| *n == text)
+                {
+                    return self.function(&body, world, rest, call);
+                }
+                if redefined.into_iter().any(|n| *n == text) {
+                    let reason = format!("'{text}' was redefined");
+                    self.unclear_call(&world, arguments, call, &reason);
+                    return Exit::either(vec![world]);
+                }
+            }
+        }
+        let known = PROGRAM_DIRECTORIES
+            .iter()
+            .find_map(|directory| name.strip_prefix(*directory))
+            .filter(|name| !name.contains(&b'/'));
+        let plain = known.unwrap_or(name);
+        if known.is_none() && !call.external {
+            match self.builtin(plain, rest, world, call) {
+                Ok(exit) => return exit,
+                Err(world) => return self.program(plain, arguments, *world, call),
+            }
+        }
+        self.program(plain, arguments, world, call)
+    }
+
+    /// Runs a function with its arguments.
+    fn function(
+        &mut self,
+        body: &Rc<Node>,
+        mut world: World,
+        rest: &[Arg],
+        call: Call<'_>,
+    ) -> Exit {
+        let positional = world.positional.take();
+        let values: Vec<Value> = rest.iter().map(Self::value_of).collect();
+        let countable = !rest
+            .iter()
+            .any(|arg| matches!(arg.known, Known::Several | Known::Pattern));
+        world.positional = countable.then(|| Rc::new(values));
+        let loops = std::mem::take(&mut self.loops);
+        let hidden = std::mem::take(&mut world.hidden);
+        self.returns.push(Vec::new());
+        let start = world.clone();
+        let exit = self.nested(&world, call.text, |evaluator| {
+            evaluator.run(body, vec![start])
+        });
+        let mut exit = exit.unwrap_or_else(|| Exit::either(vec![world]));
+        let returned = self.returns.pop().unwrap_or_default();
+        rejoin(&mut exit, returned);
+        self.loops = loops;
+        for world in exit.worked.iter_mut().chain(&mut exit.failed) {
+            world.positional.clone_from(&positional);
+            world.unhide(&hidden);
+        }
+        exit
+    }
+
+    /// Runs a program that the tables describe.
+    fn program(&mut self, name: &[u8], arguments: &[Arg], world: World, call: Call<'_>) -> Exit {
+        if let Some(dialects) = std::str::from_utf8(name).ok().and_then(Dialect::readings) {
+            return self.shell(dialects[0], arguments, world, call);
+        }
+        let Some(rule) = self.commands.rule(name) else {
+            let reason = format!("unknown program '{}'", String::from_utf8_lossy(name));
+            self.unclear_call(&world, arguments, call, &reason);
+            return Exit::either(vec![world]);
+        };
+        let home = match self.named(&world, "HOME") {
+            Value::Known(home) => Some(home),
+            _ => None,
+        };
+        let variable = |name: &str| match self.named(&world, name).scalar() {
+            Value::Known(text) => Some(text),
+            _ => None,
+        };
+        let place = Place {
+            style: Style::Unix,
+            cwd: world.cwd.physical(),
+            home: home.as_deref(),
+            variable: &variable,
+            view: self.view,
+        };
+        let shown = String::from_utf8_lossy(name);
+        let outcome = rule.apply(&shown, &arguments[1..], &place, self.commands.handlers());
+        self.take(outcome, &shown, arguments, &world, call);
+        Exit::either(vec![world])
+    }
+
+    /// Takes over what a rule made of a call.
+    fn take(
+        &mut self,
+        outcome: Outcome,
+        name: &str,
+        arguments: &[Arg],
+        world: &World,
+        call: Call<'_>,
+    ) {
+        for path in outcome.paths {
+            self.answer.touch(path);
+        }
+        for effect in outcome.irreversible {
+            self.answer.irreversible(&effect.what, effect.reason);
+        }
+        if outcome.destructive {
+            self.answer.destructive();
+        }
+        for reason in outcome.unclear {
+            self.unclear_call(world, arguments, call, &reason);
+        }
+        for nested in outcome.nested {
+            self.nested_command(nested, name, world, call);
+        }
+    }
+
+    /// Runs a command that another one starts.
+    fn nested_command(&mut self, nested: Nested, by: &str, world: &World, call: Call<'_>) {
+        let mut world = world.clone();
+        match nested.cwd {
+            None => {}
+            Some(Some(path)) => {
+                world.cwd = Cwd::Known {
+                    logical: path.clone(),
+                    physical: path,
+                };
+            }
+            Some(None) => world.cwd = Cwd::Unknown,
+        }
+        if matches!(
+            by,
+            "sudo" | "doas" | "su" | "runuser" | "pkexec" | "machinectl"
+        ) {
+            // The other user's environment and home.
+            crate::evaluate::forget_variables(&mut world);
+            world.assign("HOME", Value::Unknown);
+        }
+        for (name, value) in &nested.assign {
+            world.assign(name, Self::value_of(value));
+            if let Some(variable) = Rc::make_mut(&mut world.variables).get_mut(name) {
+                variable.exported = true;
+            }
+        }
+        let inner = Call {
+            external: true,
+            no_functions: true,
+            ..call
+        };
+        let text = call.text;
+        let outer = world.clone();
+        self.nested(&outer, text, |evaluator| match nested.what {
+            NestedCommand::Words(mut arguments) => {
+                arguments.extend(unknown_arguments(nested.unknown_arguments_in));
+                evaluator.call(world, &arguments, inner);
+            }
+            NestedCommand::Line { shell, text } => {
+                let readings = match &shell {
+                    None => Some(evaluator.dialect),
+                    Some(shell) => Dialect::readings(shell).map(|readings| readings[0]),
+                };
+                match (readings, text.value()) {
+                    (Some(dialect), Some(line)) => {
+                        evaluator.shell_line(dialect, line, &world, None);
+                    }
+                    _ => {
+                        let reason = "a command line within the command is not known";
+                        evaluator.unclear_call(&world, std::slice::from_ref(&text), inner, reason);
+                    }
+                }
+            }
+        });
+    }
+
+    /// Says that a call was not understood, with the words that it has after expansion.
+    pub(crate) fn unclear_call(
+        &mut self,
+        world: &World,
+        arguments: &[Arg],
+        call: Call<'_>,
+        reason: &str,
+    ) {
+        let mut text = call.text.to_vec();
+        for argument in arguments {
+            let stands_there = text
+                .split(u8::is_ascii_whitespace)
+                .any(|word| word == argument.text.as_slice());
+            if argument.text.is_empty() || stands_there {
+                continue;
+            }
+            if !text.is_empty() {
+                text.push(b' ');
+            }
+            if argument.text.iter().any(|b| b" \t\n'\"\\".contains(b)) {
+                text.extend(quoted(&argument.text));
+            } else {
+                text.extend_from_slice(&argument.text);
+            }
+        }
+        self.unclear(world, &text, reason);
+    }
+
+    /// The element of an array or a plain variable, for builtins that name one.
+    pub(crate) fn plain(&mut self, world: &mut World, name: &str) -> Value {
+        self.variable(world, name, &Index::None).scalar()
+    }
+}
+
+/// Arguments that are not known but name something in these trees.
+fn unknown_arguments(trees: Option<Vec<Vec<u8>>>) -> Vec<Arg> {
+    let Some(trees) = trees else {
+        return Vec::new();
+    };
+    if trees.is_empty() {
+        return vec![Arg {
+            text: Vec::new(),
+            known: Known::Several,
+        }];
+    }
+    let pattern = |tree: Vec<u8>| {
+        let mut text = tree;
+        if text.last() != Some(&b'/') {
+            text.push(b'/');
+        }
+        text.extend_from_slice(b"**/*");
+        Arg {
+            text,
+            known: Known::Pattern,
+        }
+    };
+    trees.into_iter().map(pattern).collect()
+}
+
+fn quoted(text: &[u8]) -> Vec<u8> {
+    let mut quoted = vec![b'\''];
+    for byte in text {
+        if *byte == b'\'' {
+            quoted.extend_from_slice(b"'\\''");
+        } else {
+            quoted.push(*byte);
+        }
+    }
+    quoted.push(b'\'');
+    quoted
+}
+
+fn append(old: &Value, more: &Value) -> Value {
+    match (old, more) {
+        (Value::Known(old), Value::Known(more)) => Value::known([old.as_slice(), more].concat()),
+        (Value::Unset, more) => more.clone(),
+        (Value::Known(old), Value::Begins(more)) => Value::Begins([old.as_slice(), more].concat()),
+        (Value::Known(old) | Value::Begins(old), _) => Value::Begins(old.clone()),
+        _ => Value::Begins(Vec::new()),
+    }
+}
+
+fn set_element(old: Value, at: Option<i64>, value: Value) -> Value {
+    let mut values = match old {
+        Value::List(values) => values,
+        Value::Unset => Vec::new(),
+        Value::Known(text) => vec![Value::Known(text)],
+        _ => return Value::Unknown,
+    };
+    let Some(at) = at.and_then(|at| usize::try_from(at).ok()) else {
+        return Value::Unknown;
+    };
+    match at.cmp(&values.len()) {
+        std::cmp::Ordering::Less => values[at] = value,
+        std::cmp::Ordering::Equal => values.push(value),
+        std::cmp::Ordering::Greater => return Value::Unknown,
+    }
+    Value::List(values)
+}
