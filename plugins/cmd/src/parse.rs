@@ -403,17 +403,17 @@ mod tests {
     }
 
     fn show_list(list: &List) -> String {
-        let mut out = String::new();
+        let mut out: Vec<String> = Vec::new();
         for (at, (join, stage)) in list.0.iter().enumerate() {
             if at > 0 {
-                out.push_str(match join {
+                out.push(String::from(match join {
                     Join::Always => " & ",
                     Join::Success => " && ",
                     Join::Failure => " || ",
                     Join::Pipe => " | ",
-                });
+                }));
             }
-            out.push_str(&match &stage.command {
+            out.push(match &stage.command {
                 Command::Nothing => "nothing".into(),
                 Command::Simple(s) => {
                     let words = [s.name.clone(), s.tail.clone()].concat();
@@ -438,10 +438,10 @@ mod tests {
             });
             for redirect in &stage.redirects {
                 let sign = if redirect.append { ">>" } else { ">" };
-                out.push_str(&format!("{sign}{}", text(&redirect.target)));
+                out.push(format!("{sign}{}", text(&redirect.target)));
             }
         }
-        out
+        out.concat()
     }
 
     #[test]

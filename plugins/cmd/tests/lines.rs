@@ -374,6 +374,24 @@ fn commands_that_only_look_touch_nothing() {
 }
 
 #[test]
+fn a_script_may_leave_the_shell_elsewhere() {
+    let inference = infer("call x.bat & del a.txt");
+    assert_eq!(inference.cwd_after, None);
+    assert_eq!(depth(&inference, r"C:\srv\a.txt"), Some(Depth::Tree));
+    assert!(inference.session.unknown);
+    assert!(inference.unclear.iter().any(|u| u.text.starts_with(b"del")));
+}
+
+#[test]
+fn permissions_of_a_pattern_change_beneath() {
+    let line = "icacls *.txt /grant Users:R /t";
+    touches(line, r"C:\srv\dir\sub\d.txt", Depth::Tree);
+    touches("icacls dir /reset /t", r"C:\srv\dir", Depth::Tree);
+    touches("icacls dir /reset", r"C:\srv\dir", Depth::Entry);
+    spares("icacls dir", r"C:\srv\dir");
+}
+
+#[test]
 fn a_program_of_the_working_directory_comes_first() {
     let mut view = view();
     view.file(r"C:\srv\git.bat", "");

@@ -47,6 +47,7 @@ pub const HANDLERS: &[(&str, Handler)] = &[
     ("curl", url::curl),
     ("docker_cp", container::copy),
     ("docker_run", container::run),
+    ("effects", words::effects),
     ("git", git::changes),
     ("git_checkout", git_paths::checkout),
     ("git_clean", git_paths::clean),

@@ -144,6 +144,31 @@ pub(super) fn compiler(call: &HandlerCall<'_>) -> Outcome {
     findings.finish()
 }
 
+/// `ar rcs lib.a a.o`: the letters say whether the archive is written or taken apart.
+pub(super) fn ar(call: &HandlerCall<'_>) -> Outcome {
+    let args = call.rest();
+    if args.iter().any(|arg| arg.known != Known::Whole) {
+        return not_understood(call, "an argument of ar is not known");
+    }
+    let mut findings = call.findings();
+    let mut words = args.iter().skip_while(|arg| arg.text.starts_with(b"--"));
+    let Some(letters) = words.next() else {
+        return findings.finish();
+    };
+    let has = |set: &[u8]| letters.text.iter().any(|letter| set.contains(letter));
+    if has(b"abi") || args.iter().any(|arg| arg.text.starts_with(b"--")) {
+        return not_understood(call, "options of ar that are not described");
+    }
+    if has(b"x") {
+        new_names_in(&mut findings, b".", "members of the archive");
+    } else if !has(b"tp") {
+        words
+            .take(1)
+            .for_each(|archive| findings.role(&Role::Write, archive));
+    }
+    findings.finish()
+}
+
 fn starts_with_any(text: &[u8], beginnings: &[&[u8]]) -> bool {
     beginnings
         .iter()

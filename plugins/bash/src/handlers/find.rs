@@ -10,7 +10,7 @@ use super::wildcard;
 /// How many entries are looked at to tell which ones fit.
 const MAX_ENTRIES: usize = 4096;
 /// How many found paths are named one by one.
-const MAX_FOUND: usize = 64;
+const MAX_FOUND: usize = 256;
 
 /// Tests and options that take a value.
 const WITH_VALUE: &[&[u8]] = &[
@@ -240,7 +240,7 @@ impl<'a> Search<'a> {
 
     /// Every path that can be found, as `find` would print it; `None` where that cannot be told.
     fn found(&self, findings: &Findings<'_>) -> Option<Vec<(Vec<u8>, Kind)>> {
-        if !self.is_row || self.follows || self.names.is_empty() && self.deepest.is_none() {
+        if self.follows {
             return None;
         }
         let mut found = Vec::new();
@@ -303,6 +303,10 @@ impl<'a> Search<'a> {
     }
 
     fn fits(&self, name: &[u8], kind: Kind) -> bool {
+        if !self.is_row {
+            // Anything may be found.
+            return true;
+        }
         self.names
             .iter()
             .all(|(test, value)| match (*test, *value) {
@@ -316,11 +320,9 @@ impl<'a> Search<'a> {
 
     fn delete(&mut self, args: &'a [Arg], findings: &mut Findings<'_>) {
         findings.destructive();
-        // A row is known to be one only when all of it is read.
-        let row = !args
-            .iter()
-            .any(|arg| NOT_A_ROW.contains(&arg.text.as_slice()));
-        match self.found(findings).filter(|_| row) {
+        self.is_row &= is_row(args);
+        let narrow = self.is_row && !(self.names.is_empty() && self.deepest.is_none());
+        match self.found(findings).filter(|_| narrow) {
             Some(found) if found.len() <= MAX_ENTRIES => {
                 for (text, _) in found {
                     if let Some(path) = findings.resolve(&text) {
@@ -366,13 +368,17 @@ impl<'a> Search<'a> {
             return end + 1;
         }
         let in_their_directory = action.ends_with(b"dir");
-        let row = !args
-            .iter()
-            .any(|arg| NOT_A_ROW.contains(&arg.text.as_slice()));
-        let found = self.found(findings).filter(|found| {
-            row && !in_their_directory && !found.is_empty() && found.len() <= MAX_FOUND
-        });
+        self.is_row &= is_row(args);
+        let found = self
+            .found(findings)
+            .filter(|found| !in_their_directory && !found.is_empty() && found.len() <= MAX_FOUND);
+        let together = args.get(end).and_then(Arg::value) == Some(b"+");
         match found {
+            Some(found) if together => {
+                let named = words.iter().filter(|word| word.text != b"{}").cloned();
+                let paths = found.into_iter().map(|(path, _)| Arg::whole(path));
+                findings.nested(NestedCommand::Words(named.chain(paths).collect()));
+            }
             Some(found) => {
                 for (path, _) in found {
                     let words = words.iter().map(|word| put_in(word, &path)).collect();
@@ -420,6 +426,13 @@ impl<'a> Search<'a> {
             unknown_arguments_in: Some(roots.unwrap_or_default()),
         });
     }
+}
+
+/// Whether an expression is a row of tests, all of which must hold.
+fn is_row(args: &[Arg]) -> bool {
+    !args
+        .iter()
+        .any(|arg| NOT_A_ROW.contains(&arg.text.as_slice()))
 }
 
 /// `word` with `path` for every `{}`.

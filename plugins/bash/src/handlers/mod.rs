@@ -30,6 +30,7 @@ use deployx_plugin_sdk::table::{Handler, Handlers};
 /// Those of programs that exist on Unix only, by the names that tables use.
 const OWN: &[(&str, Handler)] = &[
     ("alternatives", system::alternatives),
+    ("ar", build::ar),
     ("awk", awk::awk),
     ("chattr", attributes::chattr),
     ("chmod", attributes::chmod),

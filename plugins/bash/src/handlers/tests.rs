@@ -127,6 +127,12 @@ const UNDERSTOOD: &[(&str, &[&str], &[&str])] = &[
         &["t:logs"],
         &[],
     ),
+    (
+        "find logs -name '*.log' -o -type d -exec chmod 700 {} +",
+        &["e:logs", "e:logs/a.log", "e:logs/keep.txt"],
+        &["t:logs"],
+    ),
+    ("ar rcs lib.a a.o b.o", &["t:lib.a"], &["t:a.o"]),
     ("find . -maxdepth 1 -name '*.txt'", &[], &["t:/srv/app"]),
     (
         "sed -i.bak 's/a/b/' a.txt",
@@ -274,7 +280,7 @@ fn riddles_are_said_to_be_unclear() {
         "awk '{print > $1}' a",
         "perl -e 'unlink 1'",
         "xargs rm",
-        "find . -exec sh -c 'rm {}' \\;",
+        "find -L . -exec sh -c 'rm {}' \\;",
         "find . -newthing x -delete",
         "parallel rm",
         "vim +x -c ':wq' a",

@@ -63,8 +63,7 @@ pub(crate) fn icacls(call: &mut Call<'_, '_>) {
         return;
     }
     let deep = call.has("t") || call.has("restore");
-    let targets = call.targets(&path);
-    call.change(&targets, deep, "permissions changed");
+    change_named(call, &path, deep, "permissions changed");
 }
 
 /// `cacls path [/t] [/e] [/g …]`
@@ -77,8 +76,7 @@ pub(crate) fn cacls(call: &mut Call<'_, '_>) {
         .any(|switch| call.has(switch))
     {
         let deep = call.has("t");
-        let targets = call.targets(&path);
-        call.change(&targets, deep, "permissions changed");
+        change_named(call, &path, deep, "permissions changed");
     }
 }
 
@@ -92,8 +90,7 @@ pub(crate) fn takeown(call: &mut Call<'_, '_>) {
         return;
     };
     let deep = call.has("r");
-    let targets = call.targets(&path);
-    call.change(&targets, deep, "owner changed");
+    change_named(call, &path, deep, "owner changed");
 }
 
 /// `compact [/c|/u] [/s[:dir]] [path]…`
@@ -145,6 +142,17 @@ fn change_or_walk(call: &mut Call<'_, '_>, reason: &str) {
         for (path, _) in &targets.known {
             call.evaluator.touch(path, Depth::Children, false, reason);
         }
+    }
+}
+
+/// Notes a path, where `deep` with everything beneath. A pattern then counts in every directory
+/// beneath as well.
+fn change_named(call: &mut Call<'_, '_>, path: &Word, deep: bool, reason: &str) {
+    let targets = call.targets(path);
+    call.change(&targets, deep, reason);
+    if deep && targets.pattern {
+        let targets = call.beneath(path, Beneath::Names);
+        call.change(&targets, deep, reason);
     }
 }
 

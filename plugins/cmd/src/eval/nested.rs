@@ -78,7 +78,15 @@ impl Evaluator<'_> {
         if text.iter().any(|c| byte(*c) == b'%') {
             self.add_unclear(shown, world.cwd.clone(), "variables are replaced twice");
         }
-        self.run_text(text, world)
+        let before = self.out.unclear.len();
+        let mut flow = self.run_text(text, world);
+        if self.out.unclear.len() > before {
+            // A script runs in this very shell: it may leave it anywhere, with any variables.
+            self.out.session.unknown = true;
+            let elsewhere: Vec<World> = flow.done.iter().cloned().map(World::forgotten).collect();
+            flow.done.extend(elsewhere);
+        }
+        flow
     }
 
     /// `start`

@@ -70,6 +70,14 @@ impl World {
     }
 }
 
+impl World {
+    /// The state with everything forgotten.
+    pub(crate) fn forgotten(mut self) -> Self {
+        self.forget();
+        self
+    }
+}
+
 /// Each state once; one that knows nothing where there would be too many.
 pub(crate) fn settle(worlds: Vec<World>) -> Vec<World> {
     let mut kept: Vec<World> = Vec::with_capacity(worlds.len());
