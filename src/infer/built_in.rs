@@ -25,10 +25,11 @@ pub fn registry() -> Registry {
             .find(|rules| rules.shells().contains(&request.shell.as_str()))
             .map(|rules| rules.infer(request, view))
     };
+    let nested = Arc::new(nested);
     let mut registry = Registry::default();
-    let in_powershell = PowerShellRules::new().with_nested(Box::new(nested.clone()));
+    let in_powershell = PowerShellRules::new().with_nested(nested.clone());
     registry.register(Box::new(in_powershell), Origin::BuiltIn);
-    let in_cmd = CmdRules::new().with_nested(Arc::new(nested));
+    let in_cmd = CmdRules::new().with_nested(nested);
     registry.register(Box::new(in_cmd), Origin::BuiltIn);
     registry.register(Box::new(BashRules::new()), Origin::BuiltIn);
     registry

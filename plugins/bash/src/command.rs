@@ -5,6 +5,7 @@ use std::rc::Rc;
 use deployx_plugin_sdk::path::Style;
 use deployx_plugin_sdk::table::{Arg, Known, Nested, NestedCommand, Outcome, Place};
 
+use crate::builtins::is_declaration;
 use crate::dialect::Dialect;
 use crate::evaluate::{Evaluator, rejoin};
 use crate::state::{Cwd, Exit, Value, Variable, World};
@@ -43,7 +44,7 @@ impl Evaluator<'_> {
             return Exit::either(vec![world]);
         }
         if let Some(first) = simple.words.first()
-            && self.is_declaration(&world, &first.raw)
+            && is_declaration(&world, &first.raw)
         {
             return self.declaration(simple, world);
         }
@@ -220,6 +221,7 @@ impl Evaluator<'_> {
             .any(|arg| matches!(arg.known, Known::Several | Known::Pattern));
         world.positional = countable.then(|| Rc::new(values));
         let loops = std::mem::take(&mut self.loops);
+        let hidden = std::mem::take(&mut world.hidden);
         self.returns.push(Vec::new());
         let start = world.clone();
         let exit = self.nested(&world, call.text, |evaluator| {
@@ -231,6 +233,7 @@ impl Evaluator<'_> {
         self.loops = loops;
         for world in exit.worked.iter_mut().chain(&mut exit.failed) {
             world.positional.clone_from(&positional);
+            world.unhide(&hidden);
         }
         exit
     }
@@ -342,7 +345,7 @@ impl Evaluator<'_> {
                     }
                     _ => {
                         let reason = "a command line within the command is not known";
-                        evaluator.unclear_call(&world, &[text.clone()], inner, reason);
+                        evaluator.unclear_call(&world, std::slice::from_ref(&text), inner, reason);
                     }
                 }
             }

@@ -123,7 +123,7 @@ fn short_names(name: &[u8]) -> impl Iterator<Item = Vec<u8>> {
         .take(6)
         .collect();
     let extension = extension[..extension.len().min(3)].to_vec();
-    let numbers = if fits { 1..=0 } else { 1..=9 };
+    let numbers = 1..=if fits { 0 } else { 9 };
     numbers.map(move |n| {
         let mut short = kept.clone();
         short.extend_from_slice(format!("~{n}").as_bytes());

@@ -49,7 +49,6 @@ fn nested_garbage_is_not_understood() {
             "cmd /c \"",
             "call ",
             "start ",
-            "forfiles /c \"",
             "a & (",
             "a | (",
         ] {
@@ -92,6 +91,7 @@ fn long_lines_of_one_sign_are_answered() {
             "\n",
             "^\n",
             "rem ",
+            "forfiles /c \"",
             ":",
             "\0",
             "\u{ff}",

@@ -1,16 +1,18 @@
 //! Rules in code for cmdlets whose paths depend on one another.
 
-use deployx_plugin_sdk::table::{Arg, HandlerCall, Handlers, Known, Outcome, Role};
+use deployx_plugin_sdk::table::{Arg, Handler, HandlerCall, Handlers, Known, Outcome, Role};
 use deployx_plugin_sdk::{Certainty, Depth, Kind};
 
-/// All of them.
+const OWN: [(&str, Handler); 4] = [
+    ("new_item", new_item),
+    ("rename_item", rename_item),
+    ("compress_archive", compress_archive),
+    ("invoke_web_request", invoke_web_request),
+];
+
+/// All of them, those for programs of every shell included.
 pub(crate) fn all() -> Handlers {
-    Handlers::of(&[
-        ("new_item", new_item),
-        ("rename_item", rename_item),
-        ("compress_archive", compress_archive),
-        ("invoke_web_request", invoke_web_request),
-    ])
+    Handlers::of(&[&OWN, deployx_rules_common::HANDLERS].concat())
 }
 
 /// `New-Item -Path a -Name b`: the name is taken from the path.

@@ -13,15 +13,19 @@ mod value;
 mod wildcard;
 
 use std::fmt;
+use std::sync::Arc;
 
-use deployx_plugin_sdk::table::{ArgStyle, RuleError, Table};
+use deployx_plugin_sdk::table::{ArgStyle, Handlers, RuleError, Table};
 use deployx_plugin_sdk::{FileView, Inference, PathInference, Request};
 
 use eval::Evaluator;
 
+#[cfg(feature = "plugin")]
+deployx_plugin_sdk::export_plugin!(PowerShellRules::new);
+
 /// Reads a line of another shell: the request with that shell's name, line and working directory.
 /// `None` where there are no rules for it.
-pub type NestedLines = dyn Fn(&Request, &dyn FileView) -> Option<Inference> + Send + Sync;
+pub type NestedShell = dyn Fn(&Request, &dyn FileView) -> Option<Inference> + Send + Sync;
 
 /// The rules for PowerShell.
 ///
@@ -48,7 +52,8 @@ pub struct PowerShellRules {
     unix: Table,
     windows: Table,
     users: Table,
-    nested: Option<Box<NestedLines>>,
+    handlers: Handlers,
+    nested: Option<Arc<NestedShell>>,
 }
 
 impl PowerShellRules {
@@ -60,6 +65,7 @@ impl PowerShellRules {
             unix: rules::unix(),
             windows: rules::windows(),
             users: Table::new(ArgStyle::Named),
+            handlers: handlers::all(),
             nested: None,
         }
     }
@@ -67,7 +73,7 @@ impl PowerShellRules {
     /// The same, with `nested` for lines of other shells (`cmd /c "…"`). Without it such lines are
     /// not understood.
     #[must_use]
-    pub fn with_nested(mut self, nested: Box<NestedLines>) -> Self {
+    pub fn with_nested(mut self, nested: Arc<NestedShell>) -> Self {
         self.nested = Some(nested);
         self
     }
@@ -105,7 +111,7 @@ impl PathInference for PowerShellRules {
 
     fn add_rules(&mut self, source: &str, toml: &str) -> Result<(), RuleError> {
         let table = Table::parse(source, toml, ArgStyle::Named)?;
-        table.check(&handlers::all())?;
+        table.check(&self.handlers)?;
         self.users.extend(table);
         Ok(())
     }

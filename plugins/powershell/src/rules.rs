@@ -8,7 +8,6 @@ const CMDLETS: [(&str, &str); 4] = [
     ("readers.toml", include_str!("../rules/readers.toml")),
     ("system.toml", include_str!("../rules/system.toml")),
 ];
-const PROGRAMS: [(&str, &str); 1] = [("programs.toml", include_str!("../rules/programs.toml"))];
 const UNIX: [(&str, &str); 1] = [("unix.toml", include_str!("../rules/unix.toml"))];
 const WINDOWS: [(&str, &str); 1] = [("windows.toml", include_str!("../rules/windows.toml"))];
 
@@ -19,7 +18,7 @@ pub(crate) fn cmdlets() -> Table {
 
 /// Programs that there are on every system.
 pub(crate) fn programs() -> Table {
-    read(&PROGRAMS, ArgStyle::Posix)
+    read(deployx_rules_common::TABLES, ArgStyle::Posix)
 }
 
 /// Programs of Unix.
@@ -45,7 +44,6 @@ mod tests {
     fn every_built_in_rule_is_valid() {
         for (files, style) in [
             (&CMDLETS[..], ArgStyle::Named),
-            (&PROGRAMS, ArgStyle::Posix),
             (&UNIX, ArgStyle::Posix),
             (&WINDOWS, ArgStyle::Slash),
         ] {

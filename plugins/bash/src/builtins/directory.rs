@@ -43,7 +43,11 @@ impl Evaluator<'_> {
                 Some(previous) => self.target_at(previous),
                 None => Target::Unknown(Cwd::Unknown),
             },
-            [only] if only.known == Known::Several => Target::Unknown(Cwd::Unknown),
+            // Of several words none would be taken: it is one, or none.
+            [only] if only.known == Known::Several => {
+                let value = Value::Begins(only.text.clone());
+                self.target_of(&world, &value, physical)
+            }
             [only] => {
                 if self.searched(&world, only) {
                     self.unclear_call(&world, rest, call, "CDPATH is set");

@@ -197,7 +197,7 @@ impl Reader<'_> {
             }
         }
         match rest.first() {
-            Some(b'+') => self.step_into(|v| Some(v)),
+            Some(b'+') => self.step_into(Some),
             Some(b'-') => self.step_into(i64::checked_neg),
             Some(b'!') => self.step_into(|v| Some(i64::from(v == 0))),
             Some(b'~') => self.step_into(|v| Some(!v)),

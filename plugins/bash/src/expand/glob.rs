@@ -21,6 +21,9 @@ pub(crate) enum Matches {
     Unknown,
 }
 
+/// Names that a line may have made in a directory.
+pub(crate) type NamesMade<'a> = dyn Fn(&[u8]) -> Option<Vec<Vec<u8>>> + 'a;
+
 /// Where a pattern is matched.
 pub(crate) struct Files<'a> {
     pub(crate) view: &'a dyn FileView,
@@ -28,7 +31,7 @@ pub(crate) struct Files<'a> {
     pub(crate) cwd: Option<&'a [u8]>,
     pub(crate) options: Options,
     /// Names that the line itself may have made in a directory; `None` where any may have been.
-    pub(crate) made: &'a dyn Fn(&[u8]) -> Option<Vec<Vec<u8>>>,
+    pub(crate) made: &'a NamesMade<'a>,
 }
 
 /// Paths found so far: as written, and absolute.

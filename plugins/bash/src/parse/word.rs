@@ -342,7 +342,7 @@ fn operation(rest: &[u8], quoted: bool, depth: usize) -> Option<ParameterOp> {
             longest: true,
             pattern: pattern(text)?,
         }),
-        [b'%', text @ ..] | [b'#', text @ ..] => Some(ParameterOp::Trim {
+        [b'%' | b'#', text @ ..] => Some(ParameterOp::Trim {
             suffix: rest[0] == b'%',
             longest: false,
             pattern: pattern(text)?,

@@ -125,8 +125,8 @@ impl<'e, 'a> Call<'e, 'a> {
     /// `x/q` may be `x` with a switch as well as a path: both are taken.
     fn add_glued(&mut self, word: &Word) {
         let pieces: Vec<&[Cell]> = word.cells.split(|c| byte(*c) == b'/').collect();
-        let short = |piece: &&[Cell]| (1..=2).contains(&piece.len());
-        if pieces.len() > 1 && pieces[1..].iter().all(|piece| short(&piece)) {
+        let short = |piece: &[Cell]| (1..=2).contains(&piece.len());
+        if pieces.len() > 1 && pieces[1..].iter().all(|piece| short(piece)) {
             self.operands.push(Word {
                 cells: pieces[0].to_vec(),
                 quoted: false,

@@ -79,11 +79,16 @@ impl<'a> Evaluator<'a> {
             return true;
         }
         if self.commands >= MAX_COMMANDS || self.out.paths.len() >= MAX_PATHS {
-            self.given_up = true;
-            let text = self.request.command.clone();
-            self.add_unclear(text, None, "the line runs too many commands to follow");
+            self.give_up("the line runs too many commands to follow");
         }
         self.given_up
+    }
+
+    /// Follows the line no further.
+    fn give_up(&mut self, reason: &str) {
+        self.given_up = true;
+        let text = self.request.command.clone();
+        self.add_unclear(text, None, reason);
     }
 
     /// The names in a directory, as long as the line has not listed too many.

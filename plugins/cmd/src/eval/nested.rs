@@ -22,7 +22,7 @@ impl Evaluator<'_> {
         }
         let before = self.out.session.clone();
         let rule = self.rule.clone();
-        self.list(&list, vec![world]);
+        self.list(&list, &[world]);
         self.out.session = before;
         self.rule = rule;
         self.nested -= 1;

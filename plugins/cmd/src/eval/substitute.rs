@@ -50,7 +50,7 @@ impl Evaluator<'_> {
         let run = rest[1..].iter().take(12);
         let letters: Vec<u8> = run
             .map(|c| byte(*c))
-            .take_while(|b| b.is_ascii_graphic())
+            .take_while(u8::is_ascii_graphic)
             .collect();
         if letters.first() == Some(&b'$') {
             let colon = letters.iter().position(|b| *b == b':')?;

@@ -108,10 +108,12 @@ impl Evaluator<'_> {
             self.calls -= 1;
             return value;
         }
-        if let Some(block) = self.functions.get(key.as_bytes()).cloned() {
+        // An alias goes before a function of its name.
+        let name = aliases::resolve(self.edition, &given).unwrap_or(&given);
+        let function = self.functions.get(name.to_ascii_lowercase().as_bytes());
+        if let Some(block) = function.cloned() {
             return self.call_function(&block, call);
         }
-        let name = aliases::resolve(self.edition, &given).unwrap_or(&given);
         // The name of the module may stand before that of the cmdlet.
         let name = match name.split_once('\\') {
             Some((module, cmdlet)) if is_module(module) && cmdlet.contains('-') => cmdlet,

@@ -338,7 +338,13 @@ impl Evaluator<'_> {
         let Some(path) = path.cloned() else {
             return Value::Unknown;
         };
-        let other = ["LeafBase", "Extension", "Qualifier", "NoQualifier", "IsAbsolute"];
+        let other = [
+            "LeafBase",
+            "Extension",
+            "Qualifier",
+            "NoQualifier",
+            "IsAbsolute",
+        ];
         if other.iter().any(|name| bound.has(name)) {
             return Value::Harmless;
         }

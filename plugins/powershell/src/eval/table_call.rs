@@ -6,7 +6,6 @@ use deployx_plugin_sdk::table::{
     Value as Takes,
 };
 
-use crate::handlers;
 use crate::value::Value;
 
 use super::Evaluator;
@@ -107,7 +106,8 @@ impl<'a> Evaluator<'a> {
     fn apply(&mut self, rule: &Rule, name: &str, call: &Call) {
         if rule.style() != ArgStyle::Named {
             let words = self.words(call);
-            let outcome = self.outcome(|place| rule.apply(name, &words, place, &handlers::all()));
+            let outcome =
+                self.outcome(|place| rule.apply(name, &words, place, &self.rules.handlers));
             self.absorb(outcome, call);
             return;
         }
@@ -120,7 +120,8 @@ impl<'a> Evaluator<'a> {
         let Some(lists) = self.lists(rule, name, call) else {
             return;
         };
-        let outcome = self.outcome(|place| rule.apply_lists(name, &lists, place, &handlers::all()));
+        let outcome =
+            self.outcome(|place| rule.apply_lists(name, &lists, place, &self.rules.handlers));
         self.absorb(outcome, call);
         if call.splatted {
             self.not_understood(call, "the arguments are not known");
