@@ -132,6 +132,7 @@ const UNDERSTOOD: &[(&str, &[&str], &[&str])] = &[
         &["e:logs", "e:logs/a.log", "e:logs/keep.txt"],
         &["t:logs"],
     ),
+    ("tree -ao out", &["t:out"], &[]),
     ("ar rcs lib.a a.o b.o", &["t:lib.a"], &["t:a.o"]),
     ("find . -maxdepth 1 -name '*.txt'", &[], &["t:/srv/app"]),
     (

@@ -126,6 +126,8 @@ impl<'g, 'a> Reader<'g, 'a> {
         for (index, letter) in arg.text.iter().enumerate().skip(1) {
             let rest = &arg.text[index + 1..];
             match self.short(*letter) {
+                // Options that are not listed take no value: the bundle goes on.
+                None if self.grammar.other_options => {}
                 None => {
                     // Whether the next argument is a value is not known either.
                     self.unknown(&[b'-', *letter]);
