@@ -28,7 +28,7 @@ const MAX_BRACES: usize = 300;
 /// Up to this many opening marks, wherever they stand, a line is light.
 const LIGHT_OPENINGS: usize = 14;
 
-/// Up to this many separators of commands, wherever they stand, a line is light.
+/// Up to this many separators of commands and redirections, wherever they stand, a line is light.
 const LIGHT_SEPARATORS: usize = 64;
 
 /// The stack for heavy lines, in bytes. Only what is used of it is ever backed by memory.
@@ -52,7 +52,7 @@ pub(crate) fn weigh(text: &[u8]) -> Result<Weight, String> {
         return Err("the line has a NUL byte".into());
     }
     let openings = text.iter().filter(|b| b"({[`".contains(b)).count();
-    let separators = text.iter().filter(|b| b"\n;&|".contains(b)).count();
+    let separators = text.iter().filter(|b| b"\n;&|<>".contains(b)).count();
     // Reserved words need a blank or line end behind them, unless they are counted above.
     let keywords = keywords(text);
     if openings + keywords <= LIGHT_OPENINGS && separators <= LIGHT_SEPARATORS {
