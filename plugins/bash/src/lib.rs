@@ -13,7 +13,7 @@ mod dialect;
 mod evaluate;
 mod expand;
 mod flow;
-pub mod handlers;
+mod handlers;
 mod parse;
 mod redirect;
 mod rules;

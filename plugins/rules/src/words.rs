@@ -29,6 +29,11 @@ pub fn not_understood(call: &HandlerCall<'_>, reason: &str) -> Outcome {
     merged(call.described(), findings.finish())
 }
 
+/// The rule for programs that change no files, whatever their arguments are: what the table says.
+pub(crate) fn effects(call: &HandlerCall<'_>) -> Outcome {
+    call.described()
+}
+
 /// Both together.
 pub fn merged(mut first: Outcome, mut second: Outcome) -> Outcome {
     first.paths.append(&mut second.paths);
@@ -100,7 +105,10 @@ pub fn backup_of(findings: &mut Findings<'_>, path: &[u8], suffix: &[u8], number
         return;
     };
     let number = |entry: &[u8]| {
-        let rest = entry.strip_prefix(name)?.strip_prefix(b".~")?.strip_suffix(b"~")?;
+        let rest = entry
+            .strip_prefix(name)?
+            .strip_prefix(b".~")?
+            .strip_suffix(b"~")?;
         std::str::from_utf8(rest).ok()?.parse::<u64>().ok()
     };
     let last = entries.iter().filter_map(|(entry, _)| number(entry)).max();

@@ -117,7 +117,13 @@ impl Evaluator<'_> {
         (all, broken)
     }
 
-    pub(super) fn while_loop(&mut self, until: bool, condition: &Node, body: &Node, worlds: Worlds) -> Exit {
+    pub(super) fn while_loop(
+        &mut self,
+        until: bool,
+        condition: &Node,
+        body: &Node,
+        worlds: Worlds,
+    ) -> Exit {
         let mut ends = Vec::new();
         let Some(worlds) = self.certain_rounds(until, condition, body, worlds, &mut ends) else {
             return Exit::either(ends);
@@ -179,7 +185,12 @@ impl Evaluator<'_> {
         Some(worlds)
     }
 
-    pub(super) fn arithmetic_loop(&mut self, parts: [&Vec<u8>; 3], body: &Node, worlds: Worlds) -> Exit {
+    pub(super) fn arithmetic_loop(
+        &mut self,
+        parts: [&Vec<u8>; 3],
+        body: &Node,
+        worlds: Worlds,
+    ) -> Exit {
         let [init, condition, step] = parts;
         let mut exit = Exit::default();
         for mut world in worlds {

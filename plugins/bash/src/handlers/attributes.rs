@@ -10,6 +10,7 @@ pub(super) fn chmod(call: &HandlerCall<'_>) -> Outcome {
     let mut args = call.rest().iter();
     while let Some(arg) = args.next() {
         if ended || !arg.text.starts_with(b"-") {
+            may_be_option(&mut findings, arg, ended);
             operands.push(arg);
             continue;
         }
@@ -36,9 +37,19 @@ pub(super) fn chmod(call: &HandlerCall<'_>) -> Outcome {
     findings.finish()
 }
 
+/// Says so where nothing of an argument is known.
+fn may_be_option(findings: &mut Findings<'_>, arg: &Arg, ended: bool) {
+    if !ended && arg.text.is_empty() && arg.value().is_none() {
+        findings.unclear("an argument may be an option");
+    }
+}
+
 /// `-x`, `-rw`, `-u+s`, `-0755`
 fn is_mode(text: &[u8]) -> bool {
-    text.len() > 1 && text[1..].iter().all(|b| b"rwxXstugoa01234567+-=,".contains(b))
+    text.len() > 1
+        && text[1..]
+            .iter()
+            .all(|b| b"rwxXstugoa01234567+-=,".contains(b))
 }
 
 /// `chown` and `chgrp`.
@@ -49,7 +60,11 @@ pub(super) fn chown(call: &HandlerCall<'_>) -> Outcome {
     if recursive && call.parsed.has("-L") {
         findings.unclear("symbolic links to directories are followed");
     }
-    apply(&mut findings, call.parsed.operand_args().skip(skip), recursive);
+    apply(
+        &mut findings,
+        call.parsed.operand_args().skip(skip),
+        recursive,
+    );
     findings.finish()
 }
 
@@ -68,7 +83,10 @@ pub(super) fn chattr(call: &HandlerCall<'_>) -> Outcome {
                 }
             }
             Some(b'+' | b'=') => {}
-            _ => files.push(arg),
+            _ => {
+                may_be_option(&mut findings, arg, false);
+                files.push(arg);
+            }
         }
     }
     apply(&mut findings, files.into_iter(), recursive);
@@ -76,6 +94,10 @@ pub(super) fn chattr(call: &HandlerCall<'_>) -> Outcome {
 }
 
 fn apply<'a>(findings: &mut Findings<'_>, files: impl Iterator<Item = &'a Arg>, recursive: bool) {
-    let role = if recursive { Role::MetaTree } else { Role::Meta };
+    let role = if recursive {
+        Role::MetaTree
+    } else {
+        Role::Meta
+    };
     files.for_each(|file| findings.role(&role, file));
 }

@@ -59,7 +59,9 @@ pub(super) fn copy(call: &HandlerCall<'_>) -> Outcome {
 
 /// `cp --parents a/b d` makes `d/a/b`.
 fn with_parents(transfer: &Transfer<'_>, findings: &mut Findings<'_>) {
-    let Some(target) = transfer.target else { return };
+    let Some(target) = transfer.target else {
+        return;
+    };
     for source in &transfer.sources {
         let (Some(directory), Some(name)) = (target.value(), source.value()) else {
             findings.role(&Role::Tree, target);
@@ -93,13 +95,18 @@ fn with_backups(call: &HandlerCall<'_>, outcome: Outcome) -> Outcome {
     let numbered = matches!(control.as_deref(), Some(b"t" | b"numbered"));
     let suffix = match parsed.value("-S") {
         None => b"~".to_vec(),
-        Some(suffix) if suffix.known == Known::Whole && !suffix.text.contains(&b'/') => suffix.text.clone(),
+        Some(suffix) if suffix.known == Known::Whole && !suffix.text.contains(&b'/') => {
+            suffix.text.clone()
+        }
         Some(_) => {
             findings.unclear("the suffix of backups is not known");
             b"~".to_vec()
         }
     };
-    let targets = outcome.paths.iter().filter(|path| path.reason == "destination");
+    let targets = outcome
+        .paths
+        .iter()
+        .filter(|path| path.reason == "destination");
     for path in targets {
         // Within a directory that is merged, backups are covered with its tree.
         backup_of(&mut findings, &path.path, &suffix, numbered);
@@ -132,10 +139,19 @@ pub(super) fn link(call: &HandlerCall<'_>) -> Outcome {
         transfer.into = true;
     }
     let not_followed = call.parsed.has("-n") || transfer.itself;
-    let at = transfer.target.and_then(Arg::value).and_then(|path| findings.resolve(path));
+    let at = transfer
+        .target
+        .and_then(Arg::value)
+        .and_then(|path| findings.resolve(path));
     match at {
         Some(path) if not_followed && call.place.view.kind(&path) == Kind::Link => {
-            findings.path(&path, Depth::Entry, Certainty::Certain, false, "destination");
+            findings.path(
+                &path,
+                Depth::Entry,
+                Certainty::Certain,
+                false,
+                "destination",
+            );
         }
         _ => transfer.list(&mut findings, true),
     }
@@ -155,7 +171,13 @@ pub(super) fn rmdir(call: &HandlerCall<'_>) -> Outcome {
         while end > 0 {
             match findings.resolve(&text[..end]) {
                 Some(path) => {
-                    findings.path(&path, Depth::Entry, Certainty::Certain, false, "removed if empty");
+                    findings.path(
+                        &path,
+                        Depth::Entry,
+                        Certainty::Certain,
+                        false,
+                        "removed if empty",
+                    );
                 }
                 None => findings.unclear("the working directory is not known"),
             }

@@ -30,6 +30,7 @@ use deployx_plugin_sdk::table::{Handler, Handlers};
 /// Those of programs that exist on Unix only, by the names that tables use.
 const OWN: &[(&str, Handler)] = &[
     ("alternatives", system::alternatives),
+    ("ar", build::ar),
     ("awk", awk::awk),
     ("chattr", attributes::chattr),
     ("chmod", attributes::chmod),
@@ -76,7 +77,7 @@ const OWN: &[(&str, Handler)] = &[
 ];
 
 /// Every rule in code that the built-in tables name.
-pub fn all() -> Handlers {
+pub(crate) fn all() -> Handlers {
     Handlers::of(&[deployx_rules_common::HANDLERS, OWN].concat())
 }
 

@@ -40,7 +40,10 @@ pub(super) fn csplit(call: &HandlerCall<'_>) -> Outcome {
 pub(super) fn mktemp(call: &HandlerCall<'_>) -> Outcome {
     let mut findings = call.findings();
     let parsed = call.parsed;
-    if ["-u", "--help", "--version"].iter().any(|name| parsed.has(name)) {
+    if ["-u", "--help", "--version"]
+        .iter()
+        .any(|name| parsed.has(name))
+    {
         return findings.finish();
     }
     let template = parsed.operand_args().next();

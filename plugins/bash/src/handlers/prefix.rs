@@ -1,7 +1,9 @@
 //! Programs that run another program, where more is to be said than which words are its own.
 
 use deployx_plugin_sdk::Kind;
-use deployx_plugin_sdk::table::{Arg, Findings, HandlerCall, Known, Nested, NestedCommand, Outcome, Role};
+use deployx_plugin_sdk::table::{
+    Arg, Findings, HandlerCall, Known, Nested, NestedCommand, Outcome, Role,
+};
 use deployx_rules_common::words::merged;
 
 /// An argument of which nothing is known.
@@ -91,7 +93,10 @@ pub(super) fn sudo(call: &HandlerCall<'_>) -> Outcome {
     let mut findings = call.findings();
     let parsed = call.parsed;
     let doas = call.name.ends_with("doas");
-    if ["-l", "-v", "-K", "-V", "--help"].iter().any(|name| parsed.has(name)) {
+    if ["-l", "-v", "-K", "-V", "--help"]
+        .iter()
+        .any(|name| parsed.has(name))
+    {
         return findings.finish();
     }
     if !doas && parsed.has("-e") {
@@ -125,12 +130,19 @@ pub(super) fn sudo(call: &HandlerCall<'_>) -> Outcome {
 /// `flock FILE command`, `flock FILE -c 'line'`, `flock 9`
 pub(super) fn flock(call: &HandlerCall<'_>) -> Outcome {
     let mut findings = call.findings();
-    let words = call.parsed.command.and_then(|at| call.args.get(at..)).unwrap_or(&[]);
+    let words = call
+        .parsed
+        .command
+        .and_then(|at| call.args.get(at..))
+        .unwrap_or(&[]);
     let line = call.parsed.value("-c");
     if let Some(file) = call.parsed.operand_args().next() {
-        let descriptor = words.is_empty() && line.is_none() && file.text.iter().all(u8::is_ascii_digit);
+        let descriptor =
+            words.is_empty() && line.is_none() && file.text.iter().all(u8::is_ascii_digit);
         let path = file.value().and_then(|path| findings.resolve(path));
-        let there = path.is_some_and(|path| matches!(findings.kind_behind(&path), Kind::File | Kind::Directory));
+        let there = path.is_some_and(|path| {
+            matches!(findings.kind_behind(&path), Kind::File | Kind::Directory)
+        });
         if !there && !descriptor {
             findings.role(&Role::Write, file);
         }
@@ -149,7 +161,11 @@ pub(super) fn flock(call: &HandlerCall<'_>) -> Outcome {
 /// `watch -n 2 'line'`: the words are joined and read by a shell, unless `-x` is given.
 pub(super) fn watch(call: &HandlerCall<'_>) -> Outcome {
     let mut findings = call.findings();
-    let at = call.parsed.operands.first().map_or(call.args.len(), |operand| operand.at);
+    let at = call
+        .parsed
+        .operands
+        .first()
+        .map_or(call.args.len(), |operand| operand.at);
     let words = &call.args[at..];
     if words.is_empty() {
         return call.described();
@@ -161,7 +177,11 @@ pub(super) fn watch(call: &HandlerCall<'_>) -> Outcome {
         let texts: Vec<&[u8]> = words.iter().map(|word| word.text.as_slice()).collect();
         let text = Arg {
             text: texts.join(&b' '),
-            known: if known { Known::Whole } else { Known::Beginning },
+            known: if known {
+                Known::Whole
+            } else {
+                Known::Beginning
+            },
         };
         findings.nested(line_of(&text));
     }

@@ -54,11 +54,19 @@ pub(super) fn shell(call: &HandlerCall<'_>) -> Outcome {
             let numbered = parameters.iter().enumerate();
             findings.nested_as(Nested {
                 what: NestedCommand::Line {
-                    shell: Some(call.name.rsplit('/').next().unwrap_or(call.name).to_string()),
+                    shell: Some(
+                        call.name
+                            .rsplit('/')
+                            .next()
+                            .unwrap_or(call.name)
+                            .to_string(),
+                    ),
                     text: (*text).clone(),
                 },
                 cwd: None,
-                assign: numbered.map(|(n, arg)| (n.to_string(), (*arg).clone())).collect(),
+                assign: numbered
+                    .map(|(n, arg)| (n.to_string(), (*arg).clone()))
+                    .collect(),
                 unknown_arguments_in: None,
             });
         }

@@ -27,13 +27,20 @@ impl Words {
             };
             match value {
                 b"-" | b"-l" | b"--login" => words.login = true,
-                b"-c" | b"--command" | b"--session-command" => words.line = rest.next().map(|(_, arg)| arg.clone()),
+                b"-c" | b"--command" | b"--session-command" => {
+                    words.line = rest.next().map(|(_, arg)| arg.clone());
+                }
                 b"-lc" => {
                     words.login = true;
                     words.line = rest.next().map(|(_, arg)| arg.clone());
                 }
                 b"-s" | b"--shell" => words.shell = rest.next().map(|(_, arg)| arg.clone()),
-                b"-g" | b"--group" | b"-G" | b"--supp-group" | b"-w" | b"--whitelist-environment" => {
+                b"-g"
+                | b"--group"
+                | b"-G"
+                | b"--supp-group"
+                | b"-w"
+                | b"--whitelist-environment" => {
                     rest.next();
                 }
                 b"-u" | b"--user" => {
@@ -44,9 +51,19 @@ impl Words {
                     words.command = args[at + 1..].to_vec();
                     return words;
                 }
-                b"-m" | b"-p" | b"--preserve-environment" | b"-f" | b"--fast" | b"-P" | b"--pty" | b"-T" | b"--no-pty"
+                b"-m"
+                | b"-p"
+                | b"--preserve-environment"
+                | b"-f"
+                | b"--fast"
+                | b"-P"
+                | b"--pty"
+                | b"-T"
+                | b"--no-pty"
                 | b"--" => {}
-                _ if value.starts_with(b"--command=") => words.line = Some(Arg::whole(&value[10..])),
+                _ if value.starts_with(b"--command=") => {
+                    words.line = Some(Arg::whole(&value[10..]));
+                }
                 _ if value.starts_with(b"-") => words.unclear = true,
                 _ if by_option => {
                     words.command = args[at..].to_vec();
@@ -96,7 +113,10 @@ fn shell_name(path: Option<&Arg>) -> String {
 /// `sg group -c 'line'`
 pub(super) fn sg(call: &HandlerCall<'_>) -> Outcome {
     let mut findings = call.findings();
-    let mut words = call.rest().iter().filter(|arg| arg.text != b"-" && arg.text != b"-c");
+    let mut words = call
+        .rest()
+        .iter()
+        .filter(|arg| arg.text != b"-" && arg.text != b"-c");
     match words.nth(1) {
         Some(line) => findings.nested(line_of(line)),
         None => findings.unclear("an interactive shell runs"),

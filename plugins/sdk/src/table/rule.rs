@@ -166,6 +166,21 @@ impl Rule {
         }
     }
 
+    /// How the command reads its arguments.
+    pub fn style(&self) -> ArgStyle {
+        self.style
+    }
+
+    /// The options that the command knows, those that every cmdlet has not included.
+    pub fn options(&self) -> &[OptionSpec] {
+        &self.options
+    }
+
+    /// Whether a user wrote the rule.
+    pub fn is_users(&self) -> bool {
+        self.origin.is_some()
+    }
+
     /// A command that is never understood, because its description is not valid.
     pub(crate) fn invalid(name: &str, reason: &str) -> Self {
         Self {

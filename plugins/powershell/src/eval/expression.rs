@@ -1,0 +1,212 @@
+//! Expressions.
+
+use crate::syntax::ast::{Expr, Part};
+use crate::value::{Extent, Item, Text, Value};
+
+use super::Evaluator;
+
+impl Evaluator<'_> {
+    /// What is known of an expression's value. What its parts do is noted.
+    pub(super) fn expression(&mut self, expression: &Expr) -> Value {
+        if !self.step() {
+            return Value::Unknown;
+        }
+        match expression {
+            Expr::Word(parts) | Expr::Text(parts) => self.parts(parts),
+            Expr::Number(text) => number(text),
+            Expr::Variable(name) => self.variable(name),
+            Expr::Splat(_) => Value::Unknown,
+            Expr::Paren(statement) => self.statement(statement),
+            Expr::Statements(block) => self.block(block),
+            Expr::Script(block) => Value::Block(block.clone()),
+            Expr::Hash(entries) => {
+                let mut known = Vec::new();
+                for (key, value) in entries {
+                    let key = self.expression(key).string();
+                    let value = self.statement(value);
+                    if let Some(key) = key {
+                        known.push((key.to_ascii_lowercase(), value));
+                    }
+                }
+                Value::Hash(known)
+            }
+            Expr::Type(name) => Value::Object(type_key(name)),
+            Expr::Cast(name, value) => {
+                let value = self.expression(value);
+                self.cast(name, value)
+            }
+            Expr::Unary(operator, operand) => {
+                let value = self.expression(operand);
+                Self::unary(operator, value)
+            }
+            Expr::Binary(left, operator, right) => {
+                let left = self.expression(left);
+                let right = self.expression(right);
+                self.binary(left, operator, right)
+            }
+            Expr::Comma(values) => {
+                let values = values.iter().map(|v| self.expression(v)).collect();
+                Value::List(values)
+            }
+            Expr::Either(condition, yes, no) => {
+                self.expression(condition);
+                let yes = self.expression(yes);
+                let no = self.expression(no);
+                if yes.same(&no) {
+                    yes
+                } else if yes.is_harmless() && no.is_harmless() {
+                    Value::Harmless
+                } else {
+                    Value::Unknown
+                }
+            }
+            Expr::Member {
+                object,
+                name,
+                fixed,
+            } => {
+                let object = self.expression(object);
+                let name = self.expression(name).string();
+                match (fixed, name) {
+                    (_, None) => Value::Unknown,
+                    (true, Some(name)) => self.static_member(&object, &name),
+                    (false, Some(name)) => self.member(object, &name),
+                }
+            }
+            Expr::Invoke {
+                object,
+                name,
+                arguments,
+                fixed,
+            } => {
+                let object = self.expression(object);
+                let name = self.expression(name).string();
+                let arguments: Vec<Value> = arguments.iter().map(|a| self.expression(a)).collect();
+                match (fixed, name) {
+                    (_, None) => {
+                        self.unclear("a method whose name is not known is called");
+                        Value::Unknown
+                    }
+                    (true, Some(name)) => self.static_call(&object, &name, &arguments),
+                    (false, Some(name)) => self.method(object, &name, &arguments),
+                }
+            }
+            Expr::Index(object, index) => {
+                let object = self.expression(object);
+                let index = self.expression(index);
+                element(object, &index)
+            }
+            Expr::Step(operand) => self.stepped(operand),
+        }
+    }
+
+    /// The pieces of a string one after another.
+    pub(super) fn parts(&mut self, parts: &[Part]) -> Value {
+        let mut value = Value::text("");
+        for part in parts {
+            let next = match part {
+                Part::Text(text) => Value::text(text.clone()),
+                Part::Value(expression) => self.expression(expression),
+            };
+            value = value.then(&next);
+        }
+        value
+    }
+
+    /// `$i++`
+    fn stepped(&mut self, operand: &Expr) -> Value {
+        let old = self.expression(operand);
+        let new = match old {
+            Value::Int(number) => number.checked_add(1).map_or(Value::Harmless, Value::Int),
+            _ => Value::Harmless,
+        };
+        if let Expr::Variable(name) = operand {
+            self.set_variable(name, new);
+        }
+        Value::Null
+    }
+
+    pub(super) fn cast(&mut self, name: &[u8], value: Value) -> Value {
+        let key = type_key(name);
+        match key.as_slice() {
+            b"string" => match value.string() {
+                Some(text) => Value::text(text),
+                None => match value {
+                    Value::Text(_) | Value::Item(_) => value,
+                    _ => Value::beginning(""),
+                },
+            },
+            b"void" => Value::Null,
+            b"io.fileinfo" | b"io.directoryinfo" => match value.string() {
+                Some(path) => self.absolute(&path).map_or(Value::Unknown, Value::exact),
+                None => value,
+            },
+            b"array" | b"object[]" | b"string[]" | b"psobject" | b"object" | b"ordered"
+            | b"pscustomobject" | b"hashtable" | b"scriptblock" => value,
+            b"int" | b"int32" | b"int64" | b"long" => match value {
+                Value::Int(_) => value,
+                other => other
+                    .string()
+                    .and_then(|t| String::from_utf8(t).ok()?.trim().parse().ok())
+                    .map_or(Value::Harmless, Value::Int),
+            },
+            b"bool" | b"switch" => match value {
+                Value::Bool(_) => value,
+                _ => Value::Harmless,
+            },
+            b"char" | b"datetime" | b"timespan" | b"version" | b"guid" | b"double" | b"decimal"
+            | b"single" | b"float" | b"byte" | b"byte[]" | b"char[]" | b"int[]" | b"uint32"
+            | b"regex" | b"uri" | b"securestring" | b"math" => Value::Harmless,
+            _ => Value::Unknown,
+        }
+    }
+}
+
+/// A type's name in lower case without `system.`.
+pub(super) fn type_key(name: &[u8]) -> Vec<u8> {
+    let lower: Vec<u8> = name
+        .iter()
+        .filter(|b| **b != b' ')
+        .map(u8::to_ascii_lowercase)
+        .collect();
+    let short = lower.strip_prefix(b"system.".as_slice());
+    short.map(<[u8]>::to_vec).unwrap_or(lower)
+}
+
+/// A number; names of members and keys stand in the tree in the same place and are text.
+fn number(text: &[u8]) -> Value {
+    let parsed = std::str::from_utf8(text).ok().and_then(|t| t.parse().ok());
+    parsed.map_or_else(|| Value::text(text.to_vec()), Value::Int)
+}
+
+/// An element of a list or hash table.
+fn element(object: Value, index: &Value) -> Value {
+    match (object, index) {
+        (Value::List(values), Value::Int(at)) => {
+            let length = i64::try_from(values.len()).unwrap_or(i64::MAX);
+            let at = if *at < 0 { length + at } else { *at };
+            let found = usize::try_from(at).ok().and_then(|at| values.get(at));
+            found.cloned().unwrap_or(Value::Null)
+        }
+        (Value::Hash(entries), index) => match index.string() {
+            Some(key) => entries
+                .into_iter()
+                .find(|(name, _)| name.eq_ignore_ascii_case(&key))
+                .map_or(Value::Unknown, |(_, value)| value),
+            None => Value::Unknown,
+        },
+        (
+            Value::Item(
+                item @ Item {
+                    extent: Extent::Children | Extent::Tree,
+                    ..
+                },
+            ),
+            _,
+        ) => Value::Item(item),
+        (Value::Item(item), Value::Int(0 | -1)) => Value::Item(item),
+        (Value::Harmless | Value::Text(Text { .. }), _) => Value::Harmless,
+        (Value::List(values), _) if values.iter().all(Value::is_harmless) => Value::Harmless,
+        _ => Value::Unknown,
+    }
+}

@@ -1,0 +1,362 @@
+//! Cmdlets that give entries of the filesystem: `Get-ChildItem`, `Get-Item`, `Join-Path`.
+
+use deployx_plugin_sdk::Kind;
+
+use crate::value::{Extent, Item, Text, Value};
+use crate::wildcard;
+
+use super::Evaluator;
+use super::arguments::{Bound, Call};
+
+/// How many directories are looked into, and how many entries are given one by one.
+const MAX_DIRECTORIES: usize = 48;
+const MAX_ITEMS: usize = 200;
+
+/// Which names `Get-ChildItem` gives.
+struct Filter {
+    /// Groups of patterns; one of each group must fit.
+    include: Vec<Vec<Vec<u8>>>,
+    exclude: Vec<Vec<u8>>,
+    files: bool,
+    directories: bool,
+}
+
+impl Filter {
+    fn takes(&self, name: &[u8], kind: Kind) -> bool {
+        let wanted = match kind {
+            Kind::File => !self.directories,
+            Kind::Directory => !self.files,
+            _ => true,
+        };
+        let fits = |group: &Vec<Vec<u8>>| group.iter().any(|p| wildcard::fits(p, name));
+        wanted
+            && self.include.iter().all(fits)
+            && !self.exclude.iter().any(|p| wildcard::fits(p, name))
+    }
+
+    fn narrows(&self) -> bool {
+        !self.include.is_empty() || !self.exclude.is_empty() || self.files || self.directories
+    }
+}
+
+impl Evaluator<'_> {
+    /// The items that a value names.
+    pub(super) fn named_items(&self, value: &Value, literal: bool) -> Vec<Value> {
+        let mut items = Vec::new();
+        for value in value.clone().elements() {
+            match &value {
+                Value::Item(_) => items.push(value),
+                Value::Text(Text { text, whole: true }) if !self.has_provider(text) => {
+                    items.extend(self.items_at(text, literal));
+                }
+                Value::Int(number) => {
+                    items.extend(self.items_at(number.to_string().as_bytes(), true));
+                }
+                _ => items.push(Value::Unknown),
+            }
+        }
+        items
+    }
+
+    fn items_at(&self, text: &[u8], literal: bool) -> Vec<Value> {
+        let exact = |path: &[u8]| self.absolute(path).map_or(Value::Unknown, Value::exact);
+        if literal {
+            return vec![exact(text)];
+        }
+        if !wildcard::has_wildcards(text) {
+            return vec![exact(&wildcard::unescape(text))];
+        }
+        let text = self.separators(text);
+        let Some(cwd) = self.cwd.as_deref() else {
+            return vec![Value::Unknown];
+        };
+        if !text.starts_with(b"~")
+            && let Some(found) = wildcard::expand(self.style, self.view, cwd, &text)
+        {
+            if found.is_empty() {
+                // Some cmdlets take the text as it is then.
+                return vec![exact(&text)];
+            }
+            return found
+                .into_iter()
+                .map(|(path, _)| Value::exact(path))
+                .collect();
+        }
+        // No answer: anything in the directory before the first wildcard.
+        let first = text.iter().position(|b| matches!(b, b'*' | b'?' | b'['));
+        let first = first.unwrap_or(0);
+        let end = text[..first]
+            .iter()
+            .rposition(|b| self.style.is_separator(*b));
+        let directory = end.map_or(b".".as_slice(), |end| &text[..=end]);
+        let deeper = text[first..].iter().any(|b| self.style.is_separator(*b));
+        let extent = if deeper {
+            Extent::Tree
+        } else {
+            Extent::Children
+        };
+        let path = self.absolute(directory);
+        vec![path.map_or(Value::Unknown, |path| Value::Item(Item { path, extent }))]
+    }
+
+    pub(super) fn get_item(&mut self, call: &Call) -> Value {
+        let bound = call.bind(
+            "Path= LiteralPath= Filter= Include= Exclude= Force Stream= Credential= Relative \
+             RelativeBasePath=",
+            "Path",
+        );
+        let literal = bound.get("LiteralPath").is_some();
+        let path = bound.any(&["Path", "LiteralPath"]).or(call.input.as_ref());
+        match path {
+            Some(path) if !call.splatted => Value::gather(self.named_items(path, literal)),
+            _ => Value::Unknown,
+        }
+    }
+
+    pub(super) fn get_child_item(&mut self, call: &Call) -> Value {
+        let bound = call.bind(
+            "Path= LiteralPath= Filter= Include= Exclude= Recurse s Force File af Directory ad d \
+             Hidden ah h ReadOnly System Name Depth= Attributes= FollowSymlink",
+            "Path Filter",
+        );
+        if call.splatted
+            || bound.unknown.is_some()
+            || bound.has("FollowSymlink")
+            || bound.has("Name")
+        {
+            return Value::Unknown;
+        }
+        let literal = bound.get("LiteralPath").is_some();
+        let dot = Value::text(".");
+        let path = bound
+            .any(&["Path", "LiteralPath"])
+            .or(call.input.as_ref())
+            .unwrap_or(&dot);
+        let recurse = bound.has("Recurse") || bound.has("s") || bound.get("Depth").is_some();
+        // A wildcard in the last part of the path chooses among names, at every depth.
+        let (path, pattern) = match path {
+            Value::Text(Text { text, whole: true }) if recurse && !literal => {
+                self.last_pattern(text)
+            }
+            other => (other.clone(), None),
+        };
+        let wild = path
+            .string()
+            .is_some_and(|text| !literal && wildcard::has_wildcards(&text));
+        let filter = self.filter(&bound, pattern);
+        let mut found = Vec::new();
+        for item in self.named_items(&path, literal) {
+            match item {
+                Value::Item(item) => {
+                    self.beneath(&item, filter.as_ref(), recurse, wild, &mut found);
+                }
+                _ => return Value::Unknown,
+            }
+        }
+        Value::gather(found)
+    }
+
+    /// `x\*.log` as `x` and the pattern.
+    fn last_pattern(&self, text: &[u8]) -> (Value, Option<Vec<u8>>) {
+        let text = self.separators(text);
+        let end = text.iter().rposition(|b| self.style.is_separator(*b));
+        let (directory, last) = match end {
+            Some(end) => (&text[..=end], &text[end + 1..]),
+            None => (b".".as_slice(), text.as_slice()),
+        };
+        if wildcard::has_wildcards(last) {
+            (Value::text(directory), Some(last.to_vec()))
+        } else {
+            (Value::text(text), None)
+        }
+    }
+
+    /// `None` where a pattern is not known.
+    fn filter(&self, bound: &Bound, pattern: Option<Vec<u8>>) -> Option<Filter> {
+        let texts = |name: &str| -> Option<Vec<Vec<u8>>> {
+            match bound.get(name) {
+                None => Some(Vec::new()),
+                Some(value) => value.clone().elements().iter().map(Value::string).collect(),
+            }
+        };
+        let mut include: Vec<Vec<Vec<u8>>> = Vec::new();
+        include.extend(pattern.map(|p| vec![p]));
+        if let Some(filter) = texts("Filter")?.first() {
+            // Windows compares short names, too: `*.htm` finds `a.html`.
+            let short = filter.len() > 4 && filter[filter.len() - 4] == b'.';
+            let longer = [filter.as_slice(), b"*"].concat();
+            let mut group = vec![filter.clone()];
+            group.extend(short.then_some(longer));
+            include.push(group);
+        }
+        let included = texts("Include")?;
+        if !included.is_empty() {
+            include.push(included);
+        }
+        Some(Filter {
+            include,
+            exclude: texts("Exclude")?,
+            files: bound.has("File") || bound.has("af"),
+            directories: bound.has("Directory") || bound.has("ad") || bound.has("d"),
+        })
+    }
+
+    /// The entries beneath an item that the filter takes; all where there is none. `wild`: the
+    /// item itself was found by a pattern.
+    fn beneath(
+        &self,
+        item: &Item,
+        filter: Option<&Filter>,
+        recurse: bool,
+        wild: bool,
+        found: &mut Vec<Value>,
+    ) {
+        let extent = if recurse {
+            Extent::Tree
+        } else {
+            Extent::Children
+        };
+        let whole = |extent| {
+            Value::Item(Item {
+                path: item.path.clone(),
+                extent,
+            })
+        };
+        if item.extent != Extent::Exact {
+            found.push(whole(Extent::Tree));
+            return;
+        }
+        let kind = self.kind(&item.path);
+        if matches!(kind, Kind::File | Kind::Other) {
+            let name = self.style.name(&item.path).unwrap_or_default();
+            if filter.is_none_or(|filter| filter.takes(name, kind)) {
+                found.push(Value::Item(item.clone()));
+            }
+            return;
+        }
+        // `Get-ChildItem a*` gives the directory itself where the pattern finds but one.
+        if wild {
+            found.push(Value::Item(item.clone()));
+        }
+        let listed = match filter {
+            Some(filter) if !recurse || filter.narrows() => {
+                self.search(&item.path, filter, recurse)
+            }
+            _ => None,
+        };
+        match listed {
+            Some(items) if items.len() + found.len() <= MAX_ITEMS => {
+                found.extend(items.into_iter().map(Value::exact));
+            }
+            _ => found.push(whole(extent)),
+        }
+    }
+
+    fn search(&self, top: &[u8], filter: &Filter, recurse: bool) -> Option<Vec<Vec<u8>>> {
+        let mut found = Vec::new();
+        let mut ahead = vec![top.to_vec()];
+        let mut looked = 0;
+        while let Some(directory) = ahead.pop() {
+            looked += 1;
+            if looked > MAX_DIRECTORIES || found.len() > MAX_ITEMS {
+                return None;
+            }
+            for (name, kind) in self.view.list(&directory)? {
+                let path = self.style.join(&directory, &name)?;
+                if filter.takes(&name, kind) {
+                    found.push(path.clone());
+                }
+                if recurse && matches!(kind, Kind::Directory | Kind::Unknown) {
+                    ahead.push(path);
+                }
+            }
+        }
+        Some(found)
+    }
+
+    pub(super) fn join_path(&self, left: Value, right: &Value) -> Value {
+        let is_separator = |b: &u8| matches!(b, b'/' | b'\\');
+        let left = match left {
+            Value::Text(Text { text, whole: true }) if text.last().is_some_and(is_separator) => {
+                Value::text(&text[..text.len() - 1])
+            }
+            other => other,
+        };
+        let right = match right {
+            Value::Text(Text { text, whole }) if text.first().is_some_and(is_separator) => {
+                Value::Text(Text {
+                    text: text[1..].to_vec(),
+                    whole: *whole,
+                })
+            }
+            other => other.clone(),
+        };
+        let separator = Value::text([self.separator()]);
+        if let Value::Item(Item {
+            extent: Extent::Children | Extent::Tree,
+            path,
+        }) = left
+        {
+            return Value::beginning([path, vec![self.separator()]].concat());
+        }
+        left.then(&separator).then(&right)
+    }
+
+    pub(super) fn join_path_call(&mut self, call: &Call) -> Value {
+        let bound = call.bind(
+            "Path= ChildPath= AdditionalChildPath= Resolve Credential=",
+            "Path ChildPath AdditionalChildPath...",
+        );
+        let Some(path) = bound.get("Path").or(call.input.as_ref()) else {
+            return Value::Unknown;
+        };
+        let mut parts: Vec<Value> = bound.get("ChildPath").into_iter().cloned().collect();
+        if let Some(more) = bound.get("AdditionalChildPath") {
+            parts.extend(more.clone().elements());
+        }
+        let mut joined = Vec::new();
+        for mut path in path.clone().elements() {
+            for part in &parts {
+                path = self.join_path(path, part);
+            }
+            joined.push(path);
+        }
+        if bound.has("Resolve") {
+            let items = joined.iter().flat_map(|path| self.named_items(path, false));
+            return Value::gather(items.collect());
+        }
+        Value::gather(joined)
+    }
+
+    pub(super) fn split_path_call(&mut self, call: &Call) -> Value {
+        let bound = call.bind(
+            "Path= LiteralPath= Parent Leaf LeafBase Extension Qualifier NoQualifier IsAbsolute \
+             Resolve Credential=",
+            "Path",
+        );
+        let path = bound.any(&["Path", "LiteralPath"]).or(call.input.as_ref());
+        let Some(path) = path.cloned() else {
+            return Value::Unknown;
+        };
+        let other = ["LeafBase", "Extension", "Qualifier", "NoQualifier", "IsAbsolute"];
+        if other.iter().any(|name| bound.has(name)) {
+            return Value::Harmless;
+        }
+        let part = if bound.has("Leaf") { "leaf" } else { "parent" };
+        self.split_path(&path, part)
+    }
+
+    pub(super) fn split_path(&self, path: &Value, part: &str) -> Value {
+        let Some(text) = path.string() else {
+            return match (path, part) {
+                (Value::Item(item), "parent") => Value::Item(item.clone()),
+                _ => Value::Unknown,
+            };
+        };
+        let end = text.iter().rposition(|b| matches!(b, b'/' | b'\\'));
+        match part {
+            "parent" => Value::text(&text[..end.unwrap_or(0)]),
+            _ => Value::text(&text[end.map_or(0, |end| end + 1)..]),
+        }
+    }
+}
