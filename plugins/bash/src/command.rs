@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use deployx_plugin_sdk::Kind;
 use deployx_plugin_sdk::path::Style;
 use deployx_plugin_sdk::table::{Arg, Known, Nested, NestedCommand, Outcome, Place};
 
@@ -248,6 +249,10 @@ impl Evaluator<'_> {
             self.unclear_call(&world, arguments, call, &reason);
             return Exit::either(vec![world]);
         };
+        if self.is_shadowed(&world, name) {
+            let reason = "PATH leads to a program of the line's own";
+            self.unclear_call(&world, arguments, call, reason);
+        }
         let home = match self.named(&world, "HOME") {
             Value::Known(home) => Some(home),
             _ => None,
@@ -267,6 +272,31 @@ impl Evaluator<'_> {
         let outcome = rule.apply(&shown, &arguments[1..], &place, self.commands.handlers());
         self.take(outcome, &shown, arguments, &world, call);
         Exit::either(vec![world])
+    }
+
+    /// Whether a `PATH` that the line has set may lead to another program of that name.
+    fn is_shadowed(&self, world: &World, name: &[u8]) -> bool {
+        let (text, all) = match world.variables.get("PATH").map(|v| &v.value) {
+            None => return false,
+            Some(Value::Known(text)) => (text, true),
+            Some(Value::Begins(text)) => (text, false),
+            Some(_) => return true,
+        };
+        let mut directories: Vec<&[u8]> = text.split(|b| *b == b':').collect();
+        if !all {
+            // What follows is taken to be the path as it was.
+            directories.pop();
+        }
+        directories.into_iter().any(|directory| {
+            let mut prefix = directory.to_vec();
+            prefix.push(b'/');
+            if PROGRAM_DIRECTORIES.contains(&prefix.as_slice()) {
+                return false;
+            }
+            let place = self.locate(world, directory);
+            let program = place.and_then(|place| Style::Unix.join(&place, name));
+            program.is_none_or(|path| self.view.kind(&path) != Kind::Missing)
+        })
     }
 
     /// Takes over what a rule made of a call.

@@ -23,6 +23,9 @@ pub(crate) use pattern::matches;
 /// How many arguments one command may have before its words count as not known.
 const MAX_ARGUMENTS: usize = 10_000;
 
+/// How many steps the expansion of a pattern counts.
+const GLOB_STEPS: usize = 20;
+
 impl Evaluator<'_> {
     /// The arguments that `words` become.
     pub(crate) fn arguments(&mut self, world: &mut World, words: &[Word]) -> Vec<Arg> {
@@ -273,11 +276,11 @@ impl Evaluator<'_> {
         let parentheses = pattern
             .iter()
             .any(|(byte, quoted)| *byte == b'(' && !quoted);
-        if parentheses || !options_known {
+        if parentheses || !options_known || self.budget < GLOB_STEPS {
             arguments.push(unexpanded(&pattern));
             return;
         }
-        self.budget = self.budget.saturating_sub(20);
+        self.budget -= GLOB_STEPS;
         let mut options = world.options;
         options.globstar |= self.dialect == crate::dialect::Dialect::Zsh;
         let made = |directory: &[u8]| self.answer.made_in(directory);

@@ -18,13 +18,17 @@ const MAX_SUBSTITUTIONS: usize = 20;
 /// How many reserved words that open something a line may have.
 const MAX_KEYWORDS: usize = 400;
 
-/// How many commands a line may have.
+/// How many commands, redirections and substitutions a line may have.
 const MAX_COMMANDS: usize = 4000;
+
+/// How many braces and here-documents a line may have: the time for each grows with the rest of the
+/// line.
+const MAX_BRACES: usize = 300;
 
 /// Up to this many opening marks, wherever they stand, a line is light.
 const LIGHT_OPENINGS: usize = 14;
 
-/// Up to this many separators of commands, wherever they stand, a line is light.
+/// Up to this many separators of commands and redirections, wherever they stand, a line is light.
 const LIGHT_SEPARATORS: usize = 64;
 
 /// The stack for heavy lines, in bytes. Only what is used of it is ever backed by memory.
@@ -48,7 +52,7 @@ pub(crate) fn weigh(text: &[u8]) -> Result<Weight, String> {
         return Err("the line has a NUL byte".into());
     }
     let openings = text.iter().filter(|b| b"({[`".contains(b)).count();
-    let separators = text.iter().filter(|b| b"\n;&|".contains(b)).count();
+    let separators = text.iter().filter(|b| b"\n;&|<>".contains(b)).count();
     // Reserved words need a blank or line end behind them, unless they are counted above.
     let keywords = keywords(text);
     if openings + keywords <= LIGHT_OPENINGS && separators <= LIGHT_SEPARATORS {
@@ -101,6 +105,7 @@ struct Scan<'a> {
     cases: usize,
     commands: usize,
     keywords: usize,
+    braces: usize,
     pending: Vec<Vec<u8>>,
     /// A word begins here.
     boundary: bool,
@@ -115,6 +120,7 @@ impl<'a> Scan<'a> {
             cases: 0,
             commands: 0,
             keywords: 0,
+            braces: 0,
             pending: Vec::new(),
             boundary: true,
         }
@@ -130,7 +136,7 @@ impl<'a> Scan<'a> {
             if self.open.len() > MAX_SUBSTITUTIONS || self.keywords > MAX_KEYWORDS {
                 return Err("the line is nested too deeply".into());
             }
-            if self.commands > MAX_COMMANDS {
+            if self.commands > MAX_COMMANDS || self.braces > MAX_BRACES {
                 return Err("the line has too many commands".into());
             }
         }
@@ -201,7 +207,19 @@ impl<'a> Scan<'a> {
                 self.boundary = true;
                 self.at += 1;
             }
-            b'<' if self.text[self.at..].starts_with(b"<<") => self.here_document(),
+            b'<' if self.text[self.at..].starts_with(b"<<") => {
+                self.braces += 1;
+                self.here_document();
+            }
+            b'<' | b'>' => {
+                self.commands += 1;
+                self.at += 1;
+            }
+            b'{' => {
+                self.braces += 1;
+                self.boundary = true;
+                self.at += 1;
+            }
             _ if self.substitution(byte) => {}
             _ if boundary => self.word(),
             _ => self.at += 1,
@@ -209,6 +227,7 @@ impl<'a> Scan<'a> {
     }
 
     fn push(&mut self, open: Open, length: usize) {
+        self.commands += usize::from(!matches!(open, Open::Quote));
         self.open.push(open);
         self.at += length;
         self.boundary = true;
