@@ -233,7 +233,7 @@ impl Evaluator<'_> {
             let before = self.state();
             self.variables.insert(b"_".to_vec(), one.clone());
             self.deeper(|e| e.block(&block.body));
-            self.merge(before);
+            self.merge(&before);
         }
     }
 

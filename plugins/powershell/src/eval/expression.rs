@@ -1,7 +1,7 @@
 //! Expressions.
 
 use crate::syntax::ast::{Expr, Part};
-use crate::value::{Extent, Item, Text, Value};
+use crate::value::{Extent, Text, Value};
 
 use super::Evaluator;
 
@@ -28,7 +28,7 @@ impl Evaluator<'_> {
                         known.push((key.to_ascii_lowercase(), value));
                     }
                 }
-                Value::Hash(known)
+                Value::Hash(known).bounded()
             }
             Expr::Type(name) => Value::Object(type_key(name)),
             Expr::Cast(name, value) => {
@@ -46,7 +46,7 @@ impl Evaluator<'_> {
             }
             Expr::Comma(values) => {
                 let values = values.iter().map(|v| self.expression(v)).collect();
-                Value::List(values)
+                Value::List(values).bounded()
             }
             Expr::Either(condition, yes, no) => {
                 self.expression(condition);
@@ -195,16 +195,11 @@ fn element(object: Value, index: &Value) -> Value {
                 .map_or(Value::Unknown, |(_, value)| value),
             None => Value::Unknown,
         },
-        (
-            Value::Item(
-                item @ Item {
-                    extent: Extent::Children | Extent::Tree,
-                    ..
-                },
-            ),
-            _,
-        ) => Value::Item(item),
-        (Value::Item(item), Value::Int(0 | -1)) => Value::Item(item),
+        (Value::Item(item), index)
+            if item.extent != Extent::Exact || matches!(index, Value::Int(0 | -1)) =>
+        {
+            Value::Item(item)
+        }
         (Value::Harmless | Value::Text(Text { .. }), _) => Value::Harmless,
         (Value::List(values), _) if values.iter().all(Value::is_harmless) => Value::Harmless,
         _ => Value::Unknown,

@@ -36,7 +36,9 @@ use crate::syntax::parse;
 use crate::value::Value;
 
 /// How many commands and expressions are followed.
-const MAX_STEPS: usize = 20_000;
+const MAX_STEPS: usize = 8_000;
+/// How many bytes of lines within lines are read.
+const MAX_NESTED: usize = 128 << 10;
 /// How deep functions and blocks may call one another.
 const MAX_CALLS: usize = 12;
 /// How many parts that are not understood are listed one by one.
@@ -67,6 +69,8 @@ pub(crate) struct Evaluator<'a> {
     answer: Inference,
     steps: usize,
     calls: usize,
+    /// Bytes of lines within lines that were read.
+    nested: usize,
     gave_up: bool,
 }
 
@@ -100,6 +104,7 @@ impl<'a> Evaluator<'a> {
             answer: Inference::default(),
             steps: 0,
             calls: 0,
+            nested: 0,
             gave_up: false,
         }
     }

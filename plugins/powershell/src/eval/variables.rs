@@ -9,6 +9,9 @@ use crate::value::Value;
 
 use super::Evaluator;
 
+/// How many variables a line may have.
+const MAX_VARIABLES: usize = 128;
+
 /// What a branch may change.
 pub(super) struct State {
     cwd: Option<Vec<u8>>,
@@ -35,7 +38,7 @@ impl Evaluator<'_> {
     }
 
     /// Keeps what is the same now and in `other`; whether anything was not.
-    pub(super) fn merge(&mut self, other: State) -> bool {
+    pub(super) fn merge(&mut self, other: &State) -> bool {
         let mut changed = false;
         if self.cwd != other.cwd {
             self.cwd = None;
@@ -74,7 +77,7 @@ impl Evaluator<'_> {
             self.restore(last);
         }
         for end in ends {
-            self.merge(end);
+            self.merge(&end);
         }
         let Some(first) = output.pop() else {
             return Value::Null;
@@ -187,7 +190,7 @@ impl Evaluator<'_> {
         }
     }
 
-    pub(super) fn set_environment(&mut self, name: &[u8], value: Value) {
+    pub(super) fn set_environment(&mut self, name: &[u8], value: &Value) {
         let shown = String::from_utf8_lossy(name).into_owned();
         self.answer.session.assigned.push(shown);
         let value = match value.string() {
@@ -248,7 +251,7 @@ impl Evaluator<'_> {
         let key = Self::variable_key(name);
         if let Some(variable) = key.strip_prefix(b"env:") {
             let name = name[name.len() - variable.len()..].to_vec();
-            self.set_environment(&name, value);
+            self.set_environment(&name, &value);
             return;
         }
         if let Some(function) = key.strip_prefix(b"function:") {
@@ -270,6 +273,9 @@ impl Evaluator<'_> {
         }
         let shown = String::from_utf8_lossy(&key).into_owned();
         self.answer.session.assigned.push(shown);
+        if self.variables.len() > MAX_VARIABLES {
+            self.give_up("the line has too many variables");
+        }
         self.variables.insert(key, value);
     }
 
