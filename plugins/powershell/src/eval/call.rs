@@ -79,6 +79,7 @@ impl Evaluator<'_> {
             return self.not_understood(&call, "the name of the command is not known");
         };
         call.name = text;
+        self.variables_by_parameter(&call);
         let key = call.name.to_ascii_lowercase();
         if dotted && !self.functions.contains_key(&key) {
             self.answer.session.unknown = true;

@@ -71,6 +71,10 @@ pub(crate) struct Evaluator<'a> {
     calls: usize,
     /// Bytes of lines within lines that were read.
     nested: usize,
+    /// How often a hash table or list was changed in place.
+    mutations: usize,
+    /// Variables of an outer scope that the block being followed sets.
+    escaped: Vec<Vec<u8>>,
     gave_up: bool,
 }
 
@@ -105,6 +109,8 @@ impl<'a> Evaluator<'a> {
             steps: 0,
             calls: 0,
             nested: 0,
+            mutations: 0,
+            escaped: Vec::new(),
             gave_up: false,
         }
     }

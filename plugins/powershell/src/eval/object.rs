@@ -156,6 +156,10 @@ impl Evaluator<'_> {
                 .map(|v| self.method(v.clone(), name, arguments));
             return Value::gather(results.collect());
         }
+        if lower.starts_with("invoke") && !matches!(object, Value::Block(_)) {
+            self.unclear("a method runs what is not known");
+            return Value::Unknown;
+        }
         match &object {
             Value::Item(item) => self.item_method(item, &lower, arguments),
             Value::Object(kind) => {

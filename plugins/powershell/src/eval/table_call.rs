@@ -191,6 +191,7 @@ impl Evaluator<'_> {
             .collect();
         free.sort_by_key(|spec| spec.position);
         let mut free = free.into_iter();
+        let mut bound_to = named.clone();
         let mut path_given = named.iter().any(|spec| is_path(spec));
         let mut given = call.given.iter().peekable();
         while let Some(next) = given.next() {
@@ -224,10 +225,17 @@ impl Evaluator<'_> {
                 }
                 Given::Value { value, .. } => {
                     let spec = free.next();
+                    bound_to.extend(spec);
                     path_given |= spec.is_some_and(is_path);
                     lists.push(self.parameter(spec, false, value, name)?);
                 }
             }
+        }
+        let place = rule.options().iter().find(|s| s.role == Role::Place);
+        if place.is_some_and(|p| !bound_to.iter().any(|b| std::ptr::eq(*b, p))) {
+            // Without a destination things go where the shell stands.
+            lists.push(vec![Arg::whole("-Destination")]);
+            lists.push(vec![Arg::whole(".")]);
         }
         if let Some(input) = &call.input
             && !path_given

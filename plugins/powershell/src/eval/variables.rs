@@ -8,6 +8,7 @@ use crate::syntax::ast::{Block, Expr};
 use crate::value::Value;
 
 use super::Evaluator;
+use super::arguments::{Call, Given, common_parameter};
 
 /// How many variables a line may have.
 const MAX_VARIABLES: usize = 128;
@@ -137,7 +138,6 @@ impl Evaluator<'_> {
             | b"psedition"
             | b"shellid"
             | b"error"
-            | b"executioncontext"
             | b"matches"
             | b"psculture"
             | b"ofs"
@@ -276,11 +276,55 @@ impl Evaluator<'_> {
         if self.variables.len() > MAX_VARIABLES {
             self.give_up("the line has too many variables");
         }
+        if key == b"psdefaultparametervalues" {
+            self.unclear("parameters are given to later commands unseen");
+            self.answer.session.unknown = true;
+        }
+        if name.len() > key.len() {
+            // It names its scope, which may be another than this one.
+            self.escaped.push(key.clone());
+        }
         self.variables.insert(key, value);
     }
 
+    /// Nothing is known any more of tables and lists: several variables may hold the one that was
+    /// changed.
+    pub(super) fn forget_tables(&mut self) {
+        self.mutations += 1;
+        for value in self.variables.values_mut() {
+            if matches!(value, Value::Hash(_) | Value::List(_)) {
+                *value = Value::Unknown;
+            }
+        }
+    }
+
+    /// Nothing is known any more of the variables that parameters such as `-OutVariable` name.
+    pub(super) fn variables_by_parameter(&mut self, call: &Call) {
+        let mut given = call.given.iter().peekable();
+        while let Some(next) = given.next() {
+            let Given::Parameter(name, value) = next else {
+                continue;
+            };
+            let name = name.to_ascii_lowercase();
+            let common = common_parameter(&String::from_utf8_lossy(&name));
+            if !(name.ends_with(b"variable") || common.is_some_and(|c| c.0.ends_with("Variable"))) {
+                continue;
+            }
+            let ((Some(value), _) | (None, Some(Given::Value { value, .. }))) =
+                (value, given.peek())
+            else {
+                continue;
+            };
+            if let Some(variable) = value.string() {
+                let variable = variable.strip_prefix(b"+").unwrap_or(&variable);
+                self.variables
+                    .insert(Self::variable_key(variable), Value::Unknown);
+            }
+        }
+    }
+
     /// Nothing is known any more of what `object` holds.
-    fn forget(&mut self, object: &Expr) {
+    pub(super) fn forget(&mut self, object: &Expr) {
         match object {
             Expr::Variable(name) => {
                 let harmless = matches!(
@@ -293,6 +337,7 @@ impl Evaluator<'_> {
                     Value::Unknown
                 };
                 self.set_variable(name, value);
+                self.forget_tables();
             }
             Expr::Member { object, .. } | Expr::Index(object, _) => self.forget(object),
             _ => {}
