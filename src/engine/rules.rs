@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use super::{EngineConfig, own_rules};
 use crate::error::Result;
 use crate::infer::{
-    DiskView, Origin, PathInference, Registry, Request, RuleSetReport, Scope, Session,
+    DiskView, Origin, PathInference, Registry, Request, RuleSetReport, Scope, Session, built_in,
 };
 use crate::path::WirePath;
 use crate::plugin::{self, PluginReport, Plugins};
@@ -58,7 +58,7 @@ impl Rules {
     /// # Errors
     /// A file of rules cannot be read, is not valid, or could have been written by somebody else.
     pub fn new(config: &EngineConfig) -> Result<Self> {
-        let mut registry = Registry::default();
+        let mut registry = built_in::registry();
         let plugins = config
             .plugin_host
             .as_ref()

@@ -7,6 +7,7 @@
 //! could name. So a rule set can make a scope larger but never smaller than the fallback for what it
 //! did not understand.
 
+pub mod built_in;
 pub mod fallback;
 mod reading;
 mod registry;

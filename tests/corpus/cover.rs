@@ -85,7 +85,7 @@ pub(crate) fn physical(path: &Path) -> (PathBuf, bool) {
             return (found.join(tail), missing);
         }
         missing = true;
-        tail = above.file_name().unwrap_or_default().to_owned();
+        above.file_name().unwrap_or_default().clone_into(&mut tail);
     }
     (path.to_owned(), missing)
 }

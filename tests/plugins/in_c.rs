@@ -44,3 +44,11 @@ fn the_example_in_c_is_loaded_and_answers() {
     assert_eq!(plugin.infer(&at_root, &DiskView).paths[0].path, b"/x");
     assert_eq!(plugin.report().state, PluginState::Active);
 }
+
+#[test]
+fn the_documentation_has_the_example_as_it_is() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("src/docs/plugin_abi.md")).unwrap();
+    let example = std::fs::read_to_string(root.join("examples/plugin_in_c/plugin.c")).unwrap();
+    assert!(page.ends_with(&format!("```c\n{example}```\n")));
+}

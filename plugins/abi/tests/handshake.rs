@@ -4,12 +4,13 @@ use std::ffi::c_void;
 use std::ptr;
 
 use deployx_plugin_abi::caller::{CallError, HandshakeError, Plugin};
+use deployx_plugin_abi::layout;
 use deployx_plugin_abi::layout::ByteSink;
 use deployx_plugin_abi::layout::{
     ABI_OLDEST, ABI_VERSION, Buffer, CAPABILITY_TABLES, Description, KIND_UNKNOWN, MAGIC, NameSink,
     STATUS_OK, STATUS_PANICKED, STATUS_REFUSED, STATUS_UNKNOWN, Slice, View,
 };
-use deployx_plugin_abi::wire;
+use deployx_plugin_abi::wire::{self, tag};
 use deployx_plugin_abi::{Inference, Request};
 
 unsafe extern "C" fn create(instance: *mut *mut c_void, _message: *mut Buffer) -> u32 {
@@ -220,4 +221,38 @@ fn request(command: &str) -> Request {
         cwd: b"/".to_vec(),
         ..Request::default()
     }
+}
+
+/// What `deployx_plugin.h` says of numbers.
+#[test]
+fn the_header_for_c_has_the_same_numbers() {
+    let header = include_str!("../include/deployx_plugin.h");
+    let value = |name: &str| -> u64 {
+        let line = header
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("#define DEPLOYX_{name} ")))
+            .unwrap_or_else(|| panic!("{name} is not in the header"));
+        let digits: String = line.chars().filter(char::is_ascii_digit).collect();
+        // UINT64_C(n) has the size in its name.
+        digits
+            .strip_prefix("64")
+            .unwrap_or(&digits)
+            .parse()
+            .unwrap()
+    };
+    macro_rules! same {
+        ($from:ident: $($name:ident)*) => {
+            $(assert_eq!(value(stringify!($name)), u64::from($from::$name), stringify!($name));)*
+        };
+    }
+    same!(layout: ABI_VERSION ABI_OLDEST CAPABILITY_TABLES);
+    same!(layout: STATUS_OK STATUS_REFUSED STATUS_UNREADABLE STATUS_PANICKED STATUS_UNKNOWN);
+    same!(layout: KIND_UNKNOWN KIND_MISSING KIND_FILE KIND_DIRECTORY KIND_LINK KIND_OTHER);
+    same!(tag: REQUEST_SHELL REQUEST_COMMAND REQUEST_CWD REQUEST_HOME REQUEST_VARIABLE);
+    same!(tag: REQUEST_SESSION VARIABLE_NAME VARIABLE_VALUE SESSION_ASSIGNED SESSION_REDEFINED);
+    same!(tag: SESSION_OPTIONS_CHANGED SESSION_UNKNOWN INFERENCE_PATH INFERENCE_CWD_AFTER);
+    same!(tag: INFERENCE_UNCLEAR INFERENCE_EFFECT INFERENCE_DESTRUCTIVE INFERENCE_SESSION);
+    same!(tag: PATH_PATH PATH_DEPTH PATH_CERTAINTY PATH_FOLLOW PATH_REASON PATH_RULE);
+    same!(tag: UNCLEAR_TEXT UNCLEAR_CWD UNCLEAR_REASON EFFECT_WHAT EFFECT_REASON);
+    same!(tag: RULE_SOURCE RULE_LINE RULE_COLUMN RULE_MESSAGE);
 }

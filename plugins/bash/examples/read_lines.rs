@@ -14,8 +14,18 @@ fn main() {
     let rules = BashRules::new();
     eprintln!("rules ready in {:?}", start.elapsed());
     let view = MemoryView::new(&[
-        "/w/a.txt", "/w/b.txt", "/w/c.log", "/w/.hidden", "/w/dir/x", "/w/dir/sub/y", "/w/with space",
-        "/w/link -> /data/deep", "/data/deep/z", "/home/me/notes", "/w/.git/HEAD", "/etc/hosts",
+        "/w/a.txt",
+        "/w/b.txt",
+        "/w/c.log",
+        "/w/.hidden",
+        "/w/dir/x",
+        "/w/dir/sub/y",
+        "/w/with space",
+        "/w/link -> /data/deep",
+        "/data/deep/z",
+        "/home/me/notes",
+        "/w/.git/HEAD",
+        "/etc/hosts",
     ]);
     for line in std::io::stdin().lock().lines() {
         let line = line.unwrap_or_default();
@@ -42,10 +52,18 @@ fn main() {
                 Depth::Children => "children",
                 Depth::Tree => "tree",
             };
-            println!("    {} {depth} {:?} [{}]", show(&path.path), path.certainty, path.rule);
+            println!(
+                "    {} {depth} {:?} [{}]",
+                show(&path.path),
+                path.certainty,
+                path.rule
+            );
         }
         for unclear in &inference.unclear {
-            let cwd = unclear.cwd.as_ref().map_or(String::new(), |cwd| format!(" in {}", show(cwd)));
+            let cwd = unclear
+                .cwd
+                .as_ref()
+                .map_or(String::new(), |cwd| format!(" in {}", show(cwd)));
             println!("    ? {} '{}'{cwd}", unclear.reason, show(&unclear.text));
         }
         for effect in &inference.irreversible {

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use deployx_plugin_sdk::path::Style;
 use deployx_plugin_sdk::table::{Arg, Known, Nested, NestedCommand, Outcome, Place};
 
+use crate::builtins::is_declaration;
 use crate::dialect::Dialect;
 use crate::evaluate::{Evaluator, rejoin};
 use crate::state::{Cwd, Exit, Value, Variable, World};
@@ -43,7 +44,7 @@ impl Evaluator<'_> {
             return Exit::either(vec![world]);
         }
         if let Some(first) = simple.words.first()
-            && self.is_declaration(&world, &first.raw)
+            && is_declaration(&world, &first.raw)
         {
             return self.declaration(simple, world);
         }
@@ -172,7 +173,12 @@ impl Evaluator<'_> {
         }
         if !call.external {
             let text = String::from_utf8_lossy(name);
-            let redefined = self.request.session.redefined.iter().chain(world.redefined.iter());
+            let redefined = self
+                .request
+                .session
+                .redefined
+                .iter()
+                .chain(world.redefined.iter());
             if !call.no_functions {
                 if let Some(body) = world.functions.get(text.as_ref()).cloned()
                     && !world.redefined.iter().any(|n| *n == text)
@@ -201,7 +207,13 @@ impl Evaluator<'_> {
     }
 
     /// Runs a function with its arguments.
-    fn function(&mut self, body: &Rc<Node>, mut world: World, rest: &[Arg], call: Call<'_>) -> Exit {
+    fn function(
+        &mut self,
+        body: &Rc<Node>,
+        mut world: World,
+        rest: &[Arg],
+        call: Call<'_>,
+    ) -> Exit {
         let positional = world.positional.take();
         let values: Vec<Value> = rest.iter().map(Self::value_of).collect();
         let countable = !rest
@@ -209,6 +221,7 @@ impl Evaluator<'_> {
             .any(|arg| matches!(arg.known, Known::Several | Known::Pattern));
         world.positional = countable.then(|| Rc::new(values));
         let loops = std::mem::take(&mut self.loops);
+        let hidden = std::mem::take(&mut world.hidden);
         self.returns.push(Vec::new());
         let start = world.clone();
         let exit = self.nested(&world, call.text, |evaluator| {
@@ -220,6 +233,7 @@ impl Evaluator<'_> {
         self.loops = loops;
         for world in exit.worked.iter_mut().chain(&mut exit.failed) {
             world.positional.clone_from(&positional);
+            world.unhide(&hidden);
         }
         exit
     }
@@ -294,7 +308,10 @@ impl Evaluator<'_> {
             }
             Some(None) => world.cwd = Cwd::Unknown,
         }
-        if matches!(by, "sudo" | "doas" | "su" | "runuser" | "pkexec" | "machinectl") {
+        if matches!(
+            by,
+            "sudo" | "doas" | "su" | "runuser" | "pkexec" | "machinectl"
+        ) {
             // The other user's environment and home.
             crate::evaluate::forget_variables(&mut world);
             world.assign("HOME", Value::Unknown);
@@ -328,7 +345,7 @@ impl Evaluator<'_> {
                     }
                     _ => {
                         let reason = "a command line within the command is not known";
-                        evaluator.unclear_call(&world, &[text.clone()], inner, reason);
+                        evaluator.unclear_call(&world, std::slice::from_ref(&text), inner, reason);
                     }
                 }
             }
@@ -411,9 +428,7 @@ fn append(old: &Value, more: &Value) -> Value {
     match (old, more) {
         (Value::Known(old), Value::Known(more)) => Value::known([old.as_slice(), more].concat()),
         (Value::Unset, more) => more.clone(),
-        (Value::Known(old), Value::Begins(more)) => {
-            Value::Begins([old.as_slice(), more].concat())
-        }
+        (Value::Known(old), Value::Begins(more)) => Value::Begins([old.as_slice(), more].concat()),
         (Value::Known(old) | Value::Begins(old), _) => Value::Begins(old.clone()),
         _ => Value::Begins(Vec::new()),
     }

@@ -2,7 +2,7 @@
 
 use deployx_plugin_sdk::table::{ArgStyle, Handlers, Rule, RuleError, Table};
 
-use crate::tables;
+use crate::{handlers, tables};
 
 /// Commands by name.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ impl Commands {
     pub(crate) fn new() -> Self {
         Self {
             table: tables::embedded().unwrap_or_else(|_| Table::new(ArgStyle::Posix)),
-            handlers: Handlers::of(deployx_rules_common::HANDLERS),
+            handlers: handlers::all(),
         }
     }
 

@@ -101,7 +101,10 @@ impl<'a> Evaluator<'a> {
         let joined = join_all(worlds);
         // A shell that could not be followed, or that has ended, may be anywhere.
         if let Some(world) = joined.filter(|_| !gave_up) {
-            if let Cwd::Known { physical, .. } = &world.cwd {
+            // What cannot be read may have changed the directory, too.
+            if let Cwd::Known { physical, .. } = &world.cwd
+                && !world.anything_assigned
+            {
                 inference.cwd_after = Some(physical.clone());
             }
             let session = &mut inference.session;
@@ -155,8 +158,11 @@ impl<'a> Evaluator<'a> {
         if self.budget == 0 {
             if !self.gave_up {
                 self.gave_up = true;
-                self.answer
-                    .unclear(&self.request.command, None, "the line does too much to be followed");
+                self.answer.unclear(
+                    &self.request.command,
+                    None,
+                    "the line does too much to be followed",
+                );
             }
             return false;
         }

@@ -63,7 +63,7 @@ impl Evaluator<'_> {
                     failed: Vec::new(),
                 }
             }
-            Node::Subshell(body) => self.apart(body, worlds),
+            Node::Subshell(body) => self.apart(body, &worlds),
             Node::Coprocess(body) => {
                 self.isolated(body, worlds.clone());
                 let mut worlds = worlds;
@@ -94,7 +94,7 @@ impl Evaluator<'_> {
     }
 
     /// Runs in a shell of its own and goes on where it began.
-    fn apart(&mut self, body: &Node, worlds: Worlds) -> Exit {
+    fn apart(&mut self, body: &Node, worlds: &Worlds) -> Exit {
         let inner = self.isolated(body, worlds.clone());
         // Which of the possibilities began is not told apart: where none of them can fail or work,
         // none does.
@@ -165,7 +165,7 @@ impl Evaluator<'_> {
         if self.dialect.last_of_pipeline_in_shell() {
             return self.run(last, worlds);
         }
-        self.apart(last, worlds)
+        self.apart(last, &worlds)
     }
 
     fn arithmetic_command(&mut self, mut world: World, expression: &[u8]) -> Exit {
@@ -276,13 +276,15 @@ impl Evaluator<'_> {
                 exit.add(self.rounds(variable, &items, body, world));
             } else {
                 let value = any_of(&items);
-                exit.add(self.unknown_rounds(vec![world], &mut |evaluator, worlds| {
+                let (all, broken) = self.unknown_rounds(vec![world], &mut |evaluator, worlds| {
                     let mut worlds = worlds;
                     for world in &mut worlds {
                         world.assign(variable, value.clone());
                     }
                     evaluator.run(body, worlds).any()
-                }));
+                });
+                exit.add(Exit::either(all));
+                exit.add(Exit::either(broken));
             }
         }
         exit
@@ -314,12 +316,13 @@ impl Evaluator<'_> {
         exit
     }
 
-    /// Rounds until nothing new comes about; any number of them may happen, or none.
+    /// Rounds until nothing new comes about; any number of them may happen, or none. What may be
+    /// before each round and after the last, and what `break` leads to.
     fn unknown_rounds(
         &mut self,
         start: Worlds,
         round: &mut dyn FnMut(&mut Self, Worlds) -> Worlds,
-    ) -> Exit {
+    ) -> (Worlds, Worlds) {
         let mut all = start;
         let mut broken = Vec::new();
         for count in 0..=MAX_UNKNOWN_ROUNDS {
@@ -333,7 +336,7 @@ impl Evaluator<'_> {
             merge(&mut all, after);
             merge(&mut all, exits.continues);
             merge(&mut broken, exits.breaks);
-            if count >= 1 && all.len() > 1 {
+            if count >= 2 && all.len() > 1 {
                 // Less is known, but sooner nothing new.
                 all = join_all(all).into_iter().collect();
             }
@@ -345,8 +348,7 @@ impl Evaluator<'_> {
                 self.unclear(&world, b"", "a loop cannot be followed");
             }
         }
-        merge(&mut all, broken);
-        Exit::either(all)
+        (all, broken)
     }
 
     fn while_loop(&mut self, until: bool, condition: &Node, body: &Node, worlds: Worlds) -> Exit {
@@ -354,7 +356,7 @@ impl Evaluator<'_> {
         let Some(worlds) = self.certain_rounds(until, condition, body, worlds, &mut ends) else {
             return Exit::either(ends);
         };
-        let exit = self.unknown_rounds(worlds, &mut |evaluator, worlds| {
+        let (_, broken) = self.unknown_rounds(worlds, &mut |evaluator, worlds| {
             let tested = evaluator.run(condition, worlds);
             let (enter, leave) = if until {
                 (tested.failed, tested.worked)
@@ -364,8 +366,8 @@ impl Evaluator<'_> {
             merge(&mut ends, leave);
             evaluator.run(body, enter).any()
         });
-        // Where the condition is never false, only `break` leaves the loop; that is part of `exit`.
-        merge(&mut ends, exit.any());
+        // Where the condition is never false, only `break` leaves the loop.
+        merge(&mut ends, broken);
         Exit::either(ends)
     }
 
@@ -452,13 +454,15 @@ impl Evaluator<'_> {
         if done || worlds.is_empty() {
             return Exit::either(worlds);
         }
-        self.unknown_rounds(worlds, &mut |evaluator, worlds| {
+        let (mut all, broken) = self.unknown_rounds(worlds, &mut |evaluator, worlds| {
             let mut after = evaluator.run(body, worlds).any();
             for world in &mut after {
                 evaluator.arithmetic(world, step);
             }
             after
-        })
+        });
+        merge(&mut all, broken);
+        Exit::either(all)
     }
 }
 

@@ -13,6 +13,7 @@ mod dialect;
 mod evaluate;
 mod expand;
 mod flow;
+mod handlers;
 mod parse;
 mod redirect;
 mod rules;

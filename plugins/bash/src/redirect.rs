@@ -32,9 +32,11 @@ impl Evaluator<'_> {
     }
 
     fn open(&mut self, world: &World, op: RedirectOp, target: &Arg, raw: &[u8]) {
-        if let Some(host) = target.text.strip_prefix(b"/dev/tcp/").or_else(|| {
-            target.text.strip_prefix(b"/dev/udp/")
-        }) && self.dialect.extended()
+        if let Some(host) = target
+            .text
+            .strip_prefix(b"/dev/tcp/")
+            .or_else(|| target.text.strip_prefix(b"/dev/udp/"))
+            && self.dialect.extended()
         {
             let host = String::from_utf8_lossy(host);
             self.answer

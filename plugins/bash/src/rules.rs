@@ -38,9 +38,9 @@ impl BashRules {
 
     fn read(&self, request: &Request, view: &dyn FileView, weight: Weight) -> Inference {
         let readings = Dialect::readings(&request.shell).unwrap_or(&[Dialect::Bash]);
-        let mut inferences = readings.iter().map(|dialect| {
-            Evaluator::new(&self.commands, request, view, *dialect, weight).line()
-        });
+        let mut inferences = readings
+            .iter()
+            .map(|dialect| Evaluator::new(&self.commands, request, view, *dialect, weight).line());
         let first = inferences.next().unwrap_or_default();
         inferences.fold(first, unite)
     }

@@ -151,6 +151,8 @@ pub(crate) struct World {
     /// `$1`…; `None` where they are not known.
     pub(crate) positional: Option<Rc<Vec<Value>>>,
     pub(crate) functions: Rc<BTreeMap<String, Rc<Node>>>,
+    /// What the variables that the current function has made local were before.
+    pub(crate) hidden: Rc<BTreeMap<String, Option<Variable>>>,
     pub(crate) options: Options,
     /// Variables that the line did not set may have any value now.
     pub(crate) anything_assigned: bool,
@@ -175,6 +177,7 @@ impl PartialEq for World {
             && self.variables == other.variables
             && self.positional == other.positional
             && same_functions
+            && self.hidden == other.hidden
             && self.options == other.options
             && self.anything_assigned == other.anything_assigned
             && self.redefined == other.redefined
@@ -195,6 +198,7 @@ impl World {
             variables: Rc::default(),
             positional: None,
             functions: Rc::default(),
+            hidden: Rc::default(),
             options: Options::default(),
             anything_assigned: false,
             redefined: Rc::default(),
@@ -207,6 +211,27 @@ impl World {
         let exported = self.variables.get(name).is_some_and(|v| v.exported);
         let variable = Variable { value, exported };
         Rc::make_mut(&mut self.variables).insert(name.into(), variable);
+    }
+
+    /// Keeps the value of a variable that becomes local to the current function.
+    pub(crate) fn hide(&mut self, name: &str) {
+        let before = self.variables.get(name).cloned();
+        Rc::make_mut(&mut self.hidden)
+            .entry(name.into())
+            .or_insert(before);
+    }
+
+    /// Ends a function: its local variables are what they were before. `outer` is what the calling
+    /// function has hidden.
+    pub(crate) fn unhide(&mut self, outer: &Rc<BTreeMap<String, Option<Variable>>>) {
+        let hidden = std::mem::replace(&mut self.hidden, Rc::clone(outer));
+        for (name, before) in hidden.iter() {
+            let variables = Rc::make_mut(&mut self.variables);
+            match before {
+                Some(variable) => drop(variables.insert(name.clone(), variable.clone())),
+                None => drop(variables.remove(name)),
+            }
+        }
     }
 
     /// What holds in both.
@@ -225,6 +250,15 @@ impl World {
             self.positional = None;
         }
         self.join_functions(other);
+        if self.hidden != other.hidden {
+            let unknown = Some(Variable {
+                value: Value::Unknown,
+                exported: false,
+            });
+            let names = self.hidden.keys().chain(other.hidden.keys());
+            let hidden = names.map(|name| (name.clone(), unknown.clone())).collect();
+            self.hidden = Rc::new(hidden);
+        }
         if self.options != other.options {
             self.options.other = true;
         }
@@ -254,7 +288,11 @@ impl World {
     fn join_functions(&mut self, other: &Self) {
         let mut differing: Vec<String> = Vec::new();
         for (name, body) in self.functions.iter() {
-            if other.functions.get(name).is_none_or(|b| !Rc::ptr_eq(body, b)) {
+            if other
+                .functions
+                .get(name)
+                .is_none_or(|b| !Rc::ptr_eq(body, b))
+            {
                 differing.push(name.clone());
             }
         }

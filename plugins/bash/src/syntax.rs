@@ -146,7 +146,10 @@ pub(crate) enum Part {
     /// Text; wildcards in it count unless it is quoted.
     Text { text: Vec<u8>, quoted: bool },
     /// `$x`, `${x…}`
-    Parameter { parameter: Box<Parameter>, quoted: bool },
+    Parameter {
+        parameter: Box<Parameter>,
+        quoted: bool,
+    },
     /// `$(…)` and backticks: the text inside.
     Command { body: Vec<u8>, quoted: bool },
     /// `$((…))`
@@ -181,15 +184,33 @@ pub(crate) enum ParameterOp {
     /// `${#x}`
     Length,
     /// `${x:-w}`, `${x=w}`, `${x?w}`, `${x:+w}`
-    Default { sign: u8, colon: bool, word: Word },
+    Default {
+        sign: u8,
+        colon: bool,
+        word: Word,
+    },
     /// `${x#p}`, `${x%%p}`
-    Trim { suffix: bool, longest: bool, pattern: Word },
+    Trim {
+        suffix: bool,
+        longest: bool,
+        pattern: Word,
+    },
     /// `${x/p/r}`
-    Replace { mode: ReplaceMode, pattern: Word, with: Word },
+    Replace {
+        mode: ReplaceMode,
+        pattern: Word,
+        with: Word,
+    },
     /// `${x:1:2}`
-    Slice { offset: Vec<u8>, length: Option<Vec<u8>> },
+    Slice {
+        offset: Vec<u8>,
+        length: Option<Vec<u8>>,
+    },
     /// `${x^^}`, `${x,}`
-    Case { upper: bool, all: bool },
+    Case {
+        upper: bool,
+        all: bool,
+    },
     /// Anything else: the value is not known. Words inside are expanded for their effects.
     Other(Word),
 }

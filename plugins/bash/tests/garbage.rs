@@ -93,7 +93,11 @@ fn what_cannot_be_read_is_said() {
         let inference = infer(&rules, "bash", line.as_bytes());
         assert!(!inference.unclear.is_empty(), "{line}");
     }
-    assert!(!infer(&rules, "bash", &vec![b'a'; 70_000]).unclear.is_empty());
+    assert!(
+        !infer(&rules, "bash", &vec![b'a'; 70_000])
+            .unclear
+            .is_empty()
+    );
 }
 
 #[test]
@@ -121,7 +125,8 @@ const TOKENS: &[&str] = &[
     "x=", "x=1", ";", "&&", "||", "|", "&", "\n", ">", ">>", "<", "<<E", "\nE\n", "<<<", "2>&1",
     "if", "then", "else", "fi", "for", "in", "do", "done", "while", "case", "esac", ";;", "f()",
     "function", "[[", "]]", "((", "))", "$((", "\\", "~", "!", "[", "]", "?", ":-", "%", "#", "/",
-    "eval", "bash -c", "set --", "$@", "break", "return", "exit", "trap", "read", "local", "\u{e9}",
+    "eval", "bash -c", "set --", "$@", "break", "return", "exit", "trap", "read", "local",
+    "\u{e9}",
 ];
 
 proptest! {

@@ -91,15 +91,15 @@ impl CmdRules {
 }
 
 impl PathInference for CmdRules {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "cmd"
     }
 
-    fn version(&self) -> &str {
+    fn version(&self) -> &'static str {
         env!("CARGO_PKG_VERSION")
     }
 
-    fn shells(&self) -> &[&str] {
+    fn shells(&self) -> &'static [&'static str] {
         &["cmd"]
     }
 
@@ -110,7 +110,11 @@ impl PathInference for CmdRules {
             return evaluator.out;
         }
         let expanded = {
-            let lookup = |name: &str| variable(&evaluator, name);
+            // Later lines of one text see what earlier ones did, which is not followed here.
+            let line = request.command.trim_ascii();
+            let lines = line.contains(&b'\n');
+            let changing = lines && line.windows(3).any(|w| w.eq_ignore_ascii_case(b"set"));
+            let lookup = |name: &str| variable(&evaluator, name, lines, changing);
             percent::expand(&request.command, &lookup, MAX_EXPANDED)
         };
         let Some(cells) = expanded else {
@@ -122,7 +126,7 @@ impl PathInference for CmdRules {
             evaluator.add_unclear(request.command.clone(), None, error);
         }
         let start = World::new(Some(request.cwd.clone()));
-        let after = evaluator.list(&list, vec![start]).all();
+        let after = evaluator.list(&list, &[start]).all();
         let mut out = evaluator.out;
         let mut directories: Vec<_> = after.into_iter().map(|world| world.cwd).collect();
         directories.dedup();
@@ -141,16 +145,18 @@ impl PathInference for CmdRules {
     }
 }
 
-/// What a variable is when a line begins.
-fn variable(evaluator: &Evaluator<'_>, name: &str) -> Variable {
+#[cfg(feature = "plugin")]
+deployx_plugin_sdk::export_plugin!(CmdRules::new);
+
+/// What a variable is when a line begins. `lines`: there is more than one; `changing`: they may set
+/// variables.
+fn variable(evaluator: &Evaluator<'_>, name: &str, lines: bool, changing: bool) -> Variable {
     let request = evaluator.request;
     let lower = name.to_lowercase();
-    // Later lines of one text see what earlier ones did, which is not followed here.
-    let has_lines = request.command.trim_ascii().contains(&b'\n');
-    if lower == "cd" && !has_lines && !request.cwd.is_empty() {
+    if lower == "cd" && !lines && !request.cwd.is_empty() {
         return Variable::Known(request.cwd.clone());
     }
-    if has_lines && sets_variables(&request.command) {
+    if changing {
         return Variable::Unknown;
     }
     match evaluator.environment(name) {
@@ -158,10 +164,6 @@ fn variable(evaluator: &Evaluator<'_>, name: &str) -> Variable {
         None if TAME.contains(&lower.as_str()) => Variable::Tame,
         None => Variable::Unknown,
     }
-}
-
-fn sets_variables(line: &[u8]) -> bool {
-    line.windows(3).any(|w| w.eq_ignore_ascii_case(b"set"))
 }
 
 /// Variables that the system sets, to values without operators.

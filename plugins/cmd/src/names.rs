@@ -76,10 +76,7 @@ pub(crate) fn split_last(path: &[u8]) -> (&[u8], &[u8]) {
     let at = path
         .iter()
         .rposition(|b| matches!(b, b'\\' | b'/'))
-        .map_or_else(
-            || usize::from(path.get(1) == Some(&b':')) * 2,
-            |at| at + 1,
-        );
+        .map_or_else(|| usize::from(path.get(1) == Some(&b':')) * 2, |at| at + 1);
     path.split_at(at)
 }
 
@@ -117,7 +114,8 @@ fn short_names(name: &[u8]) -> impl Iterator<Item = Vec<u8>> {
         Some(at) => (&name[..at], &name[at + 1..]),
         None => (name, &name[name.len()..]),
     };
-    let fits = stem.len() <= 8 && extension.len() <= 3 && !stem.iter().any(|b| b" .+,;=[]".contains(b));
+    let fits =
+        stem.len() <= 8 && extension.len() <= 3 && !stem.iter().any(|b| b" .+,;=[]".contains(b));
     let kept: Vec<u8> = stem
         .iter()
         .copied()
@@ -125,7 +123,7 @@ fn short_names(name: &[u8]) -> impl Iterator<Item = Vec<u8>> {
         .take(6)
         .collect();
     let extension = extension[..extension.len().min(3)].to_vec();
-    let numbers = if fits { 1..=0 } else { 1..=9 };
+    let numbers = 1..=if fits { 0 } else { 9 };
     numbers.map(move |n| {
         let mut short = kept.clone();
         short.extend_from_slice(format!("~{n}").as_bytes());
@@ -206,7 +204,15 @@ mod tests {
 
     #[test]
     fn devices_are_told_from_files() {
-        for device in ["nul", "NUL:", r"C:\x\con", "com1", "LPT1:", "nul.txt", r"\\.\COM3"] {
+        for device in [
+            "nul",
+            "NUL:",
+            r"C:\x\con",
+            "com1",
+            "LPT1:",
+            "nul.txt",
+            r"\\.\COM3",
+        ] {
             assert!(is_device(device.as_bytes()), "{device}");
         }
         for file in ["null", "console.log", "com", r"nul\x", "com12"] {

@@ -496,7 +496,10 @@ mod tests {
             ("if 1 EQU 2 c", "if [<c>]"),
             ("if errorlevel 1 c", "if [<c>]"),
             ("if defined X (c) & d", "if [(<c>)] & <d>"),
-            ("if a==b (c) else if d==e (f) else g", "if [(<c>)] else [if [(<f>)] else [<g>]]"),
+            (
+                "if a==b (c) else if d==e (f) else g",
+                "if [(<c>)] else [if [(<f>)] else [<g>]]",
+            ),
             ("if (%x)==() c", "if [<c>]"),
             ("if a==b c else d", "if [<c else d>]"),
             ("(if a==b c\nd)", "(if [<c>] & <d>)"),
@@ -508,9 +511,18 @@ mod tests {
     #[test]
     fn loops() {
         for (line, expected) in [
-            ("for %f in (a b) do c %f & d", "for f in [a b] [<c %f> & <d>]"),
-            ("for /r \"x y\" %f in (*.c) do (c) & d", "for f in [*.c] [(<c>)] & <d>"),
-            ("for /f \"delims=\" %f in ('a ^| b') do c", "for f in ['a | b'] [<c>]"),
+            (
+                "for %f in (a b) do c %f & d",
+                "for f in [a b] [<c %f> & <d>]",
+            ),
+            (
+                "for /r \"x y\" %f in (*.c) do (c) & d",
+                "for f in [*.c] [(<c>)] & <d>",
+            ),
+            (
+                "for /f \"delims=\" %f in ('a ^| b') do c",
+                "for f in ['a | b'] [<c>]",
+            ),
             ("for /d /r . %f in (bin) do @c", "for f in [bin] [<c>]"),
         ] {
             assert_eq!(shown(line), expected, "{line}");

@@ -57,7 +57,8 @@ impl Parser<'_> {
         let open = std::mem::take(&mut self.open);
         let then = self.body()?;
         self.skip_blank();
-        let is_block = matches!(then.0.as_slice(), [(_, stage)] if matches!(stage.command, Command::Group(_)));
+        let is_block =
+            matches!(then.0.as_slice(), [(_, stage)] if matches!(stage.command, Command::Group(_)));
         let otherwise = if is_block && self.keyword(b"else") {
             Some(self.body()?)
         } else {
@@ -219,5 +220,8 @@ impl Parser<'_> {
 }
 
 fn lower(cells: &[Cell]) -> Vec<u8> {
-    cells.iter().map(|c| byte(*c).to_ascii_lowercase()).collect()
+    cells
+        .iter()
+        .map(|c| byte(*c).to_ascii_lowercase())
+        .collect()
 }

@@ -23,7 +23,8 @@ pub(crate) fn expand(
     lookup: &dyn Fn(&str) -> Variable,
     max: usize,
 ) -> Option<Vec<Cell>> {
-    let has_loop = has_for(line);
+    let loops = Loops::of(line);
+    let has_loop = !loops.letters.is_empty();
     let mut out = Vec::with_capacity(line.len());
     let mut at = 0;
     while at < line.len() {
@@ -39,7 +40,7 @@ pub(crate) fn expand(
         if rest.first() == Some(&b'%') {
             at += doubled(rest, has_loop, &mut out);
         } else if let Some((name, change, used)) = named(rest)
-            && !(has_loop && is_loop_variable(name))
+            && !loops.may_name(name)
         {
             out.extend(value(name, change, lookup));
             at += 1 + used;
@@ -73,19 +74,64 @@ fn doubled(rest: &[u8], has_loop: bool, out: &mut Vec<Cell>) -> usize {
     }
 }
 
-/// Whether the line may have a `for`.
-fn has_for(line: &[u8]) -> bool {
-    line.windows(4)
-        .any(|w| w[..3].eq_ignore_ascii_case(b"for") && matches!(w[3], b' ' | b'\t' | b'/'))
+/// The variables of the loops in a line.
+struct Loops {
+    letters: Vec<u8>,
+    /// A `for /f` may bind letters that follow, too.
+    binds_more: bool,
+}
+
+impl Loops {
+    /// Finds each `%x in`.
+    fn of(line: &[u8]) -> Self {
+        let mut letters = Vec::new();
+        for at in 1..line.len().saturating_sub(3) {
+            if line[at - 1] != b'%' {
+                continue;
+            }
+            let ends = line[at + 1..]
+                .iter()
+                .position(|b| !matches!(b, b' ' | b'\t' | b',' | b';' | b'='));
+            let behind = ends.map_or(&[][..], |skip| &line[at + 1 + skip..]);
+            let before_in = ends != Some(0)
+                && behind.len() > 2
+                && behind[..2].eq_ignore_ascii_case(b"in")
+                && matches!(behind[2], b' ' | b'\t' | b'(');
+            if before_in {
+                letters.push(line[at]);
+            }
+        }
+        let binds_more = line.windows(2).any(|w| w.eq_ignore_ascii_case(b"/f"));
+        Self {
+            letters,
+            binds_more,
+        }
+    }
+
+    /// Whether `%name%` is a loop's variable with what happens to follow: `%a%b`, `%a.txt+%b`.
+    fn may_name(&self, name: &str) -> bool {
+        let name = name.as_bytes();
+        let first = name[0];
+        let bound = self.letters.iter().any(|letter| {
+            *letter == first
+                || self.binds_more && (*letter..=letter.saturating_add(25)).contains(&first)
+        });
+        let alone =
+            name.len() == 1 || !name[1].is_ascii_alphanumeric() && !matches!(name[1], b'_' | b'(');
+        bound && alone
+    }
 }
 
 /// The name and the modification that follow a `%`, and how many bytes they take with the `%` at
 /// the end.
 fn named(rest: &[u8]) -> Option<(&str, Option<&[u8]>, usize)> {
     let window = &rest[..rest.len().min(MAX_NAME)];
-    let end = window
-        .iter()
-        .position(|b| matches!(b, b'%' | b':' | b' ' | b'\t' | b'\n' | b'\r' | b'"' | b'&' | b'|'))?;
+    let end = window.iter().position(|b| {
+        matches!(
+            b,
+            b'%' | b':' | b' ' | b'\t' | b'\n' | b'\r' | b'"' | b'&' | b'|'
+        )
+    })?;
     let name = std::str::from_utf8(&window[..end]).ok()?;
     let begins_name = name
         .bytes()
@@ -107,12 +153,6 @@ fn named(rest: &[u8]) -> Option<(&str, Option<&[u8]>, usize)> {
     let close = change.iter().position(|b| matches!(b, b'%' | b'\n'))?;
     let is_change = change[close] == b'%' && (change[..close].contains(&b'=') || change[0] == b'~');
     is_change.then(|| (name, Some(&change[..close]), end + 1 + close + 1))
-}
-
-/// A loop's variable with what happens to follow it: `%a.txt+%b`, `%a%b`.
-fn is_loop_variable(name: &str) -> bool {
-    let bytes = name.as_bytes();
-    bytes.len() == 1 || !bytes[1].is_ascii_alphanumeric() && !matches!(bytes[1], b'_' | b'(')
 }
 
 /// `%1`, `%*`, `%~dp0`, but not the `%20` of an address.

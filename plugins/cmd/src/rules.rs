@@ -10,14 +10,21 @@ const FILES: [(&str, &str); 4] = [
     ("system.toml", include_str!("../rules/system.toml")),
 ];
 
-/// Programs of Windows.
+/// Programs of Windows, and those that exist under every shell.
 pub(crate) fn own() -> Table {
-    Table::embedded(&FILES, ArgStyle::Slash).unwrap_or_else(|_| Table::new(ArgStyle::Slash))
+    let common = Table::embedded(deployx_rules_common::TABLES, ArgStyle::Posix);
+    let windows = Table::embedded(&FILES, ArgStyle::Slash);
+    // Tests read every table; here a broken one only leaves its programs unknown.
+    let mut own = Table::new(ArgStyle::Slash);
+    for table in [common, windows].into_iter().flatten() {
+        own.extend(table);
+    }
+    own
 }
 
 /// Rules in code that tables may name.
 pub(crate) fn handlers() -> Handlers {
-    Handlers::of(&[])
+    Handlers::of(deployx_rules_common::HANDLERS)
 }
 
 #[cfg(test)]
@@ -34,5 +41,6 @@ mod tests {
                 .unwrap_or_else(|error| panic!("{error}"));
         }
         assert!(own().rule(b"reg").is_some());
+        assert!(own().rule(b"GIT").is_some());
     }
 }

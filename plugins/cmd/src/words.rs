@@ -3,7 +3,9 @@
 
 use deployx_plugin_sdk::table::{Arg, Known};
 
-use crate::cell::{ANY_DEEP, ANY_NAME, Cell, OPEN, UNKNOWN, byte, bytes, has_unknown, is_delimiter};
+use crate::cell::{
+    ANY_DEEP, ANY_NAME, Cell, OPEN, UNKNOWN, byte, bytes, has_unknown, is_delimiter,
+};
 
 /// An argument without its quotes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,12 +52,20 @@ impl Word {
 /// Splits as `cmd` does for its own commands: blanks, `,`, `;` and `=` separate, and a `/` outside
 /// quotes begins a switch. A `/` within a word is left, since it may as well be a part of a path.
 pub(crate) fn split_for_cmd(tail: &[Cell]) -> Vec<Word> {
-    split(tail, |cell| is_delimiter(cell) || byte(cell) == b'\n', false)
+    split(
+        tail,
+        |cell| is_delimiter(cell) || byte(cell) == b'\n',
+        false,
+    )
 }
 
 /// Splits as programs built with Microsoft's runtime do: blanks separate, `\"` is a quote.
 pub(crate) fn split_for_program(tail: &[Cell]) -> Vec<Word> {
-    split(tail, |cell| matches!(byte(cell), b' ' | b'\t' | b'\n'), true)
+    split(
+        tail,
+        |cell| matches!(byte(cell), b' ' | b'\t' | b'\n'),
+        true,
+    )
 }
 
 fn split(tail: &[Cell], separates: impl Fn(Cell) -> bool, runtime: bool) -> Vec<Word> {
@@ -134,7 +144,10 @@ mod tests {
     #[test]
     fn cmd_splits_at_its_delimiters() {
         let words = split_for_cmd(&cells(br#"/q a,b;c=d "e f,g" "h"i\"j k""#));
-        assert_eq!(texts(&words), ["/q", "a", "b", "c", "d", "e f,g", r"hi\j k"]);
+        assert_eq!(
+            texts(&words),
+            ["/q", "a", "b", "c", "d", "e f,g", r"hi\j k"]
+        );
     }
 
     #[test]

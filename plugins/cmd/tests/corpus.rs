@@ -59,7 +59,8 @@ fn expected(line: &Line, entries: &[String]) -> Vec<String> {
         let root = path.trim_end_matches('\\');
         paths.push(if path.len() == 3 { path } else { root }.to_string());
         if tree {
-            let beneath = |entry: &&String| Style::Windows.starts_with(entry.as_bytes(), path.as_bytes());
+            let beneath =
+                |entry: &&String| Style::Windows.starts_with(entry.as_bytes(), path.as_bytes());
             paths.extend(entries.iter().filter(beneath).cloned());
             // Something new beneath is covered only by a tree.
             if path.len() > 3 {
@@ -156,7 +157,10 @@ fn lines_are_covered() {
                 .filter(|entry| inference.paths.iter().any(|p| covers(p, entry)))
                 .filter(|entry| !above_or_cwd(entry, &expected, &corpus.cwd))
                 .count();
-            let minimal = expected.iter().filter(|path| entries.contains(path)).count();
+            let minimal = expected
+                .iter()
+                .filter(|path| entries.contains(path))
+                .count();
             if scope > minimal {
                 println!("{scope} for {minimal}: {}", line.command);
             }
@@ -171,7 +175,12 @@ fn lines_are_covered() {
         "cmd: {} lines, recall {recall:.4} ({covered} of {touched} paths), scope median {median:.2}, mean {mean:.2}",
         corpus.line.len()
     );
-    assert!(wrong.is_empty(), "{}\n{} wrong", wrong.join("\n"), wrong.len());
+    assert!(
+        wrong.is_empty(),
+        "{}\n{} wrong",
+        wrong.join("\n"),
+        wrong.len()
+    );
     assert!(recall >= 0.99, "recall {recall}");
     assert!(median <= 1.5, "median scope {median}");
 }

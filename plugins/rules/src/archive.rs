@@ -11,7 +11,11 @@ pub(crate) fn zip(call: &HandlerCall<'_>) -> Outcome {
     let (mut moves, mut output, mut list, mut ended) = (false, None, false, false);
     let mut args = call.rest().iter();
     while let Some(arg) = args.next() {
-        if ended || arg.known != Known::Whole && !arg.text.is_empty() || !arg.text.starts_with(b"-") || arg.text == b"-" {
+        if ended
+            || arg.known != Known::Whole && !arg.text.is_empty()
+            || !arg.text.starts_with(b"-")
+            || arg.text == b"-"
+        {
             if arg.text.is_empty() && arg.known != Known::Whole {
                 findings.unclear("an argument of zip is not known");
             }
@@ -25,8 +29,19 @@ pub(crate) fn zip(call: &HandlerCall<'_>) -> Outcome {
         match text {
             b"--" => ended = true,
             b"-O" | b"--out" | b"--output-file" => output = args.next(),
-            b"-b" | b"--temp-path" | b"-n" | b"--suffixes" | b"-t" | b"-tt" | b"--from-date" | b"--before-date" | b"-P"
-            | b"--password" | b"-Z" | b"--compression-method" | b"-ws" => {
+            b"-b"
+            | b"--temp-path"
+            | b"-n"
+            | b"--suffixes"
+            | b"-t"
+            | b"-tt"
+            | b"--from-date"
+            | b"--before-date"
+            | b"-P"
+            | b"--password"
+            | b"-Z"
+            | b"--compression-method"
+            | b"-ws" => {
                 args.next();
             }
             b"-s" | b"--split-size" | b"-sp" | b"--split-pause" => {
@@ -39,9 +54,13 @@ pub(crate) fn zip(call: &HandlerCall<'_>) -> Outcome {
                 }
             }
             b"-x" | b"--exclude" | b"-i" | b"--include" => list = true,
-            b"-TT" | b"--unzip-command" => return not_understood(call, "a program tests the archive"),
+            b"-TT" | b"--unzip-command" => {
+                return not_understood(call, "a program tests the archive");
+            }
             b"-m" | b"--move" => moves = true,
-            b"-sf" | b"--show-files" | b"-h" | b"--help" | b"-v" | b"--version" | b"-L" if call.rest().len() == 1 => {
+            b"-sf" | b"--show-files" | b"-h" | b"--help" | b"-v" | b"--version" | b"-L"
+                if call.rest().len() == 1 =>
+            {
                 return call.findings().finish();
             }
             _ if text.starts_with(b"--") => {}
@@ -70,7 +89,9 @@ pub(crate) fn zip(call: &HandlerCall<'_>) -> Outcome {
     }
     if moves {
         findings.destructive();
-        files.iter().for_each(|file| findings.role(&Role::Remove, file));
+        files
+            .iter()
+            .for_each(|file| findings.role(&Role::Remove, file));
     }
     findings.finish()
 }
@@ -100,10 +121,12 @@ pub(crate) fn unzip(call: &HandlerCall<'_>) -> Outcome {
             b"-P" | b"-I" | b"-O" => {
                 args.next();
             }
-            _ if text.starts_with(b"-d") => directory = Some(Arg {
-                text: text[2..].to_vec(),
-                known: arg.known,
-            }),
+            _ if text.starts_with(b"-d") => {
+                directory = Some(Arg {
+                    text: text[2..].to_vec(),
+                    known: arg.known,
+                });
+            }
             _ => {
                 let looks = text.iter().any(|letter| b"lptvzZhc".contains(letter));
                 if looks {
@@ -118,7 +141,9 @@ pub(crate) fn unzip(call: &HandlerCall<'_>) -> Outcome {
             }
         }
     }
-    let wild = |member: &&Arg| member.known != Known::Whole || member.text.iter().any(|b| b"*?[".contains(b));
+    let wild = |member: &&Arg| {
+        member.known != Known::Whole || member.text.iter().any(|b| b"*?[".contains(b))
+    };
     let base = directory.unwrap_or_else(|| Arg::whole("."));
     if members.is_empty() || members.iter().any(wild) || base.known != Known::Whole {
         if base.known == Known::Whole {
@@ -142,7 +167,8 @@ pub(crate) fn seven_zip(call: &HandlerCall<'_>) -> Outcome {
     if args.iter().any(|arg| arg.known != Known::Whole) {
         return not_understood(call, "an argument of 7z is not known");
     }
-    let (switches, operands): (Vec<&Arg>, Vec<&Arg>) = args.iter().partition(|arg| arg.text.starts_with(b"-"));
+    let (switches, operands): (Vec<&Arg>, Vec<&Arg>) =
+        args.iter().partition(|arg| arg.text.starts_with(b"-"));
     let Some((command, operands)) = operands.split_first() else {
         return findings.finish();
     };
@@ -168,7 +194,10 @@ pub(crate) fn seven_zip(call: &HandlerCall<'_>) -> Outcome {
             }
             if starts(b"-sdel").is_some() {
                 findings.destructive();
-                operands.iter().skip(1).for_each(|file| findings.role(&Role::Remove, file));
+                operands
+                    .iter()
+                    .skip(1)
+                    .for_each(|file| findings.role(&Role::Remove, file));
             }
         }
         _ => return not_understood(call, "an unknown command of 7z"),

@@ -55,10 +55,17 @@ fn bind(findings: &mut Findings<'_>, volume: &Arg) {
     let text = volume.text.as_slice();
     // `C:\x:/y`: the colon of a drive does not count.
     let drive = usize::from(text.get(1) == Some(&b':') && text.get(2) == Some(&b'\\')) * 2;
-    let end = text[drive..].iter().position(|b| *b == b':').map(|at| at + drive);
+    let end = text[drive..]
+        .iter()
+        .position(|b| *b == b':')
+        .map(|at| at + drive);
     let host = &text[..end.unwrap_or(text.len())];
-    let is_path = host.starts_with(b".") || host.starts_with(b"~") || host.contains(&b'/') || drive > 0;
-    let read_only = text.ends_with(b":ro") || text.windows(4).any(|part| part == b":ro," || part == b",ro,");
+    let is_path =
+        host.starts_with(b".") || host.starts_with(b"~") || host.contains(&b'/') || drive > 0;
+    let read_only = text.ends_with(b":ro")
+        || text
+            .windows(4)
+            .any(|part| part == b":ro," || part == b",ro,");
     if volume.known != Known::Whole && end.is_none() {
         findings.role(&Role::Tree, volume);
     } else if is_path && end.is_some() && !read_only {
@@ -73,11 +80,16 @@ fn mounted(findings: &mut Findings<'_>, mount: &Arg) {
         findings.unclear("a mount is not known");
         return;
     }
-    if parts.iter().any(|part| matches!(*part, b"readonly" | b"ro" | b"type=volume" | b"type=tmpfs")) {
+    if parts
+        .iter()
+        .any(|part| matches!(*part, b"readonly" | b"ro" | b"type=volume" | b"type=tmpfs"))
+    {
         return;
     }
     for part in parts {
-        let source = part.strip_prefix(b"source=").or_else(|| part.strip_prefix(b"src="));
+        let source = part
+            .strip_prefix(b"source=")
+            .or_else(|| part.strip_prefix(b"src="));
         if let Some(source) = source {
             findings.role(&Role::Tree, &Arg::whole(source));
         }
@@ -93,7 +105,11 @@ pub(crate) fn copy(call: &HandlerCall<'_>) -> Outcome {
     if let [from, to, ..] = operands.as_slice() {
         let inside = to.text.contains(&b':') && !to.text.contains(&b'\\');
         if !inside && to.value() != Some(b"-") {
-            let name = from.text.splitn(2, |b| *b == b':').nth(1).unwrap_or(&from.text);
+            let name = from
+                .text
+                .splitn(2, |b| *b == b':')
+                .nth(1)
+                .unwrap_or(&from.text);
             let source = Arg {
                 text: name.to_vec(),
                 known: from.known,

@@ -11,13 +11,25 @@ const MAX_CONFIG: usize = 65536;
 
 /// Hooks that run only where commits arrive.
 const OF_SERVERS: &[&[u8]] = &[
-    b"pre-receive", b"update", b"post-receive", b"post-update", b"push-to-checkout", b"proc-receive",
+    b"pre-receive",
+    b"update",
+    b"post-receive",
+    b"post-update",
+    b"push-to-checkout",
+    b"proc-receive",
     b"sendemail-validate",
 ];
 /// Hooks that run with every change of the index or of a reference.
-const ALWAYS: &[&[u8]] = &[b"reference-transaction", b"post-index-change", b"fsmonitor-watchman"];
+const ALWAYS: &[&[u8]] = &[
+    b"reference-transaction",
+    b"post-index-change",
+    b"fsmonitor-watchman",
+];
 /// Subcommands that run no other hooks than those.
-const QUIET: &[&str] = &["add", "branch", "tag", "config", "fetch", "reset", "stash", "clean", "mv", "rm", "restore", "remote"];
+const QUIET: &[&str] = &[
+    "add", "branch", "tag", "config", "fetch", "reset", "stash", "clean", "mv", "rm", "restore",
+    "remote",
+];
 
 /// Where a repository is.
 pub(crate) struct Repository {
@@ -51,7 +63,11 @@ impl Repository {
                     });
                 }
             }
-            let holds = |name: &[u8]| style.join(&directory, name).is_some_and(|p| view.kind(&p) != Kind::Missing);
+            let holds = |name: &[u8]| {
+                style
+                    .join(&directory, name)
+                    .is_some_and(|p| view.kind(&p) != Kind::Missing)
+            };
             if holds(b"HEAD") && holds(b"objects") && holds(b"refs") {
                 return Some(Self {
                     top: None,
@@ -81,7 +97,8 @@ fn pointed_to(findings: &Findings<'_>, top: &[u8], file: &[u8]) -> Vec<Vec<u8>> 
 /// The name of the subcommand.
 pub(crate) fn subcommand(call: &HandlerCall<'_>) -> String {
     let at = call.start.checked_sub(1);
-    at.and_then(|at| call.args.get(at)).map_or_else(String::new, crate::words::text)
+    at.and_then(|at| call.args.get(at))
+        .map_or_else(String::new, crate::words::text)
 }
 
 /// Any subcommand that changes the repository: what the table says, and what its hooks may do.
@@ -94,7 +111,12 @@ pub(crate) fn changes(call: &HandlerCall<'_>) -> Outcome {
 /// Hooks, filters, settings of the call and repositories that a table does not find.
 pub(crate) fn surroundings(call: &HandlerCall<'_>, findings: &mut Findings<'_>) {
     settings(call, findings);
-    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"] {
+    for name in [
+        "GIT_DIR",
+        "GIT_WORK_TREE",
+        "GIT_INDEX_FILE",
+        "GIT_OBJECT_DIRECTORY",
+    ] {
         if let Some(path) = (call.place.variable)(name).filter(|path| !path.is_empty()) {
             findings.role(&Role::Tree, &Arg::whole(path));
         }
@@ -104,7 +126,13 @@ pub(crate) fn surroundings(call: &HandlerCall<'_>, findings: &mut Findings<'_>) 
     };
     if repository.top.is_none() {
         for directory in &repository.directories {
-            findings.path(directory, Depth::Tree, Certainty::Certain, true, "the repository");
+            findings.path(
+                directory,
+                Depth::Tree,
+                Certainty::Certain,
+                true,
+                "the repository",
+            );
         }
     }
     hooks(call, findings, &repository);
@@ -113,10 +141,40 @@ pub(crate) fn surroundings(call: &HandlerCall<'_>, findings: &mut Findings<'_>) 
 /// `-c key=value` may name programs.
 fn settings(call: &HandlerCall<'_>, findings: &mut Findings<'_>) {
     let harmless = [
-        "user.", "author.", "committer.", "commit.gpgsign", "tag.gpgsign", "advice.", "init.defaultbranch", "color.",
-        "core.autocrlf", "core.eol", "core.quotepath", "core.filemode", "core.longpaths", "safe.", "http.", "https.",
-        "protocol.", "pull.", "merge.ff", "rebase.auto", "fetch.", "push.", "gc.", "log.", "core.abbrev", "submodule.recurse",
-        "diff.renames", "status.", "transfer.", "pack.", "core.compression", "core.symlinks", "rerere.", "index.",
+        "user.",
+        "author.",
+        "committer.",
+        "commit.gpgsign",
+        "tag.gpgsign",
+        "advice.",
+        "init.defaultbranch",
+        "color.",
+        "core.autocrlf",
+        "core.eol",
+        "core.quotepath",
+        "core.filemode",
+        "core.longpaths",
+        "safe.",
+        "http.",
+        "https.",
+        "protocol.",
+        "pull.",
+        "merge.ff",
+        "rebase.auto",
+        "fetch.",
+        "push.",
+        "gc.",
+        "log.",
+        "core.abbrev",
+        "submodule.recurse",
+        "diff.renames",
+        "status.",
+        "transfer.",
+        "pack.",
+        "core.compression",
+        "core.symlinks",
+        "rerere.",
+        "index.",
     ];
     for setting in call.parsed.values("-c") {
         let key = crate::words::text(setting).to_ascii_lowercase();
@@ -141,9 +199,14 @@ fn hooks(call: &HandlerCall<'_>, findings: &mut Findings<'_>, repository: &Repos
         configurations.extend(style.join(home, b".config/git/config"));
     }
     for path in configurations {
-        let text = view.read(&path, MAX_CONFIG).unwrap_or_default().to_ascii_lowercase();
+        let text = view
+            .read(&path, MAX_CONFIG)
+            .unwrap_or_default()
+            .to_ascii_lowercase();
         let has = |part: &[u8]| text.windows(part.len()).any(|window| window == part);
-        if has(b"hookspath") || has(b"fsmonitor =") && !has(b"fsmonitor = true") && !has(b"fsmonitor = false") {
+        if has(b"hookspath")
+            || has(b"fsmonitor =") && !has(b"fsmonitor = true") && !has(b"fsmonitor = false")
+        {
             findings.unclear("hooks that the configuration names run");
         }
         if has(b"[filter \"lfs\"]") {
@@ -153,7 +216,10 @@ fn hooks(call: &HandlerCall<'_>, findings: &mut Findings<'_>, repository: &Repos
                 }
             }
         }
-        let filters = text.windows(9).filter(|window| *window == b"[filter \"").count();
+        let filters = text
+            .windows(9)
+            .filter(|window| *window == b"[filter \"")
+            .count();
         if filters > usize::from(has(b"[filter \"lfs\"]")) {
             findings.unclear("filters that the configuration names run");
         }
@@ -161,14 +227,19 @@ fn hooks(call: &HandlerCall<'_>, findings: &mut Findings<'_>, repository: &Repos
     let sub = subcommand(call);
     let skips = sub == "commit" && call.parsed.has("-n");
     for directory in &repository.directories {
-        let Some(path) = style.join(directory, b"hooks") else { continue };
+        let Some(path) = style.join(directory, b"hooks") else {
+            continue;
+        };
         for (name, _) in view.list(&path).unwrap_or_default() {
             let sample = name.ends_with(b".sample") || name.contains(&b'.');
             let always = ALWAYS.contains(&name.as_slice());
             let skipped = skips && matches!(name.as_slice(), b"pre-commit" | b"commit-msg");
             let runs = always || !QUIET.contains(&sub.as_str()) && !skipped;
             if !sample && !OF_SERVERS.contains(&name.as_slice()) && runs {
-                findings.unclear(format!("the hook '{}' runs", String::from_utf8_lossy(&name)));
+                findings.unclear(format!(
+                    "the hook '{}' runs",
+                    String::from_utf8_lossy(&name)
+                ));
             }
         }
     }
@@ -182,7 +253,11 @@ pub(crate) fn init(call: &HandlerCall<'_>) -> Outcome {
     let directory = call.parsed.operand_args().next().unwrap_or(&here);
     match directory.value() {
         Some(path) if call.parsed.has("--bare") => tree(&mut findings, path, "the new repository"),
-        Some(path) => tree(&mut findings, &[path, b"/.git"].concat(), "the new repository"),
+        Some(path) => tree(
+            &mut findings,
+            &[path, b"/.git"].concat(),
+            "the new repository",
+        ),
         None => findings.role(&Role::Tree, directory),
     }
     if let Some(separate) = call.parsed.value("--separate-git-dir") {
@@ -200,7 +275,8 @@ pub(crate) fn clone(call: &HandlerCall<'_>) -> Outcome {
         return findings.finish();
     };
     let local = source.known == Known::Whole
-        && (source.text.starts_with(b"file://") || !source.text.windows(3).any(|part| part == b"://") && !is_remote(&source.text));
+        && (source.text.starts_with(b"file://")
+            || !source.text.windows(3).any(|part| part == b"://") && !is_remote(&source.text));
     if !local || call.parsed.has("--recurse-submodules") || call.parsed.has("--recursive") {
         findings.irreversible("network", "commits are fetched");
     }
@@ -233,7 +309,10 @@ fn new_name(findings: &Findings<'_>, url: &[u8], bare: bool) -> Vec<u8> {
     rest = rest.strip_suffix(b"/.git").unwrap_or(rest);
     let last = last_part(findings, rest);
     let last = last.rsplit(|b| *b == b':').next().unwrap_or(last);
-    let last = last.strip_suffix(b".git").or_else(|| last.strip_suffix(b".bundle")).unwrap_or(last);
+    let last = last
+        .strip_suffix(b".git")
+        .or_else(|| last.strip_suffix(b".bundle"))
+        .unwrap_or(last);
     let mut name = last.to_vec();
     if bare {
         name.extend_from_slice(b".git");

@@ -8,10 +8,18 @@ use crate::words::tree;
 
 /// Lists something in every directory of the repository.
 fn in_repository(findings: &mut Findings<'_>, name: &[u8]) {
-    let Some(repository) = Repository::find(findings) else { return };
+    let Some(repository) = Repository::find(findings) else {
+        return;
+    };
     for directory in repository.directories {
         if let Some(path) = findings.place().style.join(&directory, name) {
-            findings.whole(&path, Depth::Tree, Certainty::Certain, true, "the repository");
+            findings.whole(
+                &path,
+                Depth::Tree,
+                Certainty::Certain,
+                true,
+                "the repository",
+            );
         }
     }
 }
@@ -42,7 +50,13 @@ fn pathspec(findings: &mut Findings<'_>, arg: &Arg, removes: bool) {
         let directory = end.map_or(&b"."[..], |end| &text[..=end]);
         tree(findings, directory, "named by a pathspec");
     } else if let Some(path) = findings.resolve(text) {
-        findings.whole(&path, Depth::Tree, Certainty::Certain, false, "named by a pathspec");
+        findings.whole(
+            &path,
+            Depth::Tree,
+            Certainty::Certain,
+            false,
+            "named by a pathspec",
+        );
         if removes {
             above(findings, &path);
         }
@@ -60,7 +74,13 @@ fn above(findings: &mut Findings<'_>, path: &[u8]) {
         if directory == *top || !style.starts_with(&directory, top) {
             return;
         }
-        findings.path(&directory, Depth::Entry, Certainty::Likely, false, "removed if empty");
+        findings.path(
+            &directory,
+            Depth::Entry,
+            Certainty::Likely,
+            false,
+            "removed if empty",
+        );
         at = style.parent(&directory);
     }
 }
@@ -80,7 +100,9 @@ pub(crate) fn checkout(call: &HandlerCall<'_>) -> Outcome {
     if !named.is_empty() {
         findings.destructive();
         in_repository(&mut findings, b"index");
-        named.into_iter().for_each(|arg| pathspec(&mut findings, arg, true));
+        named
+            .into_iter()
+            .for_each(|arg| pathspec(&mut findings, arg, true));
         return findings.finish();
     }
     in_repository(&mut findings, b"");
@@ -110,7 +132,9 @@ pub(crate) fn restore_or_remove(call: &HandlerCall<'_>) -> Outcome {
     if parsed.has("--pathspec-from-file") {
         work_tree(&mut findings);
     }
-    parsed.operand_args().for_each(|arg| pathspec(&mut findings, arg, true));
+    parsed
+        .operand_args()
+        .for_each(|arg| pathspec(&mut findings, arg, true));
     findings.finish()
 }
 
@@ -125,6 +149,8 @@ pub(crate) fn clean(call: &HandlerCall<'_>) -> Outcome {
     if call.parsed.operands.is_empty() {
         tree(&mut findings, b".", "untracked files");
     }
-    call.parsed.operand_args().for_each(|arg| pathspec(&mut findings, arg, true));
+    call.parsed
+        .operand_args()
+        .for_each(|arg| pathspec(&mut findings, arg, true));
     findings.finish()
 }

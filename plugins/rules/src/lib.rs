@@ -17,12 +17,27 @@ use deployx_plugin_sdk::table::Handler;
 
 /// The tables: each file's name and its text. Their commands are in the style `posix`.
 pub const TABLES: &[(&str, &str)] = &[
-    ("common/archives.toml", include_str!("../common/archives.toml")),
-    ("common/containers.toml", include_str!("../common/containers.toml")),
+    (
+        "common/archives.toml",
+        include_str!("../common/archives.toml"),
+    ),
+    (
+        "common/containers.toml",
+        include_str!("../common/containers.toml"),
+    ),
     ("common/git.toml", include_str!("../common/git.toml")),
-    ("common/languages.toml", include_str!("../common/languages.toml")),
-    ("common/network.toml", include_str!("../common/network.toml")),
-    ("common/packages.toml", include_str!("../common/packages.toml")),
+    (
+        "common/languages.toml",
+        include_str!("../common/languages.toml"),
+    ),
+    (
+        "common/network.toml",
+        include_str!("../common/network.toml"),
+    ),
+    (
+        "common/packages.toml",
+        include_str!("../common/packages.toml"),
+    ),
 ];
 
 /// The rules in code that the tables name.

@@ -41,10 +41,25 @@ pub(crate) fn npm_install(call: &HandlerCall<'_>) -> Outcome {
     }
     if parsed.has("-g") {
         findings.unclear("where global packages lie is a matter of configuration");
-        for place in ["/usr/local/lib/node_modules", "/usr/lib/node_modules", "/usr/local/bin", "/usr/bin"] {
+        for place in [
+            "/usr/local/lib/node_modules",
+            "/usr/lib/node_modules",
+            "/usr/local/bin",
+            "/usr/bin",
+        ] {
             if call.place.style == Style::Unix {
-                let depth = if place.ends_with("bin") { Depth::Children } else { Depth::Tree };
-                findings.whole(place.as_bytes(), depth, Certainty::Likely, true, "global packages");
+                let depth = if place.ends_with("bin") {
+                    Depth::Children
+                } else {
+                    Depth::Tree
+                };
+                findings.whole(
+                    place.as_bytes(),
+                    depth,
+                    Certainty::Likely,
+                    true,
+                    "global packages",
+                );
             }
         }
     } else {
@@ -52,12 +67,27 @@ pub(crate) fn npm_install(call: &HandlerCall<'_>) -> Outcome {
         match top {
             Some(top) => {
                 let names = [
-                    "node_modules", "package.json", "package-lock.json", "npm-shrinkwrap.json", "yarn.lock",
-                    "pnpm-lock.yaml", "bun.lock", "bun.lockb", ".yarn", ".pnp.cjs", ".pnp.loader.mjs",
+                    "node_modules",
+                    "package.json",
+                    "package-lock.json",
+                    "npm-shrinkwrap.json",
+                    "yarn.lock",
+                    "pnpm-lock.yaml",
+                    "bun.lock",
+                    "bun.lockb",
+                    ".yarn",
+                    ".pnp.cjs",
+                    ".pnp.loader.mjs",
                 ];
                 for name in names {
                     if let Some(path) = call.place.style.join(&top, name.as_bytes()) {
-                        findings.whole(&path, Depth::Tree, Certainty::Certain, true, "packages of the project");
+                        findings.whole(
+                            &path,
+                            Depth::Tree,
+                            Certainty::Certain,
+                            true,
+                            "packages of the project",
+                        );
                     }
                 }
             }
@@ -86,7 +116,9 @@ pub(crate) fn pip_install(call: &HandlerCall<'_>) -> Outcome {
         findings.unclear("it is not known from which environment packages are removed");
     }
     at_home(&mut findings, ".cache/pip", "cache of packages");
-    let elsewhere = ["-t", "--prefix", "--root"].iter().any(|name| call.parsed.has(name));
+    let elsewhere = ["-t", "--prefix", "--root"]
+        .iter()
+        .any(|name| call.parsed.has(name));
     if elsewhere {
         return merged(call.described(), findings.finish());
     }
@@ -98,7 +130,13 @@ pub(crate) fn pip_install(call: &HandlerCall<'_>) -> Outcome {
             }
             if call.place.style == Style::Unix {
                 for path in ["/usr/local/lib", "/usr/local/bin", "/usr/lib/python3"] {
-                    findings.path(path.as_bytes(), Depth::Tree, Certainty::Possible, true, "packages of the system");
+                    findings.path(
+                        path.as_bytes(),
+                        Depth::Tree,
+                        Certainty::Possible,
+                        true,
+                        "packages of the system",
+                    );
                 }
             }
         }
@@ -112,7 +150,10 @@ pub(crate) fn cargo_clean(call: &HandlerCall<'_>) -> Outcome {
     if call.parsed.has("-n") {
         return findings.finish();
     }
-    if configured(&findings, b"target-dir") || call.parsed.has("--config") || call.parsed.has("--manifest-path") {
+    if configured(&findings, b"target-dir")
+        || call.parsed.has("--config")
+        || call.parsed.has("--manifest-path")
+    {
         findings.unclear("the directory of results is a matter of configuration");
     }
     if call.parsed.has("--target-dir") {
@@ -143,12 +184,14 @@ fn configured(findings: &Findings<'_>, key: &[u8]) -> bool {
         directories.push(directory);
     }
     directories.iter().any(|directory| {
-        [&b".cargo/config.toml"[..], b".cargo/config"].iter().any(|name| {
-            let text = place
-                .style
-                .join(directory, name)
-                .and_then(|path| place.view.read(&path, MAX_CONFIG));
-            text.is_some_and(|text| text.windows(key.len()).any(|part| part == key))
-        })
+        [&b".cargo/config.toml"[..], b".cargo/config"]
+            .iter()
+            .any(|name| {
+                let text = place
+                    .style
+                    .join(directory, name)
+                    .and_then(|path| place.view.read(&path, MAX_CONFIG));
+                text.is_some_and(|text| text.windows(key.len()).any(|part| part == key))
+            })
     })
 }

@@ -39,17 +39,19 @@ pub(crate) fn python(call: &HandlerCall<'_>) -> Outcome {
     findings.finish()
 }
 
-fn module(
-    findings: &mut deployx_plugin_sdk::table::Findings<'_>,
-    module: &Arg,
-    args: &[Arg],
-) {
-    let operands = || args.iter().filter(|arg| !arg.text.starts_with(b"-") || arg.text == b"-");
+fn module(findings: &mut deployx_plugin_sdk::table::Findings<'_>, module: &Arg, args: &[Arg]) {
+    let operands = || {
+        args.iter()
+            .filter(|arg| !arg.text.starts_with(b"-") || arg.text == b"-")
+    };
     match module.value().unwrap_or(b"") {
         b"venv" | b"virtualenv" => {
             let mut skip = false;
             for arg in args {
-                let is_value = std::mem::replace(&mut skip, matches!(arg.text.as_slice(), b"--prompt" | b"-p" | b"--python"));
+                let is_value = std::mem::replace(
+                    &mut skip,
+                    matches!(arg.text.as_slice(), b"--prompt" | b"-p" | b"--python"),
+                );
                 if !is_value && (!arg.text.starts_with(b"-") || arg.value().is_none()) {
                     findings.role(&Role::Tree, arg);
                 }
@@ -66,8 +68,8 @@ fn module(
                 findings.role(&Role::Write, output);
             }
         }
-        b"http.server" | b"this" | b"platform" | b"calendar" | b"base64" | b"site" | b"sysconfig" | b"tokenize" | b"ast"
-        | b"dis" | b"SimpleHTTPServer" => {}
+        b"http.server" | b"this" | b"platform" | b"calendar" | b"base64" | b"site"
+        | b"sysconfig" | b"tokenize" | b"ast" | b"dis" | b"SimpleHTTPServer" => {}
         b"compileall" => operands().for_each(|arg| findings.role(&Role::Tree, arg)),
         b"py_compile" => {
             for file in operands() {
@@ -77,15 +79,21 @@ fn module(
             }
         }
         b"zipfile" | b"tarfile" => {
-            let extracts = args.iter().any(|arg| matches!(arg.text.as_slice(), b"-e" | b"--extract"));
-            let creates = args.iter().any(|arg| matches!(arg.text.as_slice(), b"-c" | b"--create"));
+            let extracts = args
+                .iter()
+                .any(|arg| matches!(arg.text.as_slice(), b"-e" | b"--extract"));
+            let creates = args
+                .iter()
+                .any(|arg| matches!(arg.text.as_slice(), b"-c" | b"--create"));
             if extracts {
                 match operands().nth(1) {
                     Some(directory) => findings.role(&Role::Tree, directory),
                     None => crate::words::tree(findings, b".", "members of the archive"),
                 }
             } else if creates {
-                operands().take(1).for_each(|archive| findings.role(&Role::Write, archive));
+                operands()
+                    .take(1)
+                    .for_each(|archive| findings.role(&Role::Write, archive));
             }
         }
         b"ensurepip" => findings.unclear("packages are installed"),

@@ -7,12 +7,25 @@ use crate::words::{merged, not_understood};
 /// Whether a value of `-o` makes the client run a program of this host.
 fn runs_here(value: &Arg) -> bool {
     let text = value.text.to_ascii_lowercase();
-    let names = ["proxycommand", "localcommand", "permitlocalcommand", "knownhostscommand", "match", "pkcs11", "securitykey"];
-    value.known != Known::Whole || names.iter().any(|name| text.trim_ascii_start().starts_with(name.as_bytes()))
+    let names = [
+        "proxycommand",
+        "localcommand",
+        "permitlocalcommand",
+        "knownhostscommand",
+        "match",
+        "pkcs11",
+        "securitykey",
+    ];
+    value.known != Known::Whole
+        || names
+            .iter()
+            .any(|name| text.trim_ascii_start().starts_with(name.as_bytes()))
 }
 
 fn programs(call: &HandlerCall<'_>, findings: &mut Findings<'_>) {
-    if call.parsed.values("-o").any(runs_here) || call.parsed.has("-S") && call.name.ends_with("scp") {
+    if call.parsed.values("-o").any(runs_here)
+        || call.parsed.has("-S") && call.name.ends_with("scp")
+    {
         findings.unclear("an option runs a program");
     }
 }
@@ -31,7 +44,9 @@ pub(crate) fn ssh(call: &HandlerCall<'_>) -> Outcome {
 pub(crate) fn is_remote(text: &[u8]) -> bool {
     let colon = text.iter().position(|b| *b == b':');
     let slash = text.iter().position(|b| *b == b'/');
-    let drive = colon == Some(1) && matches!(text.get(2), Some(b'\\' | b'/')) && text[0].is_ascii_alphabetic();
+    let drive = colon == Some(1)
+        && matches!(text.get(2), Some(b'\\' | b'/'))
+        && text[0].is_ascii_alphabetic();
     !drive && colon.is_some_and(|colon| colon > 0 && slash.is_none_or(|slash| colon < slash))
 }
 
@@ -44,7 +59,11 @@ pub(crate) fn path_part(arg: &Arg) -> Arg {
     };
     let wild = is_remote(&arg.text) && text.iter().any(|b| b"*?[{$`~".contains(b));
     Arg {
-        text: if text.is_empty() { b".".to_vec() } else { text.to_vec() },
+        text: if text.is_empty() {
+            b".".to_vec()
+        } else {
+            text.to_vec()
+        },
         known: if wild { Known::Beginning } else { arg.known },
     }
 }

@@ -1,7 +1,7 @@
 //! `rsync`: what lies beneath the destination, and a few places more.
 
-use deployx_plugin_sdk::table::{Arg, Findings, HandlerCall, Known, Outcome, Role};
 use deployx_plugin_sdk::Kind;
+use deployx_plugin_sdk::table::{Arg, Findings, HandlerCall, Known, Outcome, Role};
 
 use crate::remote::{is_remote, path_part};
 use crate::words::{directory_part, last_part, merged, new_names_in, text, tree};
@@ -27,15 +27,29 @@ pub(crate) fn rsync(call: &HandlerCall<'_>) -> Outcome {
         findings.irreversible("remote", "files are copied from or to another host");
     }
     let dry = any(&["-n", "--list-only"]);
-    let Some((target, sources)) = operands.split_last().filter(|(_, sources)| !sources.is_empty() && !dry) else {
+    let Some((target, sources)) = operands
+        .split_last()
+        .filter(|(_, sources)| !sources.is_empty() && !dry)
+    else {
         return merged(call.described(), findings.finish());
     };
-    if any(&["--delete", "--del", "--delete-before", "--delete-during", "--delete-delay", "--delete-after", "--delete-excluded"]) {
+    if any(&[
+        "--delete",
+        "--del",
+        "--delete-before",
+        "--delete-during",
+        "--delete-delay",
+        "--delete-after",
+        "--delete-excluded",
+    ]) {
         findings.destructive();
     }
     if any(&["--remove-source-files"]) {
         findings.destructive();
-        sources.iter().filter(|s| !remote(s)).for_each(|source| findings.role(&Role::Tree, source));
+        sources
+            .iter()
+            .filter(|s| !remote(s))
+            .for_each(|source| findings.role(&Role::Tree, source));
     }
     for name in ["--write-batch", "--only-write-batch"] {
         for file in parsed.values(name) {
@@ -53,7 +67,12 @@ pub(crate) fn rsync(call: &HandlerCall<'_>) -> Outcome {
     merged(call.described(), findings.finish())
 }
 
-fn destination(call: &HandlerCall<'_>, findings: &mut Findings<'_>, target: &Arg, sources: &[&Arg]) {
+fn destination(
+    call: &HandlerCall<'_>,
+    findings: &mut Findings<'_>,
+    target: &Arg,
+    sources: &[&Arg],
+) {
     let parsed = call.parsed;
     let Some(directory) = target.value() else {
         findings.role(&Role::Tree, target);
@@ -75,9 +94,20 @@ fn destination(call: &HandlerCall<'_>, findings: &mut Findings<'_>, target: &Arg
             }
         }
     }
-    let under_their_names = ["-R", "--files-from", "--delete-missing-args", "--read-batch"].iter().all(|name| !parsed.has(name))
-        && sources.iter().all(|source| source.known == Known::Whole && !source.text.ends_with(b"/"));
-    let there = findings.resolve(directory).map(|path| findings.kind_behind(&path));
+    let under_their_names = [
+        "-R",
+        "--files-from",
+        "--delete-missing-args",
+        "--read-batch",
+    ]
+    .iter()
+    .all(|name| !parsed.has(name))
+        && sources
+            .iter()
+            .all(|source| source.known == Known::Whole && !source.text.ends_with(b"/"));
+    let there = findings
+        .resolve(directory)
+        .map(|path| findings.kind_behind(&path));
     let single_file = sources.len() == 1
         && !directory.ends_with(b"/")
         && matches!(there, Some(Kind::Missing | Kind::File));

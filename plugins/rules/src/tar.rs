@@ -23,7 +23,15 @@ pub(crate) fn tar(call: &HandlerCall<'_>) -> Outcome {
         Mode::Extract
     } else if any(&["-c", "-r", "-u", "-A", "--delete"]) {
         Mode::Write
-    } else if any(&["-t", "-d", "--test-label", "--help", "--version", "--usage", "--show-defaults"]) {
+    } else if any(&[
+        "-t",
+        "-d",
+        "--test-label",
+        "--help",
+        "--version",
+        "--usage",
+        "--show-defaults",
+    ]) {
         Mode::Look
     } else {
         findings.unclear("no mode of tar is given");
@@ -47,15 +55,22 @@ fn programs(call: &HandlerCall<'_>, findings: &mut Findings<'_>) {
         }
     }
     for action in parsed.values("--checkpoint-action") {
-        let harmless = [&b"echo"[..], b"dot", b"totals", b"bell", b"ttyout", b"sleep"];
+        let harmless = [
+            &b"echo"[..],
+            b"dot",
+            b"totals",
+            b"bell",
+            b"ttyout",
+            b"sleep",
+        ];
         if !harmless.iter().any(|known| action.text.starts_with(known)) {
             findings.unclear("a checkpoint may run a program");
         }
     }
     for program in parsed.values("-I") {
         let known = [
-            "gzip", "pigz", "bzip2", "pbzip2", "lbzip2", "xz", "pixz", "zstd", "zstdmt", "pzstd", "lz4",
-            "lzip", "plzip", "lzop", "lzma", "brotli", "unzstd", "gunzip", "unxz",
+            "gzip", "pigz", "bzip2", "pbzip2", "lbzip2", "xz", "pixz", "zstd", "zstdmt", "pzstd",
+            "lz4", "lzip", "plzip", "lzop", "lzma", "brotli", "unzstd", "gunzip", "unxz",
         ];
         let words = text(program);
         let first = words.split_whitespace().next().unwrap_or_default();
@@ -91,7 +106,9 @@ fn write(call: &HandlerCall<'_>, findings: &mut Findings<'_>) {
 
 /// A name like `host:file`, which tar takes for a file of another host.
 fn is_remote(call: &HandlerCall<'_>, archive: &Arg) -> bool {
-    if call.parsed.has("--force-local") || call.place.style == deployx_plugin_sdk::path::Style::Windows {
+    if call.parsed.has("--force-local")
+        || call.place.style == deployx_plugin_sdk::path::Style::Windows
+    {
         return false;
     }
     let colon = archive.text.iter().position(|b| *b == b':');
@@ -123,7 +140,13 @@ fn extract(call: &HandlerCall<'_>, findings: &mut Findings<'_>) {
         return;
     }
     let named = !parsed.operands.is_empty();
-    let literal = ["--transform", "--strip-components", "--wildcards", "-T", "-P"];
+    let literal = [
+        "--transform",
+        "--strip-components",
+        "--wildcards",
+        "-T",
+        "-P",
+    ];
     if named && !literal.iter().any(|name| parsed.has(name)) {
         each_in_its_directory(call, findings, |findings, name| {
             findings.role(&Role::Tree, name);
@@ -137,7 +160,12 @@ fn extract(call: &HandlerCall<'_>, findings: &mut Findings<'_>) {
 fn everything(call: &HandlerCall<'_>, findings: &mut Findings<'_>) {
     let mut any = false;
     let mut inner = Findings::new(call.rule.label(), *findings.place());
-    for given in call.parsed.options.iter().filter(|given| given.spec.is("-C")) {
+    for given in call
+        .parsed
+        .options
+        .iter()
+        .filter(|given| given.spec.is("-C"))
+    {
         any = true;
         for directory in &given.values {
             inner.role(&Role::Tree, directory);
@@ -184,6 +212,12 @@ fn take(findings: &mut Findings<'_>, inner: Findings<'_>) {
         findings.irreversible(&effect.what, effect.reason);
     }
     for path in outcome.paths {
-        findings.path(&path.path, path.depth, path.certainty, path.follow, &path.reason);
+        findings.path(
+            &path.path,
+            path.depth,
+            path.certainty,
+            path.follow,
+            &path.reason,
+        );
     }
 }

@@ -7,9 +7,14 @@ use crate::words::{directory_part, merged, new_names_in, tree};
 
 /// The last part of an address's path, without query and fragment.
 fn name_in(url: &[u8], keeps_query: bool) -> Option<&[u8]> {
-    let start = url.windows(3).position(|part| part == b"://").map_or(0, |at| at + 3);
+    let start = url
+        .windows(3)
+        .position(|part| part == b"://")
+        .map_or(0, |at| at + 3);
     let rest = &url[start..];
-    let end = rest.iter().position(|b| *b == b'#' || *b == b'?' && !keeps_query);
+    let end = rest
+        .iter()
+        .position(|b| *b == b'#' || *b == b'?' && !keeps_query);
     let rest = &rest[..end.unwrap_or(rest.len())];
     let query = rest.iter().position(|b| *b == b'?').unwrap_or(rest.len());
     let slash = rest[..query].iter().rposition(|b| *b == b'/')?;
@@ -27,8 +32,14 @@ pub(crate) fn curl(call: &HandlerCall<'_>) -> Outcome {
     if any(&["-K"]) {
         findings.unclear("options come from a file");
     }
-    let base = parsed.value("--output-dir").cloned().unwrap_or_else(|| Arg::whole("."));
-    for file in parsed.values("-o").filter(|file| file.value() != Some(b"-")) {
+    let base = parsed
+        .value("--output-dir")
+        .cloned()
+        .unwrap_or_else(|| Arg::whole("."));
+    for file in parsed
+        .values("-o")
+        .filter(|file| file.value() != Some(b"-"))
+    {
         output(&mut findings, &base, file);
     }
     if any(&["-O", "--remote-name-all"]) {
@@ -41,7 +52,11 @@ pub(crate) fn curl(call: &HandlerCall<'_>) -> Outcome {
         }
         for url in parsed.operand_args().chain(parsed.values("--url")) {
             let globs = !any(&["-g"]) && url.text.iter().any(|b| b"{}[]".contains(b));
-            match url.value().filter(|_| !globs).and_then(|url| name_in(url, false)) {
+            match url
+                .value()
+                .filter(|_| !globs)
+                .and_then(|url| name_in(url, false))
+            {
                 Some(name) => {
                     let path = [directory, b"/", name].concat();
                     findings.role(&Role::Write, &Arg::whole(path));
@@ -89,7 +104,10 @@ pub(crate) fn wget(call: &HandlerCall<'_>) -> Outcome {
     if any(&["--warc-file"]) {
         new_names_in(&mut findings, b".", "an archive of what is fetched");
     }
-    let base = parsed.value("-P").cloned().unwrap_or_else(|| Arg::whole("."));
+    let base = parsed
+        .value("-P")
+        .cloned()
+        .unwrap_or_else(|| Arg::whole("."));
     let Some(directory) = base.value() else {
         findings.role(&Role::Tree, &base);
         return merged(call.described(), findings.finish());
@@ -120,7 +138,9 @@ fn download(findings: &mut Findings<'_>, directory: &[u8], url: &Arg) {
     let path = [directory, b"/", name].concat();
     findings.role(&Role::Write, &Arg::whole(path.clone()));
     let taken = |findings: &Findings<'_>, path: &[u8]| {
-        let kind = findings.resolve(path).map(|path| findings.place().view.kind(&path));
+        let kind = findings
+            .resolve(path)
+            .map(|path| findings.place().view.kind(&path));
         kind.is_none_or(|kind| kind != Kind::Missing)
     };
     if !taken(findings, &path) {

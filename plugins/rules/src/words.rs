@@ -100,7 +100,10 @@ pub fn backup_of(findings: &mut Findings<'_>, path: &[u8], suffix: &[u8], number
         return;
     };
     let number = |entry: &[u8]| {
-        let rest = entry.strip_prefix(name)?.strip_prefix(b".~")?.strip_suffix(b"~")?;
+        let rest = entry
+            .strip_prefix(name)?
+            .strip_prefix(b".~")?
+            .strip_suffix(b"~")?;
         std::str::from_utf8(rest).ok()?.parse::<u64>().ok()
     };
     let last = entries.iter().filter_map(|(entry, _)| number(entry)).max();

@@ -118,10 +118,10 @@ mod tests {
         let pages = pages().unwrap();
         let names: Vec<&str> = pages.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names[0], "deployx.1");
-        for name in ["deployx-run.1", "deployx-man.1", "deployx-plugins-list.1"] {
+        for name in ["deployx-run.1", "deployx-man.1", "deployx-plugins-check.1"] {
             assert!(names.contains(&name), "{name} is missing in {names:?}");
         }
-        assert_eq!(pages.len(), 1 + 17 + 1);
+        assert_eq!(pages.len(), 1 + 17 + 2);
         assert!(pages.iter().all(|(_, page)| page.contains(".SH NAME")));
     }
 

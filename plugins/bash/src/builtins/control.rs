@@ -40,21 +40,19 @@ impl Evaluator<'_> {
             .iter()
             .skip_while(|arg| matches!(arg.value(), Some(b"--" | b"-p" | b"-l")))
             .collect();
-        match operands.as_slice() {
-            [action, _, ..] => match action.value() {
+        if let [action, _, ..] = operands.as_slice() {
+            match action.value() {
                 Some(b"" | b"-") => {}
                 Some(line) => {
-                    let line = line.to_vec();
-                    if !self.traps.contains(&line) {
-                        self.traps.push(line);
+                    if !self.traps.iter().any(|trap| trap == line) {
+                        self.traps.push(line.to_vec());
                     }
                 }
                 None => {
                     self.unclear_call(&world, rest, call, "what 'trap' runs is not known");
                     forget_variables(&mut world);
                 }
-            },
-            _ => {}
+            }
         }
         worked(world)
     }
@@ -159,7 +157,7 @@ impl Evaluator<'_> {
         world: World,
         call: Call<'_>,
     ) -> Exit {
-        let mut world = world;
+        let mut inner = world.clone();
         let mut line_follows = false;
         let mut login = false;
         let mut rest = &arguments[1..];
@@ -194,9 +192,9 @@ impl Evaluator<'_> {
         }
         if login {
             // What its start-up files set is not known.
-            forget_variables(&mut world);
+            forget_variables(&mut inner);
         }
-        self.shell_commands(dialect, line_follows, rest, arguments, &world, call);
+        self.shell_commands(dialect, line_follows, rest, arguments, &inner, call);
         Exit::either(vec![world])
     }
 

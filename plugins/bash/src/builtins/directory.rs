@@ -43,7 +43,11 @@ impl Evaluator<'_> {
                 Some(previous) => self.target_at(previous),
                 None => Target::Unknown(Cwd::Unknown),
             },
-            [only] if only.known == Known::Several => Target::Unknown(Cwd::Unknown),
+            // Of several words none would be taken: it is one, or none.
+            [only] if only.known == Known::Several => {
+                let value = Value::Begins(only.text.clone());
+                self.target_of(&world, &value, physical)
+            }
             [only] => {
                 if self.searched(&world, only) {
                     self.unclear_call(&world, rest, call, "CDPATH is set");
@@ -117,14 +121,19 @@ impl Evaluator<'_> {
             Some(Value::Known(text)) => !text.is_empty(),
             Some(Value::Unset) => false,
             Some(_) => true,
-            None => self.request.variable("CDPATH").is_some_and(|v| !v.is_empty()),
+            None => self
+                .request
+                .variable("CDPATH")
+                .is_some_and(|v| !v.is_empty()),
         };
         relative && set
     }
 
     fn target_of(&self, world: &World, value: &Value, physical: bool) -> Target {
         match value {
-            Value::Known(path) if path.is_empty() => Target::Known(world.cwd.clone(), Kind::Directory),
+            Value::Known(path) if path.is_empty() => {
+                Target::Known(world.cwd.clone(), Kind::Directory)
+            }
             Value::Known(path) => {
                 let base = match &world.cwd {
                     Cwd::Known {
@@ -156,7 +165,11 @@ impl Evaluator<'_> {
                 } else {
                     self.locate(world, above)
                 };
-                Target::Unknown(place.filter(|p| p != b"/").map_or(Cwd::Unknown, Cwd::Beneath))
+                Target::Unknown(
+                    place
+                        .filter(|p| p != b"/")
+                        .map_or(Cwd::Unknown, Cwd::Beneath),
+                )
             }
             _ => Target::Unknown(Cwd::Unknown),
         }

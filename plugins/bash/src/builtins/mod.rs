@@ -5,6 +5,8 @@ mod directory;
 mod options;
 mod variables;
 
+pub(crate) use variables::is_declaration;
+
 use deployx_plugin_sdk::table::Arg;
 
 use crate::command::Call;
@@ -13,9 +15,32 @@ use crate::state::{Exit, World};
 
 /// Builtins that change nothing that matters here.
 const HARMLESS: [&[u8]; 26] = [
-    b"echo", b"print", b"pwd", b"dirs", b"hash", b"type", b"whence", b"help",
-    b"bind", b"complete", b"compgen", b"compopt", b"times", b"ulimit", b"umask", b"wait", b"jobs",
-    b"fg", b"bg", b"disown", b"suspend", b"caller", b"zstyle", b"bindkey", b"rehash", b"where",
+    b"echo",
+    b"print",
+    b"pwd",
+    b"dirs",
+    b"hash",
+    b"type",
+    b"whence",
+    b"help",
+    b"bind",
+    b"complete",
+    b"compgen",
+    b"compopt",
+    b"times",
+    b"ulimit",
+    b"umask",
+    b"wait",
+    b"jobs",
+    b"fg",
+    b"bg",
+    b"disown",
+    b"suspend",
+    b"caller",
+    b"zstyle",
+    b"bindkey",
+    b"rehash",
+    b"where",
 ];
 
 impl Evaluator<'_> {
@@ -41,11 +66,11 @@ impl Evaluator<'_> {
             b"pushd" => self.pushd(rest, world, call),
             b"popd" => self.popd(rest, world),
             b"export" | b"declare" | b"typeset" | b"local" | b"readonly" => {
-                self.declare(rest, world)
+                variables::declare(rest, world)
             }
-            b"unset" => self.unset(rest, world),
-            b"read" => self.read(rest, world, &["REPLY"]),
-            b"getopts" => self.read(rest, world, &["OPTARG", "OPTIND"]),
+            b"unset" => variables::unset(rest, world),
+            b"read" => variables::read(rest, world, &["REPLY"]),
+            b"getopts" => variables::read(rest, world, &["OPTARG", "OPTIND"]),
             b"mapfile" | b"readarray" => {
                 if rest.iter().any(|arg| arg.value() != Some(b"-t")) {
                     let callback = rest.iter().any(|arg| arg.text.starts_with(b"-C"));
@@ -53,19 +78,19 @@ impl Evaluator<'_> {
                         self.unclear_call(&world, rest, call, "'mapfile -C' runs a command");
                     }
                 }
-                self.read(rest, world, &["MAPFILE"])
+                variables::read(rest, world, &["MAPFILE"])
             }
-            b"printf" => self.printf(rest, world),
+            b"printf" => variables::printf(rest, world),
             b"let" => self.let_builtin(rest, world),
-            b"shift" => self.shift(rest, world),
-            b"set" => self.set(rest, world),
-            b"shopt" => self.shopt(rest, world),
+            b"shift" => variables::shift(rest, world),
+            b"set" => options::set(rest, world),
+            b"shopt" => options::shopt(rest, world),
             b"setopt" | b"unsetopt" | b"emulate" => {
                 let mut world = world;
                 world.options.other = true;
                 worked(world)
             }
-            b"alias" | b"unalias" | b"autoload" => self.alias(rest, world),
+            b"alias" | b"unalias" | b"autoload" => options::alias(rest, world),
             b"eval" => self.eval(rest, world, call),
             b"source" | b"." => self.source(rest, world, call),
             b"trap" => self.trap(rest, world, call),
@@ -109,10 +134,8 @@ fn test(name: &[u8], rest: &[Arg], world: World) -> Exit {
 fn compare(values: &[&[u8]]) -> Option<bool> {
     let number = |text: &[u8]| std::str::from_utf8(text).ok()?.trim().parse::<i64>().ok();
     match *values {
-        [text] => Some(!text.is_empty()),
-        [b"-z", text] => Some(text.is_empty()),
-        [b"-n", text] => Some(!text.is_empty()),
-        [b"!", text] => Some(text.is_empty()),
+        [text] | [b"-n", text] => Some(!text.is_empty()),
+        [b"-z" | b"!", text] => Some(text.is_empty()),
         [left, b"=" | b"==", right] => Some(left == right),
         [left, b"!=", right] => Some(left != right),
         [left, op, right] => {

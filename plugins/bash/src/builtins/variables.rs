@@ -11,18 +11,6 @@ use crate::state::{Exit, Value, World};
 use crate::syntax::Simple;
 
 impl Evaluator<'_> {
-    /// Whether a command word is a builtin whose arguments are read as assignments.
-    pub(crate) fn is_declaration(&self, world: &World, name: &[u8]) -> bool {
-        let declares = matches!(
-            name,
-            b"export" | b"declare" | b"typeset" | b"local" | b"readonly"
-        );
-        let text = String::from_utf8_lossy(name);
-        declares
-            && !world.functions.contains_key(text.as_ref())
-            && !world.redefined.iter().any(|n| *n == text)
-    }
-
     /// `export a=b` and its like: the right sides are not split.
     pub(crate) fn declaration(&mut self, simple: &Simple, mut world: World) -> Exit {
         for redirect in &simple.redirects {
@@ -30,17 +18,30 @@ impl Evaluator<'_> {
         }
         let mut others = Vec::new();
         let exports = simple.words[0].raw == b"export"
-            || simple.words.iter().any(|w| w.raw.starts_with(b"-") && w.raw.contains(&b'x'));
+            || simple
+                .words
+                .iter()
+                .any(|w| w.raw.starts_with(b"-") && w.raw.contains(&b'x'));
         let changed = simple
             .words
             .iter()
             .any(|w| w.raw.starts_with(b"-") && w.raw.iter().any(|b| b"iuln".contains(b)));
         let functions = simple.words.iter().any(|w| w.raw == b"-f");
+        let global = simple
+            .words
+            .iter()
+            .any(|w| w.raw.starts_with(b"-") && w.raw.contains(&b'g'));
+        let local = !self.returns.is_empty()
+            && !global
+            && !matches!(simple.words[0].raw.as_slice(), b"export" | b"readonly");
         for word in &simple.words[1..] {
             let Some(assignment) = parse::assignment(&word.raw) else {
                 others.push(word.clone());
                 continue;
             };
+            if local {
+                world.hide(&assignment.name);
+            }
             self.assign(&mut world, &assignment);
             if changed {
                 // The value is rewritten (`declare -i`, `-u`, `-n`).
@@ -55,12 +56,13 @@ impl Evaluator<'_> {
             match other.value().and_then(name_of) {
                 Some(name) if functions => drop(name),
                 Some(name) if exports => self.export(&mut world, &name),
-                Some(name) if simple.words[0].raw == b"local" => {
-                    // Plain `local x` hides the value that was there.
+                Some(name) if local => {
+                    // The value that was there is hidden, or in some shells kept.
+                    world.hide(&name);
                     world.assign(&name, Value::Unknown);
                 }
                 Some(_) => {}
-                None => self.assign_unknown(&mut world, other),
+                None => assign_unknown(&mut world, other),
             }
         }
         worked(world)
@@ -76,97 +78,6 @@ impl Evaluator<'_> {
         }
     }
 
-    /// `a=…` of which something is not known.
-    fn assign_unknown(&self, world: &mut World, argument: &Arg) {
-        let text = &argument.text;
-        match text.iter().position(|b| *b == b'=') {
-            Some(at) if name_of(&text[..at]).is_some() => {
-                let name = String::from_utf8_lossy(&text[..at]).into_owned();
-                world.assign(&name, Value::Unknown);
-            }
-            _ => forget_variables(world),
-        }
-    }
-
-    /// The same, called through `command` or `builtin`: words are arguments already.
-    pub(super) fn declare(&mut self, rest: &[Arg], mut world: World) -> Exit {
-        for argument in rest {
-            match argument.value() {
-                Some(option) if option.starts_with(b"-") => {}
-                Some(text) => {
-                    let at = text.iter().position(|b| *b == b'=').unwrap_or(text.len());
-                    match name_of(&text[..at]) {
-                        Some(name) if at < text.len() => {
-                            let value = Value::known(text[at + 1..].to_vec());
-                            world.assign(&name, value);
-                        }
-                        Some(_) => {}
-                        None => forget_variables(&mut world),
-                    }
-                }
-                None => self.assign_unknown(&mut world, argument),
-            }
-        }
-        worked(world)
-    }
-
-    pub(super) fn unset(&mut self, rest: &[Arg], mut world: World) -> Exit {
-        let functions = rest.iter().any(|arg| arg.text == b"-f");
-        for argument in rest.iter().filter(|arg| !arg.text.starts_with(b"-")) {
-            let Some(name) = argument.value().and_then(name_of) else {
-                forget_variables(&mut world);
-                continue;
-            };
-            if functions {
-                Rc::make_mut(&mut world.functions).remove(&name);
-            } else {
-                world.assign(&name, Value::Unset);
-                // Without a variable of that name, a function of it goes.
-                if world.functions.contains_key(&name) {
-                    Rc::make_mut(&mut world.redefined).push(name);
-                }
-            }
-        }
-        worked(world)
-    }
-
-    /// Sets every variable that `rest` names, and `others`, to something unknown.
-    pub(super) fn read(&mut self, rest: &[Arg], mut world: World, others: &[&str]) -> Exit {
-        for name in others {
-            world.assign(name, Value::Unknown);
-        }
-        for argument in rest {
-            match argument.value() {
-                Some(text) => {
-                    if let Some(name) = name_of(text) {
-                        world.assign(&name, Value::Unknown);
-                    } else if text.starts_with(b"-")
-                        && let Some(name) = text.get(2..).and_then(name_of)
-                    {
-                        // `-aNAME`
-                        world.assign(&name, Value::Unknown);
-                    }
-                }
-                None => forget_variables(&mut world),
-            }
-        }
-        Exit::either(vec![world])
-    }
-
-    pub(super) fn printf(&mut self, rest: &[Arg], mut world: World) -> Exit {
-        match rest {
-            [option, name, ..] if option.value() == Some(b"-v") => {
-                match name.value().and_then(name_of) {
-                    Some(name) => world.assign(&name, Value::Unknown),
-                    None => forget_variables(&mut world),
-                }
-            }
-            [option, ..] if option.text.starts_with(b"-v") => forget_variables(&mut world),
-            _ => {}
-        }
-        Exit::either(vec![world])
-    }
-
     pub(super) fn let_builtin(&mut self, rest: &[Arg], mut world: World) -> Exit {
         for argument in rest {
             match argument.value() {
@@ -179,23 +90,6 @@ impl Evaluator<'_> {
         }
         Exit::either(vec![world])
     }
-
-    pub(super) fn shift(&mut self, rest: &[Arg], mut world: World) -> Exit {
-        let count = match rest.first() {
-            None => Some(1),
-            Some(argument) => argument
-                .value()
-                .and_then(|text| std::str::from_utf8(text).ok()?.parse::<usize>().ok()),
-        };
-        world.positional = match (world.positional.take(), count) {
-            (Some(values), Some(count)) if count <= values.len() => {
-                Some(Rc::new(values[count..].to_vec()))
-            }
-            (values @ Some(_), Some(_)) => values,
-            _ => None,
-        };
-        Exit::either(vec![world])
-    }
 }
 
 /// `text` as the name of a variable.
@@ -204,4 +98,124 @@ fn name_of(text: &[u8]) -> Option<String> {
     let fits = (first.is_ascii_alphabetic() || first == b'_')
         && text.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_');
     fits.then(|| String::from_utf8_lossy(text).into_owned())
+}
+
+/// `a=…` of which something is not known.
+fn assign_unknown(world: &mut World, argument: &Arg) {
+    let text = &argument.text;
+    match text.iter().position(|b| *b == b'=') {
+        Some(at) if name_of(&text[..at]).is_some() => {
+            let name = String::from_utf8_lossy(&text[..at]).into_owned();
+            world.assign(&name, Value::Unknown);
+        }
+        _ => forget_variables(world),
+    }
+}
+
+pub(super) fn unset(rest: &[Arg], mut world: World) -> Exit {
+    let functions = rest.iter().any(|arg| arg.text == b"-f");
+    for argument in rest.iter().filter(|arg| !arg.text.starts_with(b"-")) {
+        let Some(name) = argument.value().and_then(name_of) else {
+            forget_variables(&mut world);
+            continue;
+        };
+        if functions {
+            Rc::make_mut(&mut world.functions).remove(&name);
+        } else {
+            world.assign(&name, Value::Unset);
+            // Without a variable of that name, a function of it goes.
+            if world.functions.contains_key(&name) {
+                Rc::make_mut(&mut world.redefined).push(name);
+            }
+        }
+    }
+    worked(world)
+}
+
+/// Sets every variable that `rest` names, and `others`, to something unknown.
+pub(super) fn read(rest: &[Arg], mut world: World, others: &[&str]) -> Exit {
+    for name in others {
+        world.assign(name, Value::Unknown);
+    }
+    for argument in rest {
+        match argument.value() {
+            Some(text) => {
+                if let Some(name) = name_of(text) {
+                    world.assign(&name, Value::Unknown);
+                } else if text.starts_with(b"-")
+                    && let Some(name) = text.get(2..).and_then(name_of)
+                {
+                    // `-aNAME`
+                    world.assign(&name, Value::Unknown);
+                }
+            }
+            None => forget_variables(&mut world),
+        }
+    }
+    Exit::either(vec![world])
+}
+
+pub(super) fn printf(rest: &[Arg], mut world: World) -> Exit {
+    match rest {
+        [option, name, ..] if option.value() == Some(b"-v") => {
+            match name.value().and_then(name_of) {
+                Some(name) => world.assign(&name, Value::Unknown),
+                None => forget_variables(&mut world),
+            }
+        }
+        [option, ..] if option.text.starts_with(b"-v") => forget_variables(&mut world),
+        _ => {}
+    }
+    Exit::either(vec![world])
+}
+
+pub(super) fn shift(rest: &[Arg], mut world: World) -> Exit {
+    let count = match rest.first() {
+        None => Some(1),
+        Some(argument) => argument
+            .value()
+            .and_then(|text| std::str::from_utf8(text).ok()?.parse::<usize>().ok()),
+    };
+    world.positional = match (world.positional.take(), count) {
+        (Some(values), Some(count)) if count <= values.len() => {
+            Some(Rc::new(values[count..].to_vec()))
+        }
+        (values @ Some(_), Some(_)) => values,
+        _ => None,
+    };
+    Exit::either(vec![world])
+}
+
+/// Whether a command word is a builtin whose arguments are read as assignments.
+pub(crate) fn is_declaration(world: &World, name: &[u8]) -> bool {
+    let declares = matches!(
+        name,
+        b"export" | b"declare" | b"typeset" | b"local" | b"readonly"
+    );
+    let text = String::from_utf8_lossy(name);
+    declares
+        && !world.functions.contains_key(text.as_ref())
+        && !world.redefined.iter().any(|n| *n == text)
+}
+
+/// Declarations that are called through `command` or `builtin`: words are arguments already.
+pub(super) fn declare(rest: &[Arg], mut world: World) -> Exit {
+    for argument in rest {
+        match argument.value() {
+            Some(option) if option.starts_with(b"-") => {}
+            Some(text) => {
+                let at = text.iter().position(|b| *b == b'=').unwrap_or(text.len());
+                match name_of(&text[..at]) {
+                    Some(name) if at < text.len() => {
+                        let value = Value::known(text[at + 1..].to_vec());
+                        world.assign(&name, value);
+                    }
+                    Some(_) => {}
+                    None => forget_variables(&mut world),
+                }
+            }
+            None => assign_unknown(&mut world, argument),
+        }
+    }
+    worked(world)
 }

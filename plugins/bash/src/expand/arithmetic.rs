@@ -32,7 +32,9 @@ pub(crate) fn evaluate(expression: &[u8], variables: &mut dyn Variables) -> Opti
 /// Makes every variable that `expression` may set unknown.
 pub(crate) fn forget(expression: &[u8], variables: &mut dyn Variables) {
     let sets = expression.contains(&b'=')
-        || expression.windows(2).any(|pair| pair == b"++" || pair == b"--");
+        || expression
+            .windows(2)
+            .any(|pair| pair == b"++" || pair == b"--");
     if !sets {
         return;
     }
@@ -160,9 +162,10 @@ impl Reader<'_> {
         loop {
             self.blanks();
             let rest = &self.text[self.at..];
-            let Some(op) = operators.iter().find(|op| {
-                rest.starts_with(op) && !longer(op, rest)
-            }) else {
+            let Some(op) = operators
+                .iter()
+                .find(|op| rest.starts_with(op) && !longer(op, rest))
+            else {
                 return left;
             };
             self.at += op.len();
@@ -194,7 +197,7 @@ impl Reader<'_> {
             }
         }
         match rest.first() {
-            Some(b'+') => self.step_into(|v| Some(v)),
+            Some(b'+') => self.step_into(Some),
             Some(b'-') => self.step_into(i64::checked_neg),
             Some(b'!') => self.step_into(|v| Some(i64::from(v == 0))),
             Some(b'~') => self.step_into(|v| Some(!v)),

@@ -21,6 +21,9 @@ pub(crate) enum Matches {
     Unknown,
 }
 
+/// Names that a line may have made in a directory.
+pub(crate) type NamesMade<'a> = dyn Fn(&[u8]) -> Option<Vec<Vec<u8>>> + 'a;
+
 /// Where a pattern is matched.
 pub(crate) struct Files<'a> {
     pub(crate) view: &'a dyn FileView,
@@ -28,7 +31,7 @@ pub(crate) struct Files<'a> {
     pub(crate) cwd: Option<&'a [u8]>,
     pub(crate) options: Options,
     /// Names that the line itself may have made in a directory; `None` where any may have been.
-    pub(crate) made: &'a dyn Fn(&[u8]) -> Option<Vec<Vec<u8>>>,
+    pub(crate) made: &'a NamesMade<'a>,
 }
 
 /// Paths found so far: as written, and absolute.
@@ -96,18 +99,15 @@ impl Files<'_> {
             if !has_wildcards(component) {
                 let name: Vec<u8> = component.iter().map(|(byte, _)| *byte).collect();
                 let path = Style::Unix.locate(self.view, &path, &name)?;
-                let there = !last
-                    || self.view.kind(&path) != Kind::Missing
-                    || self.made_in(&path);
+                let there = !last || self.view.kind(&path) != Kind::Missing || self.made_in(&path);
                 if there {
                     next.push(([written, name].concat(), path));
                 }
                 continue;
             }
             for name in self.names(&path, budget)? {
-                let hidden = name.starts_with(b".")
-                    && !self.options.dotglob
-                    && component[0].0 != b'.';
+                let hidden =
+                    name.starts_with(b".") && !self.options.dotglob && component[0].0 != b'.';
                 if !hidden && matches(component, &name, self.options.nocaseglob) {
                     let below = Style::Unix.join(&path, &name)?;
                     if last || self.is_directory(&below) || self.made_in(&below) {
@@ -188,7 +188,12 @@ mod tests {
 
     fn expand(pattern: &str, options: Options) -> Matches {
         let view = MemoryView::new(&[
-            "/w/a.txt", "/w/b.txt", "/w/.c.txt", "/w/d/e.txt", "/w/d/f/g.txt", "/w/x y",
+            "/w/a.txt",
+            "/w/b.txt",
+            "/w/.c.txt",
+            "/w/d/e.txt",
+            "/w/d/f/g.txt",
+            "/w/x y",
         ]);
         let files = Files {
             view: &view,
@@ -226,6 +231,9 @@ mod tests {
             expand("**/*.txt", options),
             known(&["a.txt", "b.txt", "d/e.txt", "d/f/g.txt"])
         );
-        assert_eq!(expand("d/**", options), known(&["d/e.txt", "d/f", "d/f/g.txt"]));
+        assert_eq!(
+            expand("d/**", options),
+            known(&["d/e.txt", "d/f", "d/f/g.txt"])
+        );
     }
 }

@@ -207,7 +207,15 @@ impl Evaluator<'_> {
     fn separators(&self, world: &World) -> Option<Vec<u8>> {
         match world.variables.get("IFS").map(|v| &v.value) {
             None if world.anything_assigned => None,
-            None if self.request.session.assigned.iter().any(|name| name == "IFS") => None,
+            None if self
+                .request
+                .session
+                .assigned
+                .iter()
+                .any(|name| name == "IFS") =>
+            {
+                None
+            }
             None | Some(Value::Unset) => Some(b" \t\n".to_vec()),
             Some(Value::Known(text)) => Some(text.clone()),
             Some(_) => None,
@@ -262,7 +270,9 @@ impl Evaluator<'_> {
             arguments.push(fields::argument(field, true));
             return;
         };
-        let parentheses = pattern.iter().any(|(byte, quoted)| *byte == b'(' && !quoted);
+        let parentheses = pattern
+            .iter()
+            .any(|(byte, quoted)| *byte == b'(' && !quoted);
         if parentheses || !options_known {
             arguments.push(unexpanded(&pattern));
             return;

@@ -132,8 +132,11 @@ impl Evaluator<'_> {
             }
             ParameterOp::Slice { offset, length } => {
                 let offset = self.arithmetic(world, offset);
-                let length = length.as_ref().map(|text| self.arithmetic(world, text));
-                parameter::slice(&value, offset, length)
+                let known = length.as_ref().map(|text| self.arithmetic(world, text));
+                match known {
+                    Some(None) => Value::Unknown,
+                    known => parameter::slice(&value, offset, known.flatten()),
+                }
             }
             ParameterOp::Case { upper, all } => parameter::case(&value, *upper, *all),
             ParameterOp::Other(word) => {

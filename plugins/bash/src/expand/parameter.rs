@@ -26,12 +26,7 @@ pub(crate) fn trim(
     }
 }
 
-fn trim_text<'a>(
-    text: &'a [u8],
-    pattern: &[PatternByte],
-    suffix: bool,
-    longest: bool,
-) -> &'a [u8] {
+fn trim_text<'a>(text: &'a [u8], pattern: &[PatternByte], suffix: bool, longest: bool) -> &'a [u8] {
     let lengths = 0..=text.len();
     let fits = |length: &usize| {
         let part = if suffix {
@@ -77,12 +72,7 @@ pub(crate) fn replace(
     Value::known(replace_text(text, pattern, with, mode))
 }
 
-fn replace_text(
-    text: &[u8],
-    pattern: &[PatternByte],
-    with: &[u8],
-    mode: ReplaceMode,
-) -> Vec<u8> {
+fn replace_text(text: &[u8], pattern: &[PatternByte], with: &[u8], mode: ReplaceMode) -> Vec<u8> {
     // In the replacement `&` may stand for what matched; only newer shells do so, and only where it
     // is not quoted. Such replacements are rare; the text is taken as it is.
     let longest_from = |at: usize| {
@@ -126,12 +116,11 @@ fn replace_text(
     }
 }
 
-/// `${x:offset:length}`; `None` where a number is not known.
-pub(crate) fn slice(value: &Value, offset: Option<i64>, length: Option<Option<i64>>) -> Value {
+/// `${x:offset:length}`. The offset is `None` where it is not known, the length where there is none.
+pub(crate) fn slice(value: &Value, offset: Option<i64>, length: Option<i64>) -> Value {
     let (Value::Known(text), Some(offset)) = (value, offset) else {
         return match value {
             Value::Unset => Value::Unset,
-            Value::Unknown => Value::Unknown,
             Value::Begins(text) if offset == Some(0) && length.is_none() => {
                 Value::Begins(text.clone())
             }
@@ -139,7 +128,7 @@ pub(crate) fn slice(value: &Value, offset: Option<i64>, length: Option<Option<i6
         };
     };
     // Characters are counted, so only plain text is cut.
-    if !text.is_ascii() || length == Some(None) {
+    if !text.is_ascii() {
         return Value::Unknown;
     }
     let size = text.len() as i64;
@@ -147,7 +136,7 @@ pub(crate) fn slice(value: &Value, offset: Option<i64>, length: Option<Option<i6
     if start < 0 || start > size {
         return Value::Known(Vec::new());
     }
-    let end = match length.flatten() {
+    let end = match length {
         None => size,
         Some(length) if length < 0 => size + length,
         Some(length) => start.saturating_add(length).min(size),
@@ -171,7 +160,7 @@ pub(crate) fn case(value: &Value, upper: bool, all: bool) -> Value {
         Some(if all {
             change(text).into_bytes()
         } else {
-            [change(&text[..first]).as_bytes(), text[first..].as_bytes()].concat()
+            [change(&text[..first]).as_bytes(), &text.as_bytes()[first..]].concat()
         })
     };
     match value {
@@ -230,9 +219,9 @@ mod tests {
 
     #[test]
     fn slices_and_cases() {
-        assert_eq!(slice(&known("abcdef"), Some(1), Some(Some(2))), known("bc"));
+        assert_eq!(slice(&known("abcdef"), Some(1), Some(2)), known("bc"));
         assert_eq!(slice(&known("abcdef"), Some(-2), None), known("ef"));
-        assert_eq!(slice(&known("abcdef"), Some(1), Some(Some(-1))), known("bcde"));
+        assert_eq!(slice(&known("abcdef"), Some(1), Some(-1)), known("bcde"));
         assert_eq!(case(&known("aB"), true, true), known("AB"));
         assert_eq!(case(&known("ab"), true, false), known("Ab"));
     }

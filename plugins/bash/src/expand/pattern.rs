@@ -45,8 +45,7 @@ fn run(pattern: &[PatternByte], text: &[u8], ignore_case: bool, steps: &mut usiz
         }
         if p < pattern.len()
             && t < text.len()
-            && let Some((pattern_length, text_length)) =
-                one(&pattern[p..], &text[t..], ignore_case)
+            && let Some((pattern_length, text_length)) = one(&pattern[p..], &text[t..], ignore_case)
         {
             p += pattern_length;
             t += text_length;

@@ -63,7 +63,10 @@ impl Evaluator<'_> {
         let arguments = self.arguments(&mut copy, &simple.words);
         let values: Option<Vec<&[u8]>> = arguments.iter().map(|a| a.value()).collect();
         let Some(values) = values else {
-            let name = arguments.first().and_then(|a| a.value()).unwrap_or_default();
+            let name = arguments
+                .first()
+                .and_then(|a| a.value())
+                .unwrap_or_default();
             let harmless = matches!(name, b"echo" | b"printf" | b"dirname" | b"basename");
             return if harmless {
                 Value::Begins(Vec::new())
@@ -146,7 +149,9 @@ fn is_printer(simple: &Simple, world: &World) -> bool {
 }
 
 fn known(path: Option<&[u8]>) -> Value {
-    path.map_or(Value::Begins(Vec::new()), |path| Value::Known(path.to_vec()))
+    path.map_or(Value::Begins(Vec::new()), |path| {
+        Value::Known(path.to_vec())
+    })
 }
 
 fn trim_lines(mut text: Vec<u8>) -> Vec<u8> {

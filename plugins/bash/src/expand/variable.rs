@@ -37,7 +37,10 @@ impl Evaluator<'_> {
                 return values.map_or(Value::Unknown, |v| Value::List(v.to_vec()));
             }
             "#" => {
-                let count = world.positional.as_ref().map(|values| values.len().to_string());
+                let count = world
+                    .positional
+                    .as_ref()
+                    .map(|values| values.len().to_string());
                 return count.map_or(Value::Token, |count| Value::Known(count.into_bytes()));
             }
             "?" | "$" | "!" | "-" => return Value::Token,

@@ -18,7 +18,10 @@ pub(super) fn awk(call: &HandlerCall<'_>) -> Outcome {
     for given in &parsed.options {
         let is_file = given.spec.is("-f") || given.spec.is("-E");
         if is_file || given.spec.is("-e") {
-            given.values.iter().for_each(|value| program(&mut findings, value, is_file));
+            given
+                .values
+                .iter()
+                .for_each(|value| program(&mut findings, value, is_file));
         }
     }
     if !named && let Some(first) = operands.next() {
@@ -34,7 +37,9 @@ pub(super) fn awk(call: &HandlerCall<'_>) -> Outcome {
     }
     if parsed.has("-i") {
         let backups = parsed.values("-v").any(|value| {
-            value.value().is_none_or(|text| text.to_ascii_lowercase().starts_with(b"inplace"))
+            value
+                .value()
+                .is_none_or(|text| text.to_ascii_lowercase().starts_with(b"inplace"))
         });
         for file in operands {
             findings.role(&Role::Edit, file);
@@ -154,7 +159,10 @@ fn tokens(program: &[u8]) -> Result<Vec<Token>, &'static str> {
             b'\\' if program.get(at) == Some(&b'\n') => at += 1,
             b if b.is_ascii_alphanumeric() || matches!(b, b'_' | b'@') => {
                 let from = at - 1;
-                while program.get(at).is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_') {
+                while program
+                    .get(at)
+                    .is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_')
+                {
                     at += 1;
                 }
                 tokens.push(Token::Word(program[from..at].to_vec()));
@@ -187,10 +195,11 @@ fn string(program: &[u8], mut at: usize) -> Result<(Vec<u8>, usize), &'static st
 /// Whether a slash behind `before` begins a regular expression; otherwise it divides.
 fn begins_regex(before: Option<&Token>) -> bool {
     match before {
-        None => true,
-        Some(Token::Word(word)) => matches!(word.as_slice(), b"print" | b"in" | b"return" | b"case"),
+        None | Some(Token::Append) => true,
+        Some(Token::Word(word)) => {
+            matches!(word.as_slice(), b"print" | b"in" | b"return" | b"case")
+        }
         Some(Token::Text(_)) => false,
-        Some(Token::Append) => true,
         Some(Token::Sign(sign)) => !matches!(sign, b')' | b']' | b'$'),
     }
 }
@@ -217,8 +226,14 @@ mod tests {
     #[test]
     fn programs_that_only_print() {
         for program in [
-            "{print $1}", "$3 > 100 {print}", "/a>b/ {n++} END {print n/2}", r#"{print "a > b"}"#,
-            "{ print ($1 > 2) }", "BEGIN{FS=\":\"} $1 ~ /x|y/ || $2 >= 3", "NR>1", "length > 72",
+            "{print $1}",
+            "$3 > 100 {print}",
+            "/a>b/ {n++} END {print n/2}",
+            r#"{print "a > b"}"#,
+            "{ print ($1 > 2) }",
+            "BEGIN{FS=\":\"} $1 ~ /x|y/ || $2 >= 3",
+            "NR>1",
+            "length > 72",
             "{gsub(/[/]/, \"-\"); print}",
         ] {
             assert_eq!(outputs(program.as_bytes()), Ok(Vec::new()), "{program}");
@@ -227,15 +242,25 @@ mod tests {
 
     #[test]
     fn files_are_found() {
-        assert_eq!(outputs(br#"{print $1 > "out.txt"}"#), Ok(vec![b"out.txt".to_vec()]));
-        assert_eq!(outputs(br#"{print >> "a"; print > "/dev/stderr"}"#), Ok(vec![b"a".to_vec()]));
+        assert_eq!(
+            outputs(br#"{print $1 > "out.txt"}"#),
+            Ok(vec![b"out.txt".to_vec()])
+        );
+        assert_eq!(
+            outputs(br#"{print >> "a"; print > "/dev/stderr"}"#),
+            Ok(vec![b"a".to_vec()])
+        );
     }
 
     #[test]
     fn the_rest_is_unclear() {
         for program in [
-            "{print > $1}", r#"{print > "out" $1}"#, r#"{system("rm x")}"#, r#"{print | "sort"}"#,
-            r#"{"date" | getline d}"#, r#"{print "x"#,
+            "{print > $1}",
+            r#"{print > "out" $1}"#,
+            r#"{system("rm x")}"#,
+            r#"{print | "sort"}"#,
+            r#"{"date" | getline d}"#,
+            r#"{print "x"#,
         ] {
             assert!(outputs(program.as_bytes()).is_err(), "{program}");
         }

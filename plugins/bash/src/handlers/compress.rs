@@ -5,10 +5,28 @@ use deployx_rules_common::words::{directory_part, new_names_in, with_suffix};
 
 /// Names that a decompressor knows, and what it puts in their place.
 const ENDINGS: &[(&[u8], &[u8])] = &[
-    (b".tgz", b".tar"), (b".taz", b".tar"), (b".tbz2", b".tar"), (b".tbz", b".tar"), (b".txz", b".tar"),
-    (b".tlz", b".tar"), (b".tzst", b".tar"), (b".gz", b""), (b"-gz", b""), (b".z", b""), (b"-z", b""), (b"_z", b""),
-    (b".Z", b""), (b".bz2", b""), (b".bz", b""), (b".xz", b""), (b".lzma", b""), (b".lz", b""), (b".lzo", b""),
-    (b".zst", b""), (b".lz4", b""), (b".br", b""),
+    (b".tgz", b".tar"),
+    (b".taz", b".tar"),
+    (b".tbz2", b".tar"),
+    (b".tbz", b".tar"),
+    (b".txz", b".tar"),
+    (b".tlz", b".tar"),
+    (b".tzst", b".tar"),
+    (b".gz", b""),
+    (b"-gz", b""),
+    (b".z", b""),
+    (b"-z", b""),
+    (b"_z", b""),
+    (b".Z", b""),
+    (b".bz2", b""),
+    (b".bz", b""),
+    (b".xz", b""),
+    (b".lzma", b""),
+    (b".lz", b""),
+    (b".lzo", b""),
+    (b".zst", b""),
+    (b".lz4", b""),
+    (b".br", b""),
 ];
 
 /// The ending that a compressor adds.
@@ -38,9 +56,15 @@ pub(super) fn compress(call: &HandlerCall<'_>) -> Outcome {
     }
     let base = call.name.rsplit('/').next().unwrap_or(call.name);
     let expands = base.contains("un") || parsed.has("-d");
-    let added = parsed.value("-S").map_or_else(|| Arg::whole(ending(call.name)), Clone::clone);
+    let added = parsed
+        .value("-S")
+        .map_or_else(|| Arg::whole(ending(call.name)), Clone::clone);
     let tail = Arg {
-        text: if added.text.first() == Some(&b'.') || parsed.value("-S").is_none() || base.contains("gz") || base.contains("pi") {
+        text: if added.text.first() == Some(&b'.')
+            || parsed.value("-S").is_none()
+            || base.contains("gz")
+            || base.contains("pi")
+        {
             added.text.clone()
         } else {
             [b".", added.text.as_slice()].concat()
@@ -53,14 +77,22 @@ pub(super) fn compress(call: &HandlerCall<'_>) -> Outcome {
     if any(&["--files", "--files0"]) {
         findings.unclear("the files are named in a list");
     }
-    for file in parsed.operand_args().filter(|file| file.value() != Some(b"-")) {
+    for file in parsed
+        .operand_args()
+        .filter(|file| file.value() != Some(b"-"))
+    {
         if any(&["-r"]) {
             findings.role(&Role::Tree, file);
         }
         if expands {
             expand(&mut findings, file, &tail.text, parsed.has("-k"));
         } else {
-            replace(&mut findings, file, &with_suffix(file, &tail.text), parsed.has("-k"));
+            replace(
+                &mut findings,
+                file,
+                &with_suffix(file, &tail.text),
+                parsed.has("-k"),
+            );
         }
         if expands && parsed.has("-N") && !parsed.has("-k") {
             let directory = directory_part(&findings, &file.text);
@@ -91,13 +123,21 @@ fn expand(findings: &mut Findings<'_>, file: &Arg, added: &[u8], keeps: bool) {
         replace(findings, file, file, keeps);
         return;
     };
-    if let Some(plain) = text.strip_suffix(added).filter(|plain| !plain.is_empty() && !added.is_empty()) {
+    if let Some(plain) = text
+        .strip_suffix(added)
+        .filter(|plain| !plain.is_empty() && !added.is_empty())
+    {
         replace(findings, file, &Arg::whole(plain), keeps);
         return;
     }
     for (end, instead) in ENDINGS {
         if let Some(plain) = text.strip_suffix(*end) {
-            replace(findings, file, &Arg::whole([plain, instead].concat()), keeps);
+            replace(
+                findings,
+                file,
+                &Arg::whole([plain, instead].concat()),
+                keeps,
+            );
             return;
         }
     }
@@ -134,8 +174,8 @@ pub(super) fn zstd(call: &HandlerCall<'_>) -> Outcome {
         };
         match text {
             b"--rm" | b"-j" | b"-m" => removes = true,
-            b"-c" | b"--stdout" | b"--to-stdout" | b"-t" | b"--test" | b"-l" | b"--list" | b"-V" | b"--version"
-            | b"-h" | b"--help" | b"-H" => return findings.finish(),
+            b"-c" | b"--stdout" | b"--to-stdout" | b"-t" | b"--test" | b"-l" | b"--list"
+            | b"-V" | b"--version" | b"-h" | b"--help" | b"-H" => return findings.finish(),
             b"-o" | b"--output" => {
                 outputs = true;
                 if let Some(file) = args.next().filter(|file| file.value() != Some(b"-")) {
@@ -148,7 +188,9 @@ pub(super) fn zstd(call: &HandlerCall<'_>) -> Outcome {
                     findings.role(&Role::Tree, directory);
                 }
             }
-            b"-D" | b"--patch-from" | b"-M" | b"-S" | b"-w" | b"-q" if base == "brotli" || text == b"-D" => {
+            b"-D" | b"--patch-from" | b"-M" | b"-S" | b"-w" | b"-q"
+                if base == "brotli" || text == b"-D" =>
+            {
                 args.next();
             }
             b"--decompress" | b"--uncompress" => expands = true,
@@ -168,7 +210,9 @@ pub(super) fn zstd(call: &HandlerCall<'_>) -> Outcome {
                 }
                 if text.contains(&b'r') || text.contains(&b'o') {
                     findings.unclear("options in a bundle");
-                    files.iter().for_each(|file| findings.role(&Role::Tree, file));
+                    files
+                        .iter()
+                        .for_each(|file| findings.role(&Role::Tree, file));
                 }
             }
             _ => files.push(arg),
@@ -187,7 +231,12 @@ pub(super) fn zstd(call: &HandlerCall<'_>) -> Outcome {
         } else if expands {
             expand(&mut findings, file, ending(call.name), !removes);
         } else {
-            replace(&mut findings, file, &with_suffix(file, ending(call.name)), !removes);
+            replace(
+                &mut findings,
+                file,
+                &with_suffix(file, ending(call.name)),
+                !removes,
+            );
         }
     }
     findings.finish()

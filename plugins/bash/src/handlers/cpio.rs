@@ -21,8 +21,7 @@ pub(super) fn cpio(call: &HandlerCall<'_>) -> Outcome {
             b"--extract" => letters.push(b'i'),
             b"--create" => letters.push(b'o'),
             b"--pass-through" => letters.push(b'p'),
-            b"--list" => letters.push(b't'),
-            b"--to-stdout" => letters.push(b't'),
+            b"--list" | b"--to-stdout" => letters.push(b't'),
             b"--no-absolute-filenames" => relative = true,
             b"-F" | b"-O" | b"-I" | b"--file" => archive = args.next().cloned(),
             b"-D" | b"--directory" => {
@@ -30,7 +29,8 @@ pub(super) fn cpio(call: &HandlerCall<'_>) -> Outcome {
                     findings.chdir(directory);
                 }
             }
-            b"-E" | b"-H" | b"-C" | b"-R" | b"-M" | b"--format" | b"--pattern-file" | b"--owner" => {
+            b"-E" | b"-H" | b"-C" | b"-R" | b"-M" | b"--format" | b"--pattern-file"
+            | b"--owner" => {
                 args.next();
             }
             b"--rsh-command" => findings.unclear("an option runs a program"),
@@ -65,7 +65,9 @@ pub(super) fn cpio(call: &HandlerCall<'_>) -> Outcome {
             findings.unclear("members may have absolute names");
         }
     } else if has(b'p') {
-        operands.iter().for_each(|directory| findings.role(&Role::Tree, directory));
+        operands
+            .iter()
+            .for_each(|directory| findings.role(&Role::Tree, directory));
     } else if has(b'o') {
         if let Some(archive) = archive {
             findings.role(&Role::Write, &archive);

@@ -31,8 +31,26 @@ pub(super) fn psql(call: &HandlerCall<'_>) -> Outcome {
 /// Whether statements hold a command of the client that is more than a look.
 fn writes(text: &[u8]) -> bool {
     text.split(|b| *b == b'\\').skip(1).any(|after| {
-        let word: &[u8] = after.split(|b| !b.is_ascii_alphabetic()).next().unwrap_or(b"");
-        let looks = word.starts_with(b"d") || matches!(word, b"l" | b"x" | b"q" | b"timing" | b"c" | b"connect" | b"echo" | b"set" | b"z" | b"conninfo" | b"pset" | b"t" | b"a");
+        let word: &[u8] = after
+            .split(|b| !b.is_ascii_alphabetic())
+            .next()
+            .unwrap_or(b"");
+        let looks = word.starts_with(b"d")
+            || matches!(
+                word,
+                b"l" | b"x"
+                    | b"q"
+                    | b"timing"
+                    | b"c"
+                    | b"connect"
+                    | b"echo"
+                    | b"set"
+                    | b"z"
+                    | b"conninfo"
+                    | b"pset"
+                    | b"t"
+                    | b"a"
+            );
         !looks
     })
 }
@@ -49,12 +67,12 @@ pub(super) fn sqlite3(call: &HandlerCall<'_>) -> Outcome {
     }
     let mut operands = parsed.operand_args();
     let database = operands.next();
-    if let Some(database) = database.filter(|d| !matches!(d.value(), Some(b":memory:" | b""))) {
-        if !parsed.has("-readonly") {
-            findings.role(&Role::Write, database);
-            for suffix in [&b"-journal"[..], b"-wal", b"-shm"] {
-                findings.role(&Role::Edit, &with_suffix(database, suffix));
-            }
+    if let Some(database) = database.filter(|d| !matches!(d.value(), Some(b":memory:" | b"")))
+        && !parsed.has("-readonly")
+    {
+        findings.role(&Role::Write, database);
+        for suffix in [&b"-journal"[..], b"-wal", b"-shm"] {
+            findings.role(&Role::Edit, &with_suffix(database, suffix));
         }
     }
     let statements: Vec<&Arg> = operands.chain(parsed.values("-cmd")).collect();
@@ -75,14 +93,39 @@ fn is_plain(text: &[u8]) -> bool {
     let lower = text.to_ascii_lowercase();
     let has = |part: &[u8]| lower.windows(part.len()).any(|window| window == part);
     let dot = lower.trim_ascii_start().strip_prefix(b".").map(|rest| {
-        let word = rest.split(|b| !b.is_ascii_alphabetic()).next().unwrap_or(b"");
+        let word = rest
+            .split(|b| !b.is_ascii_alphabetic())
+            .next()
+            .unwrap_or(b"");
         matches!(
             word,
-            b"tables" | b"schema" | b"dump" | b"indexes" | b"indices" | b"databases" | b"mode" | b"headers" | b"header"
-                | b"timeout" | b"width" | b"stats" | b"show" | b"fullschema" | b"bail" | b"echo" | b"separator" | b"nullvalue"
+            b"tables"
+                | b"schema"
+                | b"dump"
+                | b"indexes"
+                | b"indices"
+                | b"databases"
+                | b"mode"
+                | b"headers"
+                | b"header"
+                | b"timeout"
+                | b"width"
+                | b"stats"
+                | b"show"
+                | b"fullschema"
+                | b"bail"
+                | b"echo"
+                | b"separator"
+                | b"nullvalue"
         )
     });
-    let elsewhere = [&b"attach"[..], b"writefile", b"edit(", b"load_extension", b"\n."];
+    let elsewhere = [
+        &b"attach"[..],
+        b"writefile",
+        b"edit(",
+        b"load_extension",
+        b"\n.",
+    ];
     let copied = has(b"vacuum") && has(b"into");
     dot.unwrap_or(true) && !copied && !elsewhere.iter().any(|part| has(part))
 }

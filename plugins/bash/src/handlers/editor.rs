@@ -14,7 +14,13 @@ fn beside(findings: &mut Findings<'_>, file: &Arg, names: &[(&[u8], &[u8])]) {
         path.extend_from_slice(last_part(findings, text));
         path.extend_from_slice(after);
         if let Some(path) = findings.resolve(&path) {
-            findings.path(&path, Depth::Tree, Certainty::Possible, false, "kept beside the file");
+            findings.path(
+                &path,
+                Depth::Tree,
+                Certainty::Possible,
+                false,
+                "kept beside the file",
+            );
         }
     }
 }
@@ -27,7 +33,13 @@ fn remembered(findings: &mut Findings<'_>, names: &[&str]) {
     };
     for name in names {
         if let Some(path) = findings.place().style.join(&home, name.as_bytes()) {
-            findings.whole(&path, Depth::Tree, Certainty::Possible, true, "remembered by the editor");
+            findings.whole(
+                &path,
+                Depth::Tree,
+                Certainty::Possible,
+                true,
+                "remembered by the editor",
+            );
         }
     }
 }
@@ -41,19 +53,25 @@ pub(super) fn vim(call: &HandlerCall<'_>) -> Outcome {
     let mut args = call.rest().iter();
     while let Some(arg) = args.next() {
         let text = arg.text.as_slice();
-        if ended || arg.known == Known::Pattern || text == b"-" || !matches!(text.first(), Some(b'-' | b'+')) {
+        if ended
+            || arg.known == Known::Pattern
+            || text == b"-"
+            || !matches!(text.first(), Some(b'-' | b'+'))
+        {
             files.push(arg);
             continue;
         }
         match text {
             b"--" => ended = true,
             b"--version" | b"--help" | b"-h" => return call.findings().finish(),
-            b"-c" | b"-S" | b"--cmd" | b"-s" | b"-u" | b"-U" | b"-w" | b"-W" | b"-t" | b"-i" | b"-T" | b"-r" => {
+            b"-c" | b"-S" | b"--cmd" | b"-s" | b"-u" | b"-U" | b"-w" | b"-W" | b"-t" | b"-i"
+            | b"-T" | b"-r" => {
                 findings.unclear("a script of the editor may do anything");
                 args.next();
             }
-            b"-R" | b"-d" | b"-o" | b"-O" | b"-p" | b"-n" | b"-N" | b"-b" | b"-Z" | b"-m" | b"-M" => {}
-            _ if text[0] == b'+' && text[1..].iter().all(|b| b.is_ascii_digit()) => {}
+            b"-R" | b"-d" | b"-o" | b"-O" | b"-p" | b"-n" | b"-N" | b"-b" | b"-Z" | b"-m"
+            | b"-M" => {}
+            _ if text[0] == b'+' && text[1..].iter().all(u8::is_ascii_digit) => {}
             _ => findings.unclear("an option of the editor is not described"),
         }
     }
@@ -62,9 +80,21 @@ pub(super) fn vim(call: &HandlerCall<'_>) -> Outcome {
     }
     for file in files {
         findings.role(&Role::Write, file);
-        beside(&mut findings, file, &[(b".", b".swp"), (b".", b".swo"), (b"", b"~"), (b".", b".un~")]);
+        beside(
+            &mut findings,
+            file,
+            &[
+                (b".", b".swp"),
+                (b".", b".swo"),
+                (b"", b"~"),
+                (b".", b".un~"),
+            ],
+        );
     }
-    remembered(&mut findings, &[".viminfo", ".vim", ".local/state/nvim", ".local/share/nvim"]);
+    remembered(
+        &mut findings,
+        &[".viminfo", ".vim", ".local/state/nvim", ".local/share/nvim"],
+    );
     findings.finish()
 }
 
@@ -78,7 +108,11 @@ pub(super) fn nano(call: &HandlerCall<'_>) -> Outcome {
         findings.unclear("the editor asks for a name");
     }
     for file in call.parsed.operand_args() {
-        beside(&mut findings, file, &[(b"", b"~"), (b".", b".swp"), (b"", b".save")]);
+        beside(
+            &mut findings,
+            file,
+            &[(b"", b"~"), (b".", b".swp"), (b"", b".save")],
+        );
     }
     merged(call.described(), findings.finish())
 }

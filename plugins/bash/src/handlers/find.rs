@@ -14,22 +14,103 @@ const MAX_FOUND: usize = 64;
 
 /// Tests and options that take a value.
 const WITH_VALUE: &[&[u8]] = &[
-    b"-amin", b"-anewer", b"-atime", b"-cmin", b"-cnewer", b"-context", b"-ctime", b"-fstype",
-    b"-gid", b"-group", b"-ilname", b"-iname", b"-inum", b"-ipath", b"-iregex", b"-iwholename",
-    b"-links", b"-lname", b"-maxdepth", b"-mindepth", b"-mmin", b"-mtime", b"-name", b"-newer",
-    b"-path", b"-perm", b"-printf", b"-regex", b"-regextype", b"-samefile", b"-size", b"-type",
-    b"-uid", b"-used", b"-user", b"-wholename", b"-xtype", b"-flags", b"-Bmin", b"-Btime",
+    b"-amin",
+    b"-anewer",
+    b"-atime",
+    b"-cmin",
+    b"-cnewer",
+    b"-context",
+    b"-ctime",
+    b"-fstype",
+    b"-gid",
+    b"-group",
+    b"-ilname",
+    b"-iname",
+    b"-inum",
+    b"-ipath",
+    b"-iregex",
+    b"-iwholename",
+    b"-links",
+    b"-lname",
+    b"-maxdepth",
+    b"-mindepth",
+    b"-mmin",
+    b"-mtime",
+    b"-name",
+    b"-newer",
+    b"-path",
+    b"-perm",
+    b"-printf",
+    b"-regex",
+    b"-regextype",
+    b"-samefile",
+    b"-size",
+    b"-type",
+    b"-uid",
+    b"-used",
+    b"-user",
+    b"-wholename",
+    b"-xtype",
+    b"-flags",
+    b"-Bmin",
+    b"-Btime",
 ];
 /// Those that take none.
 const ALONE: &[&[u8]] = &[
-    b"!", b"(", b")", b",", b"-a", b"-and", b"-d", b"-daystart", b"-depth", b"-empty",
-    b"-executable", b"-false", b"-follow", b"-help", b"-ignore_readdir_race", b"-ls", b"-mount",
-    b"-nogroup", b"-noignore_readdir_race", b"-noleaf", b"-nouser", b"-nowarn", b"-not", b"-o",
-    b"-or", b"-print", b"-print0", b"-prune", b"-quit", b"-readable", b"-true", b"-version",
-    b"-warn", b"-writable", b"-xdev", b"--help", b"--version", b"-x", b"-X", b"-E", b"-s",
+    b"!",
+    b"(",
+    b")",
+    b",",
+    b"-a",
+    b"-and",
+    b"-d",
+    b"-daystart",
+    b"-depth",
+    b"-empty",
+    b"-executable",
+    b"-false",
+    b"-follow",
+    b"-help",
+    b"-ignore_readdir_race",
+    b"-ls",
+    b"-mount",
+    b"-nogroup",
+    b"-noignore_readdir_race",
+    b"-noleaf",
+    b"-nouser",
+    b"-nowarn",
+    b"-not",
+    b"-o",
+    b"-or",
+    b"-print",
+    b"-print0",
+    b"-prune",
+    b"-quit",
+    b"-readable",
+    b"-true",
+    b"-version",
+    b"-warn",
+    b"-writable",
+    b"-xdev",
+    b"--help",
+    b"--version",
+    b"-x",
+    b"-X",
+    b"-E",
+    b"-s",
 ];
 /// Those that make an expression more than a row of tests.
-const NOT_A_ROW: &[&[u8]] = &[b"!", b"(", b")", b",", b"-o", b"-or", b"-not", b"-prune", b"-regextype"];
+const NOT_A_ROW: &[&[u8]] = &[
+    b"!",
+    b"(",
+    b")",
+    b",",
+    b"-o",
+    b"-or",
+    b"-not",
+    b"-prune",
+    b"-regextype",
+];
 
 /// What is looked for, and where.
 #[derive(Default)]
@@ -72,13 +153,16 @@ impl<'a> Search<'a> {
                     at += 1;
                 }
                 Some(text) if text.starts_with(b"-O") => {}
-                Some(text) if text.starts_with(b"-") || matches!(text, b"(" | b"!" | b")" | b",") => break,
-                Some(_) => self.roots.push(arg.clone()),
+                Some(text)
+                    if text.starts_with(b"-") || matches!(text, b"(" | b"!" | b")" | b",") =>
+                {
+                    break;
+                }
                 None if arg.text.is_empty() || arg.text.starts_with(b"-") => {
                     findings.unclear("an argument of find is not known");
                     self.is_row = false;
                 }
-                None => self.roots.push(arg.clone()),
+                _ => self.roots.push(arg.clone()),
             }
             at += 1;
         }
@@ -89,7 +173,12 @@ impl<'a> Search<'a> {
     }
 
     /// Reads one test or action; gives where the next one begins.
-    fn read_expression(&mut self, args: &'a [Arg], at: usize, findings: &mut Findings<'_>) -> usize {
+    fn read_expression(
+        &mut self,
+        args: &'a [Arg],
+        at: usize,
+        findings: &mut Findings<'_>,
+    ) -> usize {
         let Some(word) = args[at].value() else {
             findings.unclear("an argument of find is not known");
             self.touch_roots(findings, "may be found");
@@ -100,7 +189,9 @@ impl<'a> Search<'a> {
                 self.delete(args, findings);
                 at + 1
             }
-            b"-exec" | b"-execdir" | b"-ok" | b"-okdir" => self.execute(word, args, at + 1, findings),
+            b"-exec" | b"-execdir" | b"-ok" | b"-okdir" => {
+                self.execute(word, args, at + 1, findings)
+            }
             b"-fprint" | b"-fprint0" | b"-fls" => {
                 if let Some(file) = args.get(at + 1) {
                     findings.role(&Role::Write, file);
@@ -139,7 +230,9 @@ impl<'a> Search<'a> {
         match (word, known) {
             (b"-name" | b"-type", Some(value)) => self.names.push((word, value)),
             (b"-maxdepth", Some(value)) => {
-                self.deepest = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+                self.deepest = std::str::from_utf8(value)
+                    .ok()
+                    .and_then(|text| text.parse().ok());
             }
             _ => {}
         }
@@ -162,7 +255,12 @@ impl<'a> Search<'a> {
                 Kind::Missing => continue,
                 other => other,
             };
-            self.walk(findings, (text.to_vec(), path, kind), &mut found, &mut looked_at)?;
+            self.walk(
+                findings,
+                (text.to_vec(), path, kind),
+                &mut found,
+                &mut looked_at,
+            )?;
         }
         Some(found)
     }
@@ -205,19 +303,23 @@ impl<'a> Search<'a> {
     }
 
     fn fits(&self, name: &[u8], kind: Kind) -> bool {
-        self.names.iter().all(|(test, value)| match (*test, *value) {
-            (b"-name", pattern) => wildcard::fits(pattern, name),
-            (_, b"f") => matches!(kind, Kind::File | Kind::Unknown),
-            (_, b"d") => matches!(kind, Kind::Directory | Kind::Unknown),
-            (_, b"l") => matches!(kind, Kind::Link | Kind::Unknown),
-            _ => true,
-        })
+        self.names
+            .iter()
+            .all(|(test, value)| match (*test, *value) {
+                (b"-name", pattern) => wildcard::fits(pattern, name),
+                (_, b"f") => matches!(kind, Kind::File | Kind::Unknown),
+                (_, b"d") => matches!(kind, Kind::Directory | Kind::Unknown),
+                (_, b"l") => matches!(kind, Kind::Link | Kind::Unknown),
+                _ => true,
+            })
     }
 
     fn delete(&mut self, args: &'a [Arg], findings: &mut Findings<'_>) {
         findings.destructive();
         // A row is known to be one only when all of it is read.
-        let row = !args.iter().any(|arg| NOT_A_ROW.contains(&arg.text.as_slice()));
+        let row = !args
+            .iter()
+            .any(|arg| NOT_A_ROW.contains(&arg.text.as_slice()));
         match self.found(findings).filter(|_| row) {
             Some(found) if found.len() <= MAX_ENTRIES => {
                 for (text, _) in found {
@@ -245,18 +347,28 @@ impl<'a> Search<'a> {
     }
 
     /// `-exec command {} ;`: gives where the expression goes on.
-    fn execute(&mut self, action: &[u8], args: &'a [Arg], from: usize, findings: &mut Findings<'_>) -> usize {
+    fn execute(
+        &mut self,
+        action: &[u8],
+        args: &'a [Arg],
+        from: usize,
+        findings: &mut Findings<'_>,
+    ) -> usize {
         let ends = |at: usize| {
             let word = args[at].value();
             word == Some(b";") || word == Some(b"+") && args[at - 1].value() == Some(b"{}")
         };
-        let end = (from..args.len()).find(|at| ends(*at)).unwrap_or(args.len());
+        let end = (from..args.len())
+            .find(|at| ends(*at))
+            .unwrap_or(args.len());
         let words = &args[from.min(args.len())..end];
         if words.is_empty() {
             return end + 1;
         }
         let in_their_directory = action.ends_with(b"dir");
-        let row = !args.iter().any(|arg| NOT_A_ROW.contains(&arg.text.as_slice()));
+        let row = !args
+            .iter()
+            .any(|arg| NOT_A_ROW.contains(&arg.text.as_slice()));
         let found = self.found(findings).filter(|found| {
             row && !in_their_directory && !found.is_empty() && found.len() <= MAX_FOUND
         });
@@ -272,7 +384,12 @@ impl<'a> Search<'a> {
         end + 1
     }
 
-    fn execute_unknown(&self, words: &[Arg], in_their_directory: bool, findings: &mut Findings<'_>) {
+    fn execute_unknown(
+        &self,
+        words: &[Arg],
+        in_their_directory: bool,
+        findings: &mut Findings<'_>,
+    ) {
         if self.follows {
             findings.unclear("symbolic links are followed");
         }
@@ -281,9 +398,15 @@ impl<'a> Search<'a> {
             .iter()
             .map(|root| root.value().and_then(|text| findings.resolve(text)))
             .collect();
-        let whole: Vec<Arg> = words.iter().filter(|word| word.text != b"{}").cloned().collect();
-        let inside = whole.iter().any(|word| word.text.windows(2).any(|pair| pair == b"{}"));
-        let words = whole.iter().map(|word| cut(word)).collect();
+        let whole: Vec<Arg> = words
+            .iter()
+            .filter(|word| word.text != b"{}")
+            .cloned()
+            .collect();
+        let inside = whole
+            .iter()
+            .any(|word| word.text.windows(2).any(|pair| pair == b"{}"));
+        let words = whole.iter().map(cut).collect();
         if inside {
             findings.unclear("paths that are found are part of other words");
         }

@@ -14,10 +14,13 @@ pub(super) fn openssl(call: &HandlerCall<'_>) -> Outcome {
     };
     let name = command.value().unwrap_or(b"");
     match name {
-        b"version" | b"help" | b"list" | b"ciphers" | b"prime" | b"errstr" | b"speed" | b"info" | b"passwd" => {
+        b"version" | b"help" | b"list" | b"ciphers" | b"prime" | b"errstr" | b"speed" | b"info"
+        | b"passwd" => {
             return findings.finish();
         }
-        b"ca" | b"srp" | b"" | b"engine" => return not_understood(call, "files named by its configuration are changed"),
+        b"ca" | b"srp" | b"" | b"engine" => {
+            return not_understood(call, "files named by its configuration are changed");
+        }
         b"s_client" | b"s_server" | b"s_time" | b"ocsp" | b"ts" | b"cmp" => {
             findings.irreversible("network", "a connection is made");
         }
@@ -36,8 +39,9 @@ pub(super) fn openssl(call: &HandlerCall<'_>) -> Outcome {
     while let Some(arg) = rest.next() {
         let text = arg.text.strip_prefix(b"-").unwrap_or(b"");
         match text.strip_prefix(b"-").unwrap_or(text) {
-            b"out" | b"keyout" | b"writerand" | b"CAserial" | b"sess_out" | b"msgfile" | b"keylogfile" | b"outdir"
-            | b"certsout" | b"signer_out" | b"certout" | b"cacertsout" | b"extracertsout" => {
+            b"out" | b"keyout" | b"writerand" | b"CAserial" | b"sess_out" | b"msgfile"
+            | b"keylogfile" | b"outdir" | b"certsout" | b"signer_out" | b"certout"
+            | b"cacertsout" | b"extracertsout" => {
                 key_out |= text.ends_with(b"keyout");
                 if let Some(file) = rest.next() {
                     findings.role(&Role::Write, file);
@@ -58,7 +62,9 @@ pub(super) fn openssl(call: &HandlerCall<'_>) -> Outcome {
                     }
                 }
             }
-            _ if arg.known != Known::Whole && (arg.text.is_empty() || arg.text.starts_with(b"-")) => {
+            _ if arg.known != Known::Whole
+                && (arg.text.is_empty() || arg.text.starts_with(b"-")) =>
+            {
                 findings.unclear("an option of openssl is not known");
             }
             _ => {}
@@ -107,8 +113,8 @@ pub(super) fn ssh_keygen(call: &HandlerCall<'_>) -> Outcome {
                 signs = true;
                 args.next();
             }
-            b"-a" | b"-b" | b"-C" | b"-D" | b"-E" | b"-I" | b"-m" | b"-n" | b"-N" | b"-O" | b"-P" | b"-R" | b"-r" | b"-S"
-            | b"-t" | b"-V" | b"-w" | b"-Z" | b"-z" => {
+            b"-a" | b"-b" | b"-C" | b"-D" | b"-E" | b"-I" | b"-m" | b"-n" | b"-N" | b"-O"
+            | b"-P" | b"-R" | b"-r" | b"-S" | b"-t" | b"-V" | b"-w" | b"-Z" | b"-z" => {
                 args.next();
             }
             b"-A" | b"-M" | b"-K" | b"-Y" | b"-k" | b"-u" => {
@@ -171,13 +177,40 @@ pub(super) fn gpg(call: &HandlerCall<'_>) -> Outcome {
                     findings.role(&Role::Tree, directory);
                 }
             }
-            b"-d" | b"--decrypt" | b"--verify" | b"-k" | b"--list-keys" | b"-K" | b"--list-secret-keys" | b"--export"
-            | b"--armor-export" | b"--import" | b"--list-packets" | b"--fingerprint" | b"--version" | b"--show-keys" => {
+            b"-d"
+            | b"--decrypt"
+            | b"--verify"
+            | b"-k"
+            | b"--list-keys"
+            | b"-K"
+            | b"--list-secret-keys"
+            | b"--export"
+            | b"--armor-export"
+            | b"--import"
+            | b"--list-packets"
+            | b"--fingerprint"
+            | b"--version"
+            | b"--show-keys" => {
                 to_output = true;
             }
-            b"-r" | b"--recipient" | b"-u" | b"--local-user" | b"--keyserver" | b"--passphrase" | b"--passphrase-fd"
-            | b"--passphrase-file" | b"--cipher-algo" | b"--digest-algo" | b"--keyring" | b"--trust-model"
-            | b"--pinentry-mode" | b"--status-fd" | b"--default-key" | b"-R" | b"--hidden-recipient" | b"--compress-algo" => {
+            b"-r"
+            | b"--recipient"
+            | b"-u"
+            | b"--local-user"
+            | b"--keyserver"
+            | b"--passphrase"
+            | b"--passphrase-fd"
+            | b"--passphrase-file"
+            | b"--cipher-algo"
+            | b"--digest-algo"
+            | b"--keyring"
+            | b"--trust-model"
+            | b"--pinentry-mode"
+            | b"--status-fd"
+            | b"--default-key"
+            | b"-R"
+            | b"--hidden-recipient"
+            | b"--compress-algo" => {
                 args.next();
             }
             b"--recv-keys" | b"--send-keys" | b"--refresh-keys" | b"--search-keys" => {
@@ -188,7 +221,11 @@ pub(super) fn gpg(call: &HandlerCall<'_>) -> Outcome {
                 output = true;
                 findings.role(&Role::Write, &Arg::whole(&text[9..]));
             }
-            _ if text.starts_with(b"--photo") || text.starts_with(b"--exec") || text.starts_with(b"--options") || text.starts_with(b"--log") => {
+            _ if text.starts_with(b"--photo")
+                || text.starts_with(b"--exec")
+                || text.starts_with(b"--options")
+                || text.starts_with(b"--log") =>
+            {
                 findings.unclear("an option runs or writes more");
             }
             _ if text.starts_with(b"-") && text.len() > 1 => {

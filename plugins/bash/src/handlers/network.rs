@@ -11,7 +11,18 @@ pub(super) fn netcat(call: &HandlerCall<'_>) -> Outcome {
         findings.unclear("a program is connected");
     }
     if call.name.ends_with("socat") {
-        let harmless = [&b"tcp"[..], b"udp", b"stdio", b"-", b"ssl", b"openssl", b"stdin", b"stdout", b"ip", b"sctp"];
+        let harmless = [
+            &b"tcp"[..],
+            b"udp",
+            b"stdio",
+            b"-",
+            b"ssl",
+            b"openssl",
+            b"stdin",
+            b"stdout",
+            b"ip",
+            b"sctp",
+        ];
         let plain = call.parsed.operand_args().all(|arg| {
             let lower = arg.text.to_ascii_lowercase();
             harmless.iter().any(|known| lower.starts_with(known))
@@ -19,7 +30,11 @@ pub(super) fn netcat(call: &HandlerCall<'_>) -> Outcome {
         if !plain || !all_known(call.args) {
             findings.unclear("an address may be a file or a program");
         }
-    } else if call.rest().iter().any(|arg| arg.text.starts_with(b"-") && arg.text.contains(&b'U')) {
+    } else if call
+        .rest()
+        .iter()
+        .any(|arg| arg.text.starts_with(b"-") && arg.text.contains(&b'U'))
+    {
         findings.unclear("a socket may be made");
     }
     merged(call.described(), findings.finish())

@@ -10,7 +10,10 @@ const MAX_PATCH: usize = 1 << 20;
 pub(super) fn patch(call: &HandlerCall<'_>) -> Outcome {
     let mut findings = call.findings();
     let parsed = call.parsed;
-    if ["--dry-run", "-v", "--help"].iter().any(|name| parsed.has(name)) {
+    if ["--dry-run", "-v", "--help"]
+        .iter()
+        .any(|name| parsed.has(name))
+    {
         return findings.finish();
     }
     if parsed.has("-B") || parsed.has("-Y") || parsed.has("-z") {
@@ -24,7 +27,9 @@ pub(super) fn patch(call: &HandlerCall<'_>) -> Outcome {
         return merged(outputs(call), findings.finish());
     }
     match named_files(call, &findings) {
-        Some(files) => files.iter().for_each(|file| patched(&mut findings, &Arg::whole(file.clone()))),
+        Some(files) => files
+            .iter()
+            .for_each(|file| patched(&mut findings, &Arg::whole(file.clone()))),
         None => tree(&mut findings, b".", "named in the patch"),
     }
     if parsed.has("--follow-symlinks") {
@@ -37,7 +42,11 @@ pub(super) fn patch(call: &HandlerCall<'_>) -> Outcome {
 fn outputs(call: &HandlerCall<'_>) -> Outcome {
     let mut findings = call.findings();
     for name in ["-o", "-r"] {
-        for file in call.parsed.values(name).filter(|file| file.value() != Some(b"-")) {
+        for file in call
+            .parsed
+            .values(name)
+            .filter(|file| file.value() != Some(b"-"))
+        {
             findings.role(&Role::Write, file);
         }
     }
@@ -64,12 +73,27 @@ fn named_files(call: &HandlerCall<'_>, findings: &Findings<'_>) -> Option<Vec<Ve
     }
     let mut files = Vec::new();
     for line in text.split(|b| *b == b'\n') {
-        let header = [&b"--- "[..], b"+++ ", b"*** ", b"Index: ", b"rename to ", b"rename from "];
+        let header = [
+            &b"--- "[..],
+            b"+++ ",
+            b"*** ",
+            b"Index: ",
+            b"rename to ",
+            b"rename from ",
+        ];
         let Some(rest) = header.iter().find_map(|header| line.strip_prefix(*header)) else {
             continue;
         };
-        let name = rest.split(|b| *b == b'\t').next().unwrap_or(rest).trim_ascii();
-        if name == b"/dev/null" || name.is_empty() || name.starts_with(b"\"") || name.ends_with(b" ****") {
+        let name = rest
+            .split(|b| *b == b'\t')
+            .next()
+            .unwrap_or(rest)
+            .trim_ascii();
+        if name == b"/dev/null"
+            || name.is_empty()
+            || name.starts_with(b"\"")
+            || name.ends_with(b" ****")
+        {
             if name.starts_with(b"\"") {
                 return None;
             }

@@ -21,7 +21,10 @@ pub(super) fn perl(call: &HandlerCall<'_>) -> Outcome {
     let args = call.rest();
     let mut switches = Switches::default();
     let mut at = 0;
-    while let Some(arg) = args.get(at).filter(|arg| arg.text.len() > 1 && arg.text[0] == b'-') {
+    while let Some(arg) = args
+        .get(at)
+        .filter(|arg| arg.text.len() > 1 && arg.text[0] == b'-')
+    {
         at += 1;
         if arg.value() == Some(b"--") {
             break;
@@ -32,7 +35,10 @@ pub(super) fn perl(call: &HandlerCall<'_>) -> Outcome {
         return findings.finish();
     }
     let understood = !switches.code.is_empty()
-        && switches.code.iter().all(|code| code.value().is_some_and(only_substitutes));
+        && switches
+            .code
+            .iter()
+            .all(|code| code.value().is_some_and(only_substitutes));
     if let Some(reason) = switches.unclear {
         findings.unclear(reason);
     } else if switches.code.is_empty() {
@@ -85,7 +91,9 @@ impl Switches {
                 }
                 b'n' | b'p' => self.loops = true,
                 b'0' | b'l' => {
-                    let digits = rest.iter().take_while(|b| b.is_ascii_hexdigit() && !b.is_ascii_lowercase() || **b == b'x');
+                    let digits = rest.iter().take_while(|b| {
+                        b.is_ascii_hexdigit() && !b.is_ascii_lowercase() || **b == b'x'
+                    });
                     for _ in 0..digits.count() {
                         letters.next();
                     }
@@ -151,7 +159,9 @@ fn condition(text: &[u8]) -> Option<&[u8]> {
         return Some(&after[flags..]);
     }
     let length = text.iter().take_while(|b| **b != b';').count();
-    let plain = text[..length].iter().all(|b| b.is_ascii_digit() || b" $.=<>!".contains(b));
+    let plain = text[..length]
+        .iter()
+        .all(|b| b.is_ascii_digit() || b" $.=<>!".contains(b));
     (plain && length > 0).then_some(&text[length..])
 }
 
@@ -165,7 +175,11 @@ fn operation(text: &[u8]) -> Option<&[u8]> {
         (b"s", text.strip_prefix(b"s")?)
     };
     let (open, after) = after.split_first()?;
-    if open.is_ascii_alphanumeric() || open.is_ascii_whitespace() || *open == b'_' || b"=,;)".contains(open) {
+    if open.is_ascii_alphanumeric()
+        || open.is_ascii_whitespace()
+        || *open == b'_'
+        || b"=,;)".contains(open)
+    {
         return None;
     }
     let close = match open {
@@ -216,8 +230,16 @@ mod tests {
     #[test]
     fn substitutions_are_understood() {
         for code in [
-            "s/a/b/g", "s|x|y|; s{a}{b}gi", "tr/a-z/A-Z/", "s/a/b/ if /c/", "print if /x/i", "print unless $. == 3",
-            "s/\\/a/b/;", "y/a/b/", "s/(\\d+)/<$1>/", "chomp; print",
+            "s/a/b/g",
+            "s|x|y|; s{a}{b}gi",
+            "tr/a-z/A-Z/",
+            "s/a/b/ if /c/",
+            "print if /x/i",
+            "print unless $. == 3",
+            "s/\\/a/b/;",
+            "y/a/b/",
+            "s/(\\d+)/<$1>/",
+            "chomp; print",
         ] {
             assert!(only_substitutes(code.as_bytes()), "{code}");
         }
@@ -226,9 +248,21 @@ mod tests {
     #[test]
     fn anything_else_is_not() {
         for code in [
-            "s/a/unlink $f/e", "s/a/b/ee", "unlink 'x'", "system('x')", "s/a/@{[unlink 1]}/", "print `date`",
-            "open F, '>x'", "s/a", "s/(?{unlink 1})//", "print F", "sleep 1", "s/a/b/ if system 1", "system",
-            "y = 3", "s/a/b/ and unlink 'x'",
+            "s/a/unlink $f/e",
+            "s/a/b/ee",
+            "unlink 'x'",
+            "system('x')",
+            "s/a/@{[unlink 1]}/",
+            "print `date`",
+            "open F, '>x'",
+            "s/a",
+            "s/(?{unlink 1})//",
+            "print F",
+            "sleep 1",
+            "s/a/b/ if system 1",
+            "system",
+            "y = 3",
+            "s/a/b/ and unlink 'x'",
         ] {
             assert!(!only_substitutes(code.as_bytes()), "{code}");
         }

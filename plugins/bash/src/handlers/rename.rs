@@ -12,10 +12,17 @@ pub(super) fn rename(call: &HandlerCall<'_>) -> Outcome {
     let mut operands: Vec<&Arg> = Vec::new();
     for arg in call.rest() {
         match arg.value() {
-            Some(b"-n" | b"--no-act" | b"-V" | b"--version" | b"-h" | b"--help") => return call.findings().finish(),
-            Some(b"-v" | b"--verbose" | b"-f" | b"--force" | b"-o" | b"--no-overwrite" | b"-i" | b"--interactive"
-            | b"-a" | b"--all" | b"-l" | b"--last" | b"-d" | b"--filename" | b"--nopath" | b"--nofullpath" | b"--") => {}
-            Some(text) if text.starts_with(b"-") => return not_understood(call, "an unknown option of rename"),
+            Some(b"-n" | b"--no-act" | b"-V" | b"--version" | b"-h" | b"--help") => {
+                return call.findings().finish();
+            }
+            Some(
+                b"-v" | b"--verbose" | b"-f" | b"--force" | b"-o" | b"--no-overwrite" | b"-i"
+                | b"--interactive" | b"-a" | b"--all" | b"-l" | b"--last" | b"-d" | b"--filename"
+                | b"--nopath" | b"--nofullpath" | b"--",
+            ) => {}
+            Some(text) if text.starts_with(b"-") => {
+                return not_understood(call, "an unknown option of rename");
+            }
             _ => operands.push(arg),
         }
     }
@@ -27,9 +34,11 @@ pub(super) fn rename(call: &HandlerCall<'_>) -> Outcome {
     };
     if only_substitutes(expression) {
         // Perl's: a slash in the replacement could lead elsewhere.
-        if expression.iter().filter(|b| **b == b'/').count() > 3 || !expression.contains(&b'/') {
+        if expression.split(|b| *b == b'/').count() > 4 || !expression.contains(&b'/') {
             findings.unclear("names may lead to other directories");
         }
+    } else if expression.iter().any(|b| b"/$(){};|`\\".contains(b)) {
+        return not_understood(call, "the expression may do anything");
     } else {
         let Some((to, rest)) = files.split_first() else {
             return not_understood(call, "the expression may do anything");

@@ -18,7 +18,11 @@ pub(super) fn sed(call: &HandlerCall<'_>) -> Outcome {
     let named = parsed.has("-e") || parsed.has("-f");
     let mut operands = parsed.operand_args();
     let mut pieces: Vec<Vec<u8>> = Vec::new();
-    for given in parsed.options.iter().filter(|g| g.spec.is("-e") || g.spec.is("-f")) {
+    for given in parsed
+        .options
+        .iter()
+        .filter(|g| g.spec.is("-e") || g.spec.is("-f"))
+    {
         for value in &given.values {
             script(&mut findings, value, given.spec.is("-f"), &mut pieces);
         }
@@ -82,7 +86,10 @@ fn edit(call: &HandlerCall<'_>, findings: &mut Findings<'_>, file: &Arg, suffix:
         }
         return;
     };
-    findings.role(&Role::Edit, &Arg::whole(backup(findings, file_text, suffix_text)));
+    findings.role(
+        &Role::Edit,
+        &Arg::whole(backup(findings, file_text, suffix_text)),
+    );
 }
 
 /// `a/f` and `.bak` give `a/f.bak`; `*` in the suffix stands for the name, and `/` for a directory.

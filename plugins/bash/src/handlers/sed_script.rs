@@ -17,7 +17,10 @@ pub(super) fn read(script: &[u8]) -> Deeds {
         deeds: Deeds::default(),
     };
     if reader.run().is_none() {
-        reader.deeds.unclear.get_or_insert("the script cannot be read");
+        reader
+            .deeds
+            .unclear
+            .get_or_insert("the script cannot be read");
     }
     reader.deeds
 }
@@ -110,8 +113,8 @@ impl Reader<'_> {
 
     fn command(&mut self) -> Option<()> {
         match self.next()? {
-            b'{' | b'}' | b'=' | b'd' | b'D' | b'g' | b'G' | b'h' | b'H' | b'n' | b'N' | b'p' | b'P' | b'x'
-            | b'z' | b'F' => Some(()),
+            b'{' | b'}' | b'=' | b'd' | b'D' | b'g' | b'G' | b'h' | b'H' | b'n' | b'N' | b'p'
+            | b'P' | b'x' | b'z' | b'F' => Some(()),
             b'l' | b'L' | b'q' | b'Q' => {
                 self.skip(b" \t0123456789");
                 Some(())
@@ -121,7 +124,10 @@ impl Reader<'_> {
                 Some(())
             }
             b':' | b'b' | b't' | b'T' => {
-                while self.peek().is_some_and(|b| !matches!(b, b';' | b'\n' | b'}')) {
+                while self
+                    .peek()
+                    .is_some_and(|b| !matches!(b, b';' | b'\n' | b'}'))
+                {
                     self.at += 1;
                 }
                 Some(())
@@ -198,9 +204,29 @@ mod tests {
     #[test]
     fn plain_scripts_do_nothing_else() {
         for script in [
-            "s/a/b/g", "1,10p", "/x/,/y/d", "$!N;P;D", "s|/a|/b|gI", r"\,x,d", "1~2d", "2q", "y/ab/cd/",
-            "/x/{s/a/b/;p}", "a\\\nnew line", "/x/i\\  w text", "s/w/e/", ":a;N;$!ba;s/\\n/ /g", "0,/x/s//y/",
-            "# w comment", "s/a\\/b/c/", "/^$/d", "r w", "/a/!d", "/a/I,+2d", "5iw file", "",
+            "s/a/b/g",
+            "1,10p",
+            "/x/,/y/d",
+            "$!N;P;D",
+            "s|/a|/b|gI",
+            r"\,x,d",
+            "1~2d",
+            "2q",
+            "y/ab/cd/",
+            "/x/{s/a/b/;p}",
+            "a\\\nnew line",
+            "/x/i\\  w text",
+            "s/w/e/",
+            ":a;N;$!ba;s/\\n/ /g",
+            "0,/x/s//y/",
+            "# w comment",
+            "s/a\\/b/c/",
+            "/^$/d",
+            "r w",
+            "/a/!d",
+            "/a/I,+2d",
+            "5iw file",
+            "",
         ] {
             assert_eq!(read(script.as_bytes()), Deeds::default(), "{script}");
         }
@@ -209,7 +235,10 @@ mod tests {
     #[test]
     fn files_are_found() {
         assert_eq!(read(b"/x/w out.txt").writes, [b"out.txt"]);
-        assert_eq!(read(b"s/a/b/gw out;x\nw two").writes, [&b"out;x"[..], b"two"]);
+        assert_eq!(
+            read(b"s/a/b/gw out;x\nw two").writes,
+            [&b"out;x"[..], b"two"]
+        );
         assert_eq!(read(b"w /dev/stdout").writes, Vec::<Vec<u8>>::new());
     }
 

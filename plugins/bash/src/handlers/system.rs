@@ -7,7 +7,10 @@ use deployx_rules_common::words::merged;
 /// `date`: an operand that is no format sets the clock.
 pub(super) fn date(call: &HandlerCall<'_>) -> Outcome {
     let mut findings = call.findings();
-    let sets = call.parsed.operand_args().any(|arg| !arg.text.starts_with(b"+"));
+    let sets = call
+        .parsed
+        .operand_args()
+        .any(|arg| !arg.text.starts_with(b"+"));
     if sets {
         findings.irreversible("time", "the clock is set");
     }
@@ -21,14 +24,31 @@ pub(super) fn ip(call: &HandlerCall<'_>) -> Outcome {
         None => true,
         Some(word) => matches!(
             word.value(),
-            Some(b"show" | b"sh" | b"s" | b"list" | b"ls" | b"l" | b"lst" | b"get" | b"g" | b"help" | b"dev" | b"identify" | b"pids")
+            Some(
+                b"show"
+                    | b"sh"
+                    | b"s"
+                    | b"list"
+                    | b"ls"
+                    | b"l"
+                    | b"lst"
+                    | b"get"
+                    | b"g"
+                    | b"help"
+                    | b"dev"
+                    | b"identify"
+                    | b"pids"
+            )
         ),
     };
     if looks {
         return call.findings().finish();
     }
     let mut findings = call.findings();
-    if word.and_then(Arg::value).is_some_and(|word| word.starts_with(b"e")) {
+    if word
+        .and_then(Arg::value)
+        .is_some_and(|word| word.starts_with(b"e"))
+    {
         findings.unclear("a program runs in another network namespace");
     }
     merged(call.described(), findings.finish())
@@ -55,7 +75,13 @@ pub(super) fn alternatives(call: &HandlerCall<'_>) -> Outcome {
     let mut findings = call.findings();
     for arg in call.rest().iter().filter(|arg| arg.text.starts_with(b"/")) {
         if let Some(path) = arg.value().and_then(|path| findings.resolve(path)) {
-            findings.whole(&path, Depth::Entry, Certainty::Likely, false, "a link is made");
+            findings.whole(
+                &path,
+                Depth::Entry,
+                Certainty::Likely,
+                false,
+                "a link is made",
+            );
         }
     }
     merged(call.described(), findings.finish())
@@ -74,8 +100,11 @@ pub(super) fn users(call: &HandlerCall<'_>) -> Outcome {
         }
     }
     let named = call.rest().last().and_then(Arg::value);
-    let name = named.filter(|name| !name.is_empty() && !name.starts_with(b"-") && !name.contains(&b'/'));
-    let homes = ["useradd", "userdel", "usermod", "adduser", "deluser", "newusers"];
+    let name =
+        named.filter(|name| !name.is_empty() && !name.starts_with(b"-") && !name.contains(&b'/'));
+    let homes = [
+        "useradd", "userdel", "usermod", "adduser", "deluser", "newusers",
+    ];
     if let Some(name) = name.filter(|_| homes.iter().any(|known| call.name.ends_with(known))) {
         for above in ["/home", "/var/mail", "/var/spool/mail", "/var/spool/cron"] {
             let path = [above.as_bytes(), b"/", name].concat();

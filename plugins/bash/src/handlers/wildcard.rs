@@ -39,14 +39,12 @@ enum Step {
 
 fn step(pattern: &[u8], at: usize, byte: u8) -> Step {
     match pattern.get(at) {
-        None => Step::No,
         Some(b'*') => Step::Star,
         Some(b'?') => Step::Fits(at + 1),
         Some(b'[') => bracket(pattern, at, byte),
         Some(b'\\') if pattern.get(at + 1) == Some(&byte) => Step::Fits(at + 2),
-        Some(b'\\') => Step::No,
-        Some(other) if *other == byte => Step::Fits(at + 1),
-        Some(_) => Step::No,
+        Some(other) if *other == byte && byte != b'\\' => Step::Fits(at + 1),
+        None | Some(_) => Step::No,
     }
 }
 

@@ -68,7 +68,17 @@ fn keywords(text: &[u8]) -> usize {
 fn opens(word: &[u8]) -> bool {
     matches!(
         word,
-        b"if" | b"elif" | b"while" | b"until" | b"for" | b"case" | b"select" | b"function" | b"time" | b"coproc" | b"!"
+        b"if"
+            | b"elif"
+            | b"while"
+            | b"until"
+            | b"for"
+            | b"case"
+            | b"select"
+            | b"function"
+            | b"time"
+            | b"coproc"
+            | b"!"
     )
 }
 
@@ -300,7 +310,17 @@ mod tests {
 
     #[test]
     fn nesting_is_refused() {
-        for opening in ["$(", "\"$(", "(", "`\"", "${x:-", "<(", "if ", "$((", "case x in a) $("] {
+        for opening in [
+            "$(",
+            "\"$(",
+            "(",
+            "`\"",
+            "${x:-",
+            "<(",
+            "if ",
+            "$((",
+            "case x in a) $(",
+        ] {
             let line = opening.repeat(1000);
             assert!(weigh(line.as_bytes()).is_err(), "{opening}");
         }

@@ -93,8 +93,7 @@ fn expression(raw: &[u8], open: usize) -> Option<(usize, Items<'_>)> {
         items.push(&raw[start..at]);
         return Some((at, Items::List(items)));
     }
-    let words = sequence(&raw[open + 1..at])?;
-    Some((at, Items::Sequence(words)))
+    Some((at, sequence(&raw[open + 1..at])?))
 }
 
 /// Behind the quote, substitution or byte at `at`.
@@ -110,12 +109,14 @@ fn step(raw: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// `a..b` and `a..b..step`: `None` where it is none, `Some(None)` where it has too many words.
-fn sequence(inner: &[u8]) -> Option<Option<Vec<Vec<u8>>>> {
+/// `a..b` and `a..b..step`.
+fn sequence(inner: &[u8]) -> Option<Items<'static>> {
     let inner = std::str::from_utf8(inner).ok()?;
     let mut parts = inner.split("..");
     let (first, last) = (parts.next()?, parts.next()?);
-    let step = parts.next().map_or(Some(1), |text| text.parse::<i64>().ok())?;
+    let step = parts
+        .next()
+        .map_or(Some(1), |text| text.parse::<i64>().ok())?;
     if parts.next().is_some() {
         return None;
     }
@@ -129,12 +130,12 @@ fn sequence(inner: &[u8]) -> Option<Option<Vec<Vec<u8>>>> {
         } else {
             0
         };
-        return Some(numbers(from, to, step).map(|values| {
+        return Some(Items::Sequence(numbers(from, to, step).map(|values| {
             values
                 .into_iter()
                 .map(|value| format!("{value:0width$}").into_bytes())
                 .collect()
-        }));
+        })));
     }
     let (&[from], &[to]) = (first.as_bytes(), last.as_bytes()) else {
         return None;
@@ -142,13 +143,14 @@ fn sequence(inner: &[u8]) -> Option<Option<Vec<Vec<u8>>>> {
     if !from.is_ascii_alphabetic() || !to.is_ascii_alphabetic() {
         return None;
     }
-    Some(numbers(i64::from(from), i64::from(to), step).map(|values| {
+    let words = numbers(i64::from(from), i64::from(to), step).map(|values| {
         values
             .into_iter()
             // A backslash may lie between the letters; as a word of its own it is quoted.
             .map(|value| vec![b'\\', value as u8])
             .collect()
-    }))
+    });
+    Some(Items::Sequence(words))
 }
 
 fn numbers(from: i64, to: i64, step: i64) -> Option<Vec<i64>> {

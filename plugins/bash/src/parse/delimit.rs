@@ -52,8 +52,9 @@ pub(crate) fn double_quote(text: &[u8], mut at: usize, depth: usize) -> Option<u
 /// What begins with the `$` at `at`, where it is a bracketed construct or a quote; else one byte.
 pub(crate) fn dollar(text: &[u8], at: usize, quoted: bool, depth: usize) -> Option<usize> {
     match (text.get(at + 1), text.get(at + 2)) {
-        (Some(b'('), Some(b'(')) => arithmetic(text, at + 3, depth)
-            .or_else(|| parenthesis(text, at + 2, depth)),
+        (Some(b'('), Some(b'(')) => {
+            arithmetic(text, at + 3, depth).or_else(|| parenthesis(text, at + 2, depth))
+        }
         (Some(b'('), _) => parenthesis(text, at + 2, depth),
         (Some(b'{'), _) => brace(text, at + 2, quoted, depth),
         (Some(b'['), _) => bracket(text, at + 2, depth),
@@ -261,11 +262,9 @@ impl<'a> Commands<'a> {
                     let leading = line.iter().take_while(|b| **b == b'\t').count();
                     line = &line[leading..];
                 }
-                let closed_with_it = line
-                    .strip_prefix(delimiter.as_slice())
-                    .is_some_and(|tail| {
-                        tail.contains(&b')') && tail.iter().all(|b| b" \t)".contains(b))
-                    });
+                let closed_with_it = line.strip_prefix(delimiter.as_slice()).is_some_and(|tail| {
+                    tail.contains(&b')') && tail.iter().all(|b| b" \t)".contains(b))
+                });
                 if closed_with_it {
                     // `EOF)`: the parenthesis is read again.
                     let lead = length - line.len();
@@ -298,7 +297,9 @@ pub(crate) fn word_end(text: &[u8], mut at: usize, depth: usize) -> Option<usize
 }
 
 fn blanks(text: &[u8]) -> usize {
-    text.iter().take_while(|b| matches!(b, b' ' | b'\t')).count()
+    text.iter()
+        .take_while(|b| matches!(b, b' ' | b'\t'))
+        .count()
 }
 
 /// A here-document's delimiter without its quotes.

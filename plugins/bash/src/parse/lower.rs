@@ -56,9 +56,7 @@ impl Lowering {
 
     fn compound(self, tree: &Tree) -> Node {
         let (node, redirects) = match &tree.kind {
-            NodeKind::Subshell { body, redirects } => {
-                (Node::Subshell(self.boxed(body)), redirects)
-            }
+            NodeKind::Subshell { body, redirects } => (Node::Subshell(self.boxed(body)), redirects),
             NodeKind::BraceGroup { body, redirects } => (Node::Group(self.boxed(body)), redirects),
             NodeKind::If {
                 condition,
@@ -122,14 +120,14 @@ impl Lowering {
             } => (Node::Arithmetic(to_bytes(raw_content)), redirects),
             NodeKind::ConditionalExpr { body, redirects } => {
                 let mut words = Vec::new();
-                match self.terms(body, &mut words) {
+                match terms(body, &mut words) {
                     Some(()) => (Node::Test(words), redirects),
                     None => (Node::Unreadable(b"[[".to_vec()), redirects),
                 }
             }
             _ => return Node::Unreadable(Vec::new()),
         };
-        match self.redirects(redirects) {
+        match read_redirects(redirects) {
             Some(redirects) if redirects.is_empty() => node,
             Some(redirects) => Node::Redirected(Box::new(node), redirects),
             None => sequence(vec![
@@ -171,12 +169,12 @@ impl Lowering {
     }
 
     fn case(self, word: &Tree, patterns: &[rable::CasePattern]) -> Node {
-        let Some(word) = self.word(word) else {
+        let Some(word) = read_word(word) else {
             return Node::Unreadable(raw(word));
         };
         let mut arms = Vec::new();
         for pattern in patterns {
-            let read: Option<Vec<Word>> = pattern.patterns.iter().map(|p| self.word(p)).collect();
+            let read: Option<Vec<Word>> = pattern.patterns.iter().map(read_word).collect();
             let Some(patterns) = read else {
                 return Node::Unreadable(word.raw);
             };
@@ -267,7 +265,7 @@ impl Lowering {
                 return Node::Unreadable(text);
             }
         }
-        match self.redirects(redirects) {
+        match read_redirects(redirects) {
             Some(redirects) => simple.redirects = redirects,
             None => return Node::Unreadable(text),
         }
@@ -288,80 +286,6 @@ impl Lowering {
             list.push(word::read(&raw, word::Context::Word)?);
         }
         Some(())
-    }
-
-    fn word(self, tree: &Tree) -> Option<Word> {
-        word::read(&raw(tree), word::Context::Word)
-    }
-
-    fn redirects(self, trees: &[Tree]) -> Option<Vec<Redirect>> {
-        let mut redirects = Vec::new();
-        for tree in trees {
-            match &tree.kind {
-                NodeKind::HereDoc {
-                    content, quoted, ..
-                } => redirects.push(Redirect::Here {
-                    content: here_document(content, *quoted)?,
-                }),
-                NodeKind::Redirect { op, target, .. } => {
-                    redirects.extend(self.redirect(op, target)?);
-                }
-                _ => return None,
-            }
-        }
-        Some(redirects)
-    }
-
-    fn redirect(self, op: &str, target: &Tree) -> Option<Vec<Redirect>> {
-        let text = raw(target);
-        let file = |op| {
-            let target = self.word(target)?;
-            Some(vec![Redirect::File { op, target }])
-        };
-        match op {
-            "<" => file(RedirectOp::Read),
-            ">" | ">|" | "&>" => file(RedirectOp::Write),
-            ">>" | "&>>" => file(RedirectOp::Append),
-            "<>" => file(RedirectOp::ReadWrite),
-            "<<<" => Some(vec![Redirect::Here {
-                content: self.word(target)?,
-            }]),
-            ">&-" | "<&-" => Some(vec![Redirect::Descriptor]),
-            ">&" | "<&" if text.iter().all(u8::is_ascii_digit) => Some(vec![Redirect::Descriptor]),
-            ">&" => {
-                // The parser takes `file-` for `file` and a request to close it.
-                let mut dashed = text;
-                dashed.push(b'-');
-                let mut redirects = file(RedirectOp::Write)?;
-                redirects.push(Redirect::File {
-                    op: RedirectOp::Read,
-                    target: word::read(&dashed, word::Context::Word)?,
-                });
-                Some(redirects)
-            }
-            "<&" => Some(vec![Redirect::Descriptor]),
-            _ => None,
-        }
-    }
-
-    fn terms(self, tree: &Tree, words: &mut Vec<Word>) -> Option<()> {
-        match &tree.kind {
-            NodeKind::UnaryTest { operand, .. } | NodeKind::CondNot { operand } => {
-                self.terms(operand, words)
-            }
-            NodeKind::BinaryTest { left, right, .. }
-            | NodeKind::CondAnd { left, right }
-            | NodeKind::CondOr { left, right } => {
-                self.terms(left, words)?;
-                self.terms(right, words)
-            }
-            NodeKind::CondParen { inner } => self.terms(inner, words),
-            NodeKind::CondTerm { value, .. } | NodeKind::Word { value, .. } => {
-                words.push(word::read(&to_bytes(value), word::Context::Word)?);
-                Some(())
-            }
-            _ => None,
-        }
     }
 }
 
@@ -482,4 +406,84 @@ fn array(value: &[u8]) -> Option<Vec<Word>> {
         }
     }
     Some(words)
+}
+
+fn read_word(tree: &Tree) -> Option<Word> {
+    word::read(&raw(tree), word::Context::Word)
+}
+
+/// The words of `[[ … ]]`.
+fn terms(tree: &Tree, words: &mut Vec<Word>) -> Option<()> {
+    match &tree.kind {
+        NodeKind::UnaryTest { operand, .. } | NodeKind::CondNot { operand } => {
+            terms(operand, words)
+        }
+        NodeKind::BinaryTest { left, right, .. }
+        | NodeKind::CondAnd { left, right }
+        | NodeKind::CondOr { left, right } => {
+            terms(left, words)?;
+            terms(right, words)
+        }
+        NodeKind::CondParen { inner } => terms(inner, words),
+        NodeKind::CondTerm { value, .. } | NodeKind::Word { value, .. } => {
+            words.push(word::read(&to_bytes(value), word::Context::Word)?);
+            Some(())
+        }
+        _ => None,
+    }
+}
+
+fn redirect(op: &str, target: &Tree) -> Option<Vec<Redirect>> {
+    let text = raw(target);
+    let file = |op| {
+        let target = read_word(target)?;
+        Some(vec![Redirect::File { op, target }])
+    };
+    match op {
+        "<" => file(RedirectOp::Read),
+        ">" | ">|" | "&>" => file(RedirectOp::Write),
+        ">>" | "&>>" => file(RedirectOp::Append),
+        "<>" => file(RedirectOp::ReadWrite),
+        "<<<" => Some(vec![Redirect::Here {
+            content: read_word(target)?,
+        }]),
+        ">&-" | "<&-" | "<&" => Some(vec![Redirect::Descriptor]),
+        ">&" if text.iter().all(u8::is_ascii_digit) => Some(vec![Redirect::Descriptor]),
+        ">&" => {
+            // The parser takes `file-` for `file` and a request to close it.
+            let mut dashed = text;
+            dashed.push(b'-');
+            let mut redirects = file(RedirectOp::Write)?;
+            redirects.push(Redirect::File {
+                op: RedirectOp::Read,
+                target: word::read(&dashed, word::Context::Word)?,
+            });
+            Some(redirects)
+        }
+        _ => None,
+    }
+}
+
+fn read_redirects(trees: &[Tree]) -> Option<Vec<Redirect>> {
+    let mut redirects = Vec::new();
+    for tree in trees {
+        match &tree.kind {
+            // Without a delimiter it is a mistake that the parser lets pass.
+            NodeKind::HereDoc {
+                delimiter,
+                quoted: false,
+                ..
+            } if delimiter.is_empty() => return None,
+            NodeKind::HereDoc {
+                content, quoted, ..
+            } => redirects.push(Redirect::Here {
+                content: here_document(content, *quoted)?,
+            }),
+            NodeKind::Redirect { op, target, .. } => {
+                redirects.extend(redirect(op, target)?);
+            }
+            _ => return None,
+        }
+    }
+    Some(redirects)
 }

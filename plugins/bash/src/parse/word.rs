@@ -48,7 +48,10 @@ impl Reader<'_> {
         let quoted = context != Context::Word;
         if context == Context::Word {
             // `of=~/x`: a tilde counts behind what looks like an assignment, too.
-            let name = self.raw.iter().take_while(|b| b.is_ascii_alphanumeric() || **b == b'_');
+            let name = self
+                .raw
+                .iter()
+                .take_while(|b| b.is_ascii_alphanumeric() || **b == b'_');
             let name = name.count();
             if name > 0 && self.raw[name..].starts_with(b"=~") {
                 self.text(&self.raw[..=name], false);
@@ -147,7 +150,10 @@ impl Reader<'_> {
             b"" => "HOME",
             b"+" => "PWD",
             b"-" => "OLDPWD",
-            _ if name.iter().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(b)) => {
+            _ if name
+                .iter()
+                .all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(b)) =>
+            {
                 self.parts.push(Part::Unknown { quoted: true });
                 self.at = end;
                 return;
@@ -303,12 +309,22 @@ fn parameter(inner: &[u8], quoted: bool, depth: usize) -> Option<Parameter> {
 
 fn operation(rest: &[u8], quoted: bool, depth: usize) -> Option<ParameterOp> {
     let word = |text: &[u8]| {
-        let context = if quoted { Context::Quoted } else { Context::Word };
+        let context = if quoted {
+            Context::Quoted
+        } else {
+            Context::Word
+        };
         read_at(text, context, depth + 1)
     };
     // Quotes count within a pattern whatever stands around the expansion.
     let pattern = |text: &[u8]| read_at(text, Context::Word, depth + 1);
-    let other = || Some(ParameterOp::Other(read_at(rest, Context::HereDocument, depth + 1)?));
+    let other = || {
+        Some(ParameterOp::Other(read_at(
+            rest,
+            Context::HereDocument,
+            depth + 1,
+        )?))
+    };
     match rest {
         [] => Some(ParameterOp::None),
         [b':', sign @ (b'-' | b'=' | b'?' | b'+'), text @ ..] => Some(ParameterOp::Default {
@@ -326,7 +342,7 @@ fn operation(rest: &[u8], quoted: bool, depth: usize) -> Option<ParameterOp> {
             longest: true,
             pattern: pattern(text)?,
         }),
-        [b'%', text @ ..] | [b'#', text @ ..] => Some(ParameterOp::Trim {
+        [b'%' | b'#', text @ ..] => Some(ParameterOp::Trim {
             suffix: rest[0] == b'%',
             longest: false,
             pattern: pattern(text)?,
@@ -353,10 +369,22 @@ fn operation(rest: &[u8], quoted: bool, depth: usize) -> Option<ParameterOp> {
                 length: text.get(colon + 1..).map(<[u8]>::to_vec),
             })
         }
-        [b'^', b'^'] => Some(ParameterOp::Case { upper: true, all: true }),
-        [b'^'] => Some(ParameterOp::Case { upper: true, all: false }),
-        [b',', b','] => Some(ParameterOp::Case { upper: false, all: true }),
-        [b','] => Some(ParameterOp::Case { upper: false, all: false }),
+        [b'^', b'^'] => Some(ParameterOp::Case {
+            upper: true,
+            all: true,
+        }),
+        [b'^'] => Some(ParameterOp::Case {
+            upper: true,
+            all: false,
+        }),
+        [b',', b','] => Some(ParameterOp::Case {
+            upper: false,
+            all: true,
+        }),
+        [b','] => Some(ParameterOp::Case {
+            upper: false,
+            all: false,
+        }),
         _ => other(),
     }
 }
@@ -383,8 +411,8 @@ fn unescape_backticks(body: &[u8], quoted: bool) -> Vec<u8> {
     let mut at = 0;
     while let Some(&byte) = body.get(at) {
         let next = body.get(at + 1);
-        let dropped = byte == b'\\'
-            && next.is_some_and(|b| b"$`\\".contains(b) || (quoted && *b == b'"'));
+        let dropped =
+            byte == b'\\' && next.is_some_and(|b| b"$`\\".contains(b) || (quoted && *b == b'"'));
         if dropped {
             at += 1;
             plain.push(body[at]);

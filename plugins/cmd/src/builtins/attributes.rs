@@ -9,12 +9,15 @@ use crate::words::Word;
 /// `attrib [+r|-r]… [path] [/s [/d]] [/l]`
 pub(crate) fn attrib(call: &mut Call<'_, '_>) {
     let is_flag = |word: &Word| {
-        word.text()
-            .is_some_and(|text| matches!(text.as_slice(), [b'+' | b'-', letter] if letter.is_ascii_alphabetic()))
+        word.text().is_some_and(
+            |text| matches!(text.as_slice(), [b'+' | b'-', letter] if letter.is_ascii_alphabetic()),
+        )
     };
     let operands = call.operands.clone();
     let (flags, paths): (Vec<Word>, Vec<Word>) = operands.into_iter().partition(is_flag);
-    let unknown = paths.iter().any(|path| path.text().is_none() && !path.quoted);
+    let unknown = paths
+        .iter()
+        .any(|path| path.text().is_none() && !path.quoted);
     if flags.is_empty() && !unknown {
         return;
     }
@@ -69,7 +72,10 @@ pub(crate) fn cacls(call: &mut Call<'_, '_>) {
     let Some(path) = call.words.first().cloned() else {
         return;
     };
-    if ["g", "r", "p", "d", "s"].iter().any(|switch| call.has(switch)) {
+    if ["g", "r", "p", "d", "s"]
+        .iter()
+        .any(|switch| call.has(switch))
+    {
         let deep = call.has("t");
         let targets = call.targets(&path);
         call.change(&targets, deep, "permissions changed");
@@ -102,7 +108,18 @@ pub(crate) fn compact(call: &mut Call<'_, '_>) {
 
 /// `cipher [/e|/d] [/s:dir] [path]…`
 pub(crate) fn cipher(call: &mut Call<'_, '_>) {
-    let others = ["k", "r", "u", "w", "x", "rekey", "adduser", "removeuser", "flushcache", "p"];
+    let others = [
+        "k",
+        "r",
+        "u",
+        "w",
+        "x",
+        "rekey",
+        "adduser",
+        "removeuser",
+        "flushcache",
+        "p",
+    ];
     if others.iter().any(|switch| call.has(switch)) {
         call.unclear("keys or free space change");
     }

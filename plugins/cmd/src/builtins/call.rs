@@ -18,6 +18,8 @@ pub(crate) struct Call<'e, 'a> {
     pub(crate) words: Vec<Word>,
     /// What stands behind the name.
     pub(crate) tail: Vec<Cell>,
+    /// It can be relied on to succeed.
+    pub(crate) sure: bool,
     /// The call as it stands in the line.
     text: Vec<u8>,
 }
@@ -41,6 +43,7 @@ impl<'e, 'a> Call<'e, 'a> {
     ) -> Self {
         let mut call = Self::empty(evaluator, world, name, tail);
         call.words = split_for_cmd(tail);
+        call.doubt_several();
         for word in call.words.clone() {
             if !word.quoted && word.cells.first().is_some_and(|c| byte(*c) == b'/') {
                 call.add_switches(&word);
@@ -63,6 +66,7 @@ impl<'e, 'a> Call<'e, 'a> {
     ) -> Self {
         let mut call = Self::empty(evaluator, world, name, tail);
         call.words = split_for_program(tail);
+        call.doubt_several();
         for word in call.words.clone() {
             if word.cells.first().is_some_and(|c| byte(*c) == b'/') {
                 call.add_switches(&word);
@@ -86,7 +90,16 @@ impl<'e, 'a> Call<'e, 'a> {
             operands: Vec::new(),
             words: Vec::new(),
             tail: tail.to_vec(),
+            sure: false,
             text: [name, b" ", bytes(tail).trim_ascii()].concat(),
+        }
+    }
+
+    /// What is not known and not in quotes may be several words.
+    fn doubt_several(&mut self) {
+        let several = |word: &Word| !word.quoted && word.cells.iter().any(|c| *c >= 0x100);
+        if self.words.iter().any(several) {
+            self.unclear("a value that is not known may be several words");
         }
     }
 
@@ -112,8 +125,8 @@ impl<'e, 'a> Call<'e, 'a> {
     /// `x/q` may be `x` with a switch as well as a path: both are taken.
     fn add_glued(&mut self, word: &Word) {
         let pieces: Vec<&[Cell]> = word.cells.split(|c| byte(*c) == b'/').collect();
-        let short = |piece: &&[Cell]| (1..=2).contains(&piece.len());
-        if pieces.len() > 1 && pieces[1..].iter().all(|piece| short(&piece)) {
+        let short = |piece: &[Cell]| (1..=2).contains(&piece.len());
+        if pieces.len() > 1 && pieces[1..].iter().all(|piece| short(piece)) {
             self.operands.push(Word {
                 cells: pieces[0].to_vec(),
                 quoted: false,

@@ -34,7 +34,13 @@ pub(crate) fn copy(call: &mut Call<'_, '_>) {
             for word in destination.clone() {
                 let names = sources.names.as_deref();
                 // Files that are joined get the name of the first.
-                let names = names.map(|names| if joined { &names[..names.len().min(1)] } else { names });
+                let names = names.map(|names| {
+                    if joined {
+                        &names[..names.len().min(1)]
+                    } else {
+                        names
+                    }
+                });
                 put(call, &word, names, sources.several, "copied to");
             }
         }
@@ -230,8 +236,7 @@ pub(crate) fn move_files(call: &mut Call<'_, '_>) {
 fn taken(call: &mut Call<'_, '_>, path: &[u8], reason: &str) {
     call.evaluator
         .touch_parent(path, "directory of what is moved");
-    call.evaluator.touch(path, Depth::Tree, false, reason);
-    call.evaluator.out.destructive = true;
+    call.evaluator.take_away(path, reason);
 }
 
 fn moved_to(call: &mut Call<'_, '_>, destination: &Word, names: Option<&[Vec<u8>]>) {

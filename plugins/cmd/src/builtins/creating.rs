@@ -7,15 +7,18 @@ use crate::names::STYLE;
 
 /// `md`, `mkdir`: makes the directories above as well.
 pub(crate) fn md(call: &mut Call<'_, '_>) {
-    call.expect(&[]);
+    call.sure = call.expect(&[]);
     for operand in call.operands.clone() {
         let targets = call.targets(&operand);
+        call.sure &= targets.known.len() == 1;
         for (path, kind) in &targets.known {
+            call.sure &= *kind == Kind::Missing && !call.evaluator.made_something_in(path);
             call.evaluator
                 .touch_parent(path, "directory of a new directory");
             match kind {
                 Kind::File | Kind::Directory => {
-                    call.evaluator.touch(path, Depth::Entry, true, "new directory");
+                    call.evaluator
+                        .touch(path, Depth::Entry, true, "new directory");
                 }
                 _ => {
                     let topmost = topmost_missing(call, path);
@@ -30,6 +33,10 @@ pub(crate) fn md(call: &mut Call<'_, '_>) {
         }
         call.evaluator
             .note_within(&targets, Depth::Tree, "new directories in it");
+        if call.sure {
+            let made = targets.known.into_iter().map(|(path, _)| path);
+            call.evaluator.made_directories.extend(made);
+        }
     }
 }
 

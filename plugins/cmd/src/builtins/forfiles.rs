@@ -30,7 +30,10 @@ pub(crate) fn forfiles(call: &mut Call<'_, '_>) {
     };
     match found.filter(|found| found.len() <= MAX_FILES) {
         Some(found) => {
-            for (path, _) in found.iter().filter(|(path, _)| matches(&mask, split_last(path).1)) {
+            for (path, _) in found
+                .iter()
+                .filter(|(path, _)| matches(&mask, split_last(path).1))
+            {
                 let kind = call.evaluator.view.kind(path);
                 let file = File::known(path, kind);
                 run(call, &command, &file, STYLE.parent(path));
@@ -62,7 +65,11 @@ impl File {
             name: cells(name),
             stem: cells(&name[..dot]),
             extension: cells(name.get(dot + 1..).unwrap_or_default()),
-            is_directory: cells(if kind == Kind::Directory { b"TRUE" } else { b"FALSE" }),
+            is_directory: cells(if kind == Kind::Directory {
+                b"TRUE"
+            } else {
+                b"FALSE"
+            }),
         }
     }
 
@@ -114,7 +121,9 @@ fn filled(command: &[Cell], file: &File) -> Vec<Cell> {
         let rest = &command[at..];
         let text = bytes(&rest[..rest.len().min(8)]).to_ascii_lowercase();
         if byte(rest[0]) == b'@'
-            && let Some(name) = NAMES.iter().find(|name| text[1..].starts_with(name.as_bytes()))
+            && let Some(name) = NAMES
+                .iter()
+                .find(|name| text[1..].starts_with(name.as_bytes()))
         {
             out.extend(file.value(name));
             at += 1 + name.len();

@@ -28,7 +28,7 @@ pub(crate) fn xcopy(call: &mut Call<'_, '_>) {
         call.change(&targets, false, "mark for backups taken off");
     }
     let from = source.text().and_then(|text| tree_of(call, &text));
-    spread(call, from, &destination, deep);
+    spread(call, from.as_ref(), &destination, deep);
 }
 
 /// A directory and the names in it that are copied.
@@ -56,7 +56,7 @@ fn tree_of(call: &Call<'_, '_>, text: &[u8]) -> Option<From> {
 }
 
 /// Notes what appears in a destination when a directory is copied into it.
-fn spread(call: &mut Call<'_, '_>, from: Option<From>, destination: &Word, deep: bool) {
+fn spread(call: &mut Call<'_, '_>, from: Option<&From>, destination: &Word, deep: bool) {
     let reason = "copied to";
     let targets = call.targets(destination);
     call.evaluator.note_within(&targets, Depth::Tree, reason);
@@ -64,10 +64,7 @@ fn spread(call: &mut Call<'_, '_>, from: Option<From>, destination: &Word, deep:
         match call.kind_behind(path) {
             Kind::File => call.evaluator.write(path, reason),
             Kind::Directory => {
-                if from
-                    .as_ref()
-                    .is_none_or(|from| spread_into(call, from, path, deep).is_none())
-                {
+                if from.is_none_or(|from| spread_into(call, from, path, deep).is_none()) {
                     call.evaluator.out.destructive = true;
                     call.evaluator.make(path, reason);
                 }
@@ -110,9 +107,8 @@ fn spread_into(call: &mut Call<'_, '_>, from: &From, to: &[u8], deep: bool) -> O
                 call.evaluator.make(&target, "copied to");
                 new_directories.push(target);
             }
-            Kind::Directory => {}
             Kind::File if wanted => call.evaluator.write(&target, "copied to"),
-            Kind::File => {}
+            Kind::Directory | Kind::File => {}
             // What a link leads to is copied as well.
             _ => call.evaluator.make(&target, "copied to"),
         }
@@ -147,7 +143,7 @@ pub(crate) fn robocopy(call: &mut Call<'_, '_>) {
         mirrored(call, destination);
     } else {
         let from = robocopy_source(call, source, files);
-        spread(call, from, destination, deep);
+        spread(call, from.as_ref(), destination, deep);
     }
     if call.has("mov") || call.has("move") {
         moved(call, source, files, deep);
@@ -242,6 +238,6 @@ pub(crate) fn replace(call: &mut Call<'_, '_>) {
         return;
     }
     let from = source.text().and_then(|text| tree_of(call, &text));
-    spread(call, from, &destination, false);
+    spread(call, from.as_ref(), &destination, false);
     call.evaluator.out.destructive = true;
 }

@@ -20,12 +20,16 @@ use crate::eval::{Evaluator, World};
 #[derive(Clone, Copy)]
 pub(crate) enum Run {
     /// It changes the shell itself.
-    Shell(for<'e, 'a, 't> fn(&'e mut Evaluator<'a>, &'t [Cell], World) -> crate::eval::Flow),
+    Shell(ShellRun),
     /// It touches files.
     Files(ProgramRun),
     /// It touches nothing.
     Nothing,
 }
+
+/// How a command is run that changes the shell.
+pub(crate) type ShellRun =
+    for<'e, 'a, 't> fn(&'e mut Evaluator<'a>, &'t [Cell], World) -> crate::eval::Flow;
 
 /// How a program is run.
 pub(crate) type ProgramRun = for<'c, 'e, 'a> fn(&'c mut Call<'e, 'a>);
@@ -52,7 +56,8 @@ pub(crate) fn named(text: &[u8]) -> (Option<Builtin>, &[u8]) {
     let separates = match glued {
         // `start.bat` is a file; `cd..` and `echo.` are not.
         [b'.', rest @ ..] => name == b"echo" || rest.iter().all(|b| matches!(b, b'.' | b'\\')),
-        [b'\\' | b':' | b'[' | b']' | b'+' | b'(', ..] => true,
+        [b'\\', rest @ ..] => takes_directory(name) && !is_program(rest),
+        [b':' | b'[' | b']' | b'+' | b'(', ..] => true,
         _ => false,
     };
     match shell::find(name) {
@@ -62,6 +67,16 @@ pub(crate) fn named(text: &[u8]) -> (Option<Builtin>, &[u8]) {
         }
         _ => (None, &[]),
     }
+}
+
+/// `cd\x` is `cd \x`; `dir\x` may be a program in `dir`.
+fn takes_directory(name: &[u8]) -> bool {
+    matches!(name, b"cd" | b"chdir" | b"md" | b"mkdir" | b"rd" | b"rmdir")
+}
+
+fn is_program(name: &[u8]) -> bool {
+    let extensions: [&[u8]; 4] = [b".exe", b".com", b".bat", b".cmd"];
+    extensions.iter().any(|extension| name.ends_with(extension))
 }
 
 /// The rule for a program.
@@ -79,6 +94,7 @@ pub(crate) fn program(name: &[u8]) -> Option<ProgramRun> {
         b"sc" => system::sc,
         b"netsh" => system::netsh,
         b"wmic" => system::wmic,
+        b"makecab" | b"diamond" => system::makecab,
         b"msiexec" => system::msiexec,
         b"format" => system::format,
         b"forfiles" => forfiles::forfiles,

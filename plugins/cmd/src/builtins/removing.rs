@@ -8,7 +8,9 @@ use crate::names::STYLE;
 
 /// `del`, `erase`
 pub(crate) fn del(call: &mut Call<'_, '_>) {
-    call.expect(&["p", "f", "s", "q", "a", "ar", "ah", "as", "aa", "a-r", "a-h", "a-s", "a-a", "ai", "al"]);
+    call.expect(&[
+        "p", "f", "s", "q", "a", "ar", "ah", "as", "aa", "a-r", "a-h", "a-s", "a-a", "ai", "al",
+    ]);
     let deep = call.has("s");
     call.evaluator.out.destructive = true;
     for operand in call.operands.clone() {
@@ -27,8 +29,10 @@ pub(crate) fn del(call: &mut Call<'_, '_>) {
                     } else {
                         Depth::Children
                     };
-                    call.evaluator.touch_parent(path, "directory of what is removed");
-                    call.evaluator.touch(path, depth, true, "files in it removed");
+                    call.evaluator
+                        .touch_parent(path, "directory of what is removed");
+                    call.evaluator
+                        .touch(path, depth, true, "files in it removed");
                 }
                 _ => call.evaluator.remove(path),
             }
@@ -48,13 +52,14 @@ pub(crate) fn rd(call: &mut Call<'_, '_>) {
         for (path, kind) in &targets.known {
             if !deep && *kind == Kind::Directory {
                 // Only an empty directory is removed without `/s`.
-                call.evaluator.touch_parent(path, "directory of what is removed");
+                call.evaluator
+                    .touch_parent(path, "directory of what is removed");
                 call.evaluator.touch(path, Depth::Entry, false, "removed");
+                call.evaluator.forget_directory(path);
             } else if STYLE.parent(path).is_some() {
                 call.evaluator.remove(path);
             } else {
-                call.evaluator
-                    .touch(path, Depth::Tree, false, "emptied");
+                call.evaluator.touch(path, Depth::Tree, false, "emptied");
             }
         }
         let shallow = if deep { Depth::Tree } else { Depth::Children };

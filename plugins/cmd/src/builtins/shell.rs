@@ -7,14 +7,14 @@ use crate::eval::{Evaluator, Flow, World};
 /// The command of that name, in lower case.
 pub(crate) fn find(name: &[u8]) -> Option<Run> {
     Some(match name {
-        b"cd" | b"chdir" => Run::Shell(|evaluator, tail, world| evaluator.change_directory(tail, world)),
-        b"pushd" => Run::Shell(|evaluator, tail, world| evaluator.push_directory(tail, world)),
-        b"popd" => Run::Shell(|evaluator, _, world| evaluator.pop_directory(world)),
-        b"set" => Run::Shell(|evaluator, tail, world| evaluator.set_variable(tail, world)),
+        b"cd" | b"chdir" => Run::Shell(cd),
+        b"pushd" => Run::Shell(pushd),
+        b"popd" => Run::Shell(popd),
+        b"set" => Run::Shell(set),
         b"path" => Run::Shell(path),
-        b"setlocal" => Run::Shell(|evaluator, tail, world| evaluator.set_local(tail, world)),
-        b"call" => Run::Shell(|evaluator, tail, world| evaluator.call(tail, world)),
-        b"start" => Run::Shell(|evaluator, tail, world| evaluator.start(tail, world)),
+        b"setlocal" => Run::Shell(setlocal),
+        b"call" => Run::Shell(call),
+        b"start" => Run::Shell(start),
         b"goto" => Run::Shell(goto),
         b"assoc" | b"ftype" => Run::Shell(association),
         b"date" | b"time" => Run::Shell(clock),
@@ -30,6 +30,34 @@ pub(crate) fn find(name: &[u8]) -> Option<Run> {
         | b"vol" | b"rem" => Run::Nothing,
         _ => return None,
     })
+}
+
+fn cd(evaluator: &mut Evaluator<'_>, tail: &[Cell], world: World) -> Flow {
+    evaluator.change_directory(tail, world)
+}
+
+fn pushd(evaluator: &mut Evaluator<'_>, tail: &[Cell], world: World) -> Flow {
+    evaluator.push_directory(tail, world)
+}
+
+fn set(evaluator: &mut Evaluator<'_>, tail: &[Cell], world: World) -> Flow {
+    evaluator.set_variable(tail, world)
+}
+
+fn call(evaluator: &mut Evaluator<'_>, tail: &[Cell], world: World) -> Flow {
+    evaluator.call(tail, world)
+}
+
+fn start(evaluator: &mut Evaluator<'_>, tail: &[Cell], world: World) -> Flow {
+    evaluator.start(tail, world)
+}
+
+fn popd(_: &mut Evaluator<'_>, _: &[Cell], world: World) -> Flow {
+    world.pop_directory()
+}
+
+fn setlocal(_: &mut Evaluator<'_>, tail: &[Cell], world: World) -> Flow {
+    world.set_local(tail)
 }
 
 /// `path x;y`: programs are found elsewhere from now on.

@@ -3,6 +3,7 @@
 use deployx_plugin_sdk::Depth;
 
 use super::Call;
+use super::call::here;
 use crate::words::Word;
 
 /// The words of a call in lower case; empty where one is not known.
@@ -64,9 +65,12 @@ pub(crate) fn netsh(call: &mut Call<'_, '_>) {
 pub(crate) fn wmic(call: &mut Call<'_, '_>) {
     for switch in ["output", "append", "record"] {
         if let Some(file) = call.value(switch) {
-            let stream = file
-                .text()
-                .is_some_and(|text| matches!(text.to_ascii_lowercase().as_slice(), b"stdout" | b"clipboard"));
+            let stream = file.text().is_some_and(|text| {
+                matches!(
+                    text.to_ascii_lowercase().as_slice(),
+                    b"stdout" | b"clipboard"
+                )
+            });
             if !stream {
                 call.write_word(&file, "output");
             }
@@ -125,5 +129,24 @@ pub(crate) fn format(call: &mut Call<'_, '_>) {
             call.evaluator.touch(&root, Depth::Tree, true, "formatted");
         }
         _ => call.unclear("a volume without a letter"),
+    }
+}
+
+/// `makecab source [destination]`
+pub(crate) fn makecab(call: &mut Call<'_, '_>) {
+    if call.has("f") {
+        return call.unclear("a file of directives says what is written");
+    }
+    if call.has("l") {
+        call.unclear("a directory for the output");
+    }
+    match call.operands.get(1).cloned() {
+        Some(destination) => call.write_word(&destination, "cabinet"),
+        None => {
+            let targets = call.targets(&here());
+            for (path, _) in &targets.known {
+                call.evaluator.make_in(path, "cabinet");
+            }
+        }
     }
 }

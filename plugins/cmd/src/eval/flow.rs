@@ -11,8 +11,9 @@ pub(crate) struct Flow {
     pub(crate) done: Vec<World>,
     /// Where it failed.
     pub(crate) failed: Vec<World>,
-    /// It can be relied on to succeed: what only follows with `&` does not run in `failed`.
-    pub(crate) sure: bool,
+    /// Those of `failed` in which what follows with `&` has to be expected, too. A command that can
+    /// be relied on has none.
+    pub(crate) doubtful: Vec<World>,
 }
 
 impl Flow {
@@ -20,28 +21,49 @@ impl Flow {
     pub(crate) fn unchanged(world: World) -> Self {
         Self {
             done: vec![world.clone()],
-            failed: vec![world],
-            sure: false,
+            failed: vec![world.clone()],
+            doubtful: vec![world],
+        }
+    }
+
+    /// The command goes from `before` to `after`.
+    pub(crate) fn change(before: World, after: World, sure: bool) -> Self {
+        let doubtful = if sure {
+            Vec::new()
+        } else {
+            vec![before.clone()]
+        };
+        Self {
+            done: vec![after],
+            failed: vec![before],
+            doubtful,
+        }
+    }
+
+    /// The states are left as they are, for certain or not.
+    pub(crate) fn kept(worlds: Vec<World>, sure: bool) -> Self {
+        let doubtful = if sure { Vec::new() } else { worlds.clone() };
+        Self {
+            done: worlds.clone(),
+            failed: worlds,
+            doubtful,
         }
     }
 
     /// Every state that may follow.
     pub(crate) fn all(self) -> Vec<World> {
         let mut worlds = self.done;
-        if !self.sure || worlds.is_empty() {
-            worlds.extend(self.failed);
-        }
+        worlds.extend(self.doubtful);
         settle(worlds)
     }
 }
 
 impl Evaluator<'_> {
     /// Runs a list in each of `worlds`.
-    pub(crate) fn list(&mut self, list: &List, worlds: Vec<World>) -> Flow {
+    pub(crate) fn list(&mut self, list: &List, worlds: &[World]) -> Flow {
         let mut flow = Flow {
-            done: worlds.clone(),
-            failed: Vec::new(),
-            sure: true,
+            done: worlds.to_vec(),
+            ..Flow::default()
         };
         let mut at = 0;
         while at < list.0.len() {
@@ -50,13 +72,19 @@ impl Evaluator<'_> {
                 break;
             }
             let join = list.0[at].0;
-            flow = self.step(join, &list.0[at..end], flow, &worlds);
+            flow = self.step(join, &list.0[at..end], flow, worlds);
             at = end;
         }
         flow
     }
 
-    fn step(&mut self, join: Join, stages: &[(Join, Stage)], before: Flow, first: &[World]) -> Flow {
+    fn step(
+        &mut self,
+        join: Join,
+        stages: &[(Join, Stage)],
+        before: Flow,
+        first: &[World],
+    ) -> Flow {
         let or_first = |worlds: Vec<World>| {
             if worlds.is_empty() {
                 first.to_vec()
@@ -66,28 +94,18 @@ impl Evaluator<'_> {
         };
         match join {
             Join::Success => {
-                let mut failed = if before.sure {
-                    Vec::new()
-                } else {
-                    before.failed
-                };
                 let mut flow = self.pipeline(stages, or_first(before.done));
-                failed.append(&mut flow.failed);
-                Flow {
-                    done: flow.done,
-                    failed: settle(failed),
-                    sure: before.sure && flow.sure,
-                }
+                flow.failed.extend(before.failed);
+                flow.doubtful.extend(before.doubtful);
+                flow.failed = settle(flow.failed);
+                flow.doubtful = settle(flow.doubtful);
+                flow
             }
             Join::Failure => {
-                let mut done = before.done;
                 let mut flow = self.pipeline(stages, or_first(before.failed));
-                done.append(&mut flow.done);
-                Flow {
-                    done: settle(done),
-                    failed: flow.failed,
-                    sure: before.sure || flow.sure,
-                }
+                flow.done.extend(before.done);
+                flow.done = settle(flow.done);
+                flow
             }
             Join::Always | Join::Pipe => {
                 let worlds = or_first(before.all());
@@ -106,11 +124,7 @@ impl Evaluator<'_> {
             self.stage(stage, worlds.clone());
         }
         self.out.session.assigned.truncate(assigned);
-        Flow {
-            done: worlds.clone(),
-            failed: worlds,
-            sure: false,
-        }
+        Flow::kept(worlds, false)
     }
 
     fn stage(&mut self, stage: &Stage, worlds: Vec<World>) -> Flow {
@@ -120,19 +134,12 @@ impl Evaluator<'_> {
             }
         }
         match &stage.command {
-            Command::Nothing => Flow {
-                done: worlds.clone(),
-                failed: worlds,
-                sure: true,
-            },
-            Command::Group(list) => self.list(list, worlds),
+            Command::Nothing => Flow::kept(worlds, true),
+            Command::Group(list) => self.list(list, &worlds),
             Command::If(branches) => self.branches(branches, worlds),
             Command::For(repetition) => self.repetition(repetition, worlds),
             Command::Simple(simple) => {
-                let mut flow = Flow {
-                    sure: true,
-                    ..Flow::default()
-                };
+                let mut flow = Flow::default();
                 for world in worlds {
                     if self.exhausted() {
                         flow.done.push(world);
@@ -142,8 +149,9 @@ impl Evaluator<'_> {
                     let one = self.simple(simple, world);
                     flow.done.extend(one.done);
                     flow.failed.extend(one.failed);
-                    flow.sure &= one.sure;
+                    flow.doubtful.extend(one.doubtful);
                 }
+                flow.doubtful = settle(flow.doubtful);
                 flow.done = settle(flow.done);
                 flow.failed = settle(flow.failed);
                 flow
@@ -167,17 +175,13 @@ impl Evaluator<'_> {
         }
         let outside = after.clone();
         if !entered.is_empty() {
-            after.extend(self.list(&branches.then, entered).all());
+            after.extend(self.list(&branches.then, &entered).all());
         }
         if let Some(otherwise) = &branches.otherwise {
-            after.extend(self.list(otherwise, outside).all());
+            after.extend(self.list(otherwise, &outside).all());
         }
         let after = settle(after);
-        Flow {
-            done: after.clone(),
-            failed: after,
-            sure: false,
-        }
+        Flow::kept(after, false)
     }
 
     /// Whether the condition asks for a path that is certainly not there.
@@ -191,8 +195,7 @@ impl Evaluator<'_> {
 }
 
 /// Why a line with an open value is not understood.
-pub(crate) const OPEN_VALUE: &str =
-    "the value of a variable is not known and may hold operators";
+pub(crate) const OPEN_VALUE: &str = "the value of a variable is not known and may hold operators";
 
 fn pipeline_end(list: &List, from: usize) -> usize {
     let mut end = from + 1;

@@ -32,11 +32,7 @@ impl Evaluator<'_> {
             after.extend(self.each_value(repetition, &values, world));
         }
         let after = settle(after);
-        Flow {
-            done: after.clone(),
-            failed: after,
-            sure: false,
-        }
+        Flow::kept(after, false)
     }
 
     fn each_value(&mut self, repetition: &For, values: &Values, world: World) -> Vec<World> {
@@ -45,7 +41,7 @@ impl Evaluator<'_> {
         for value in &values.each {
             self.bind(repetition, value);
             let before = worlds.clone();
-            worlds = self.list(&repetition.body, worlds).all();
+            worlds = self.list(&repetition.body, &worlds).all();
             if !values.complete && worlds != before {
                 worlds = self.again(repetition, before, worlds);
             }
@@ -65,7 +61,7 @@ impl Evaluator<'_> {
                 world.forget();
             }
         }
-        let last = self.list(&repetition.body, settle(blurred)).all();
+        let last = self.list(&repetition.body, &settle(blurred)).all();
         settle(before.into_iter().chain(after).chain(last).collect())
     }
 
@@ -121,6 +117,9 @@ impl Evaluator<'_> {
         }
         let listing = Listing::read(simple)?;
         let dir = world.resolve(&listing.dir)?;
+        if !listing.by_pattern && self.view.kind(&dir) != Kind::Directory {
+            return None;
+        }
         // Without whole lines, the variable gets the first word of each name.
         let cut = !options.whole_lines;
         if listing.recursive {
@@ -149,6 +148,8 @@ struct Listing {
     dir: Vec<u8>,
     pattern: Vec<u8>,
     recursive: bool,
+    /// The operand is a pattern, or there is none; otherwise it has to be a directory.
+    by_pattern: bool,
     directories: Option<bool>,
 }
 
@@ -186,6 +187,7 @@ impl Listing {
                 dir: operand.clone(),
                 pattern: b"*".to_vec(),
                 recursive,
+                by_pattern: false,
                 directories,
             });
         }
@@ -194,19 +196,24 @@ impl Listing {
         } else {
             (operand.clone(), Vec::new())
         };
-        let pattern = if pattern.is_empty() { b"*".to_vec() } else { pattern };
+        let pattern = if pattern.is_empty() {
+            b"*".to_vec()
+        } else {
+            pattern
+        };
         bare.then_some(Self {
             dir,
             pattern,
             recursive,
+            by_pattern: has_pattern || operand.is_empty(),
             directories,
         })
     }
 
     fn wants(&self, kind: Kind) -> bool {
-        match (self.directories, kind) {
-            (Some(true), Kind::File) | (Some(false), Kind::Directory) => false,
-            _ => true,
-        }
+        !matches!(
+            (self.directories, kind),
+            (Some(true), Kind::File) | (Some(false), Kind::Directory)
+        )
     }
 }

@@ -42,6 +42,10 @@ pub(crate) struct Evaluator<'a> {
     pub(crate) rule: String,
     /// Paths that the line may have made so far: what the view says of them is out of date.
     created: Vec<Vec<u8>>,
+    /// Directories that the line certainly made.
+    pub(crate) made_directories: Vec<Vec<u8>>,
+    /// Paths that the line may have removed so far.
+    removed: Vec<Vec<u8>>,
     /// Variables of the loops around, the innermost last.
     variables: Vec<(u8, Vec<Cell>)>,
     commands: usize,
@@ -59,6 +63,8 @@ impl<'a> Evaluator<'a> {
             out: Inference::default(),
             rule: String::new(),
             created: Vec::new(),
+            made_directories: Vec::new(),
+            removed: Vec::new(),
             variables: Vec::new(),
             commands: 0,
             listings: Counter::new(0),
@@ -73,11 +79,16 @@ impl<'a> Evaluator<'a> {
             return true;
         }
         if self.commands >= MAX_COMMANDS || self.out.paths.len() >= MAX_PATHS {
-            self.given_up = true;
-            let text = self.request.command.clone();
-            self.add_unclear(text, None, "the line runs too many commands to follow");
+            self.give_up("the line runs too many commands to follow");
         }
         self.given_up
+    }
+
+    /// Follows the line no further.
+    fn give_up(&mut self, reason: &str) {
+        self.given_up = true;
+        let text = self.request.command.clone();
+        self.add_unclear(text, None, reason);
     }
 
     /// The names in a directory, as long as the line has not listed too many.

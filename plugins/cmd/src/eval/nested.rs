@@ -22,7 +22,7 @@ impl Evaluator<'_> {
         }
         let before = self.out.session.clone();
         let rule = self.rule.clone();
-        self.list(&list, vec![world]);
+        self.list(&list, &[world]);
         self.out.session = before;
         self.rule = rule;
         self.nested -= 1;
@@ -57,7 +57,11 @@ impl Evaluator<'_> {
             }
         }
         let text = [b"cmd ".as_slice(), &bytes(tail)].concat();
-        self.add_unclear(text, world.cwd, "the shell reads its commands from its input");
+        self.add_unclear(
+            text,
+            world.cwd,
+            "the shell reads its commands from its input",
+        );
     }
 
     /// `call`

@@ -48,8 +48,29 @@ impl Evaluator<'_> {
     /// Notes that the path is removed with everything beneath.
     pub(crate) fn remove(&mut self, path: &[u8]) {
         self.touch_parent(path, "directory of what is removed");
-        self.touch(path, Depth::Tree, false, "removed");
+        self.take_away(path, "removed");
+    }
+
+    /// Notes that the path and everything beneath is no longer there.
+    pub(crate) fn take_away(&mut self, path: &[u8], reason: &str) {
+        self.touch(path, Depth::Tree, false, reason);
+        self.made_directories
+            .retain(|made| !STYLE.starts_with(made, path));
+        self.removed.push(path.to_vec());
         self.out.destructive = true;
+    }
+
+    /// Notes that a directory may no longer be there.
+    pub(crate) fn forget_directory(&mut self, path: &[u8]) {
+        self.made_directories.retain(|made| made != path);
+        self.removed.push(path.to_vec());
+    }
+
+    /// Whether a directory is certainly there when a command comes to it.
+    pub(crate) fn is_there(&self, dir: &[u8]) -> bool {
+        let made = self.made_directories.iter().any(|made| made == dir);
+        let removed = || self.removed.iter().any(|gone| STYLE.starts_with(dir, gone));
+        made || STYLE.kind_behind(self.view, dir) == Kind::Directory && !removed()
     }
 
     /// Notes that the file is made or gets other content.
@@ -72,6 +93,12 @@ impl Evaluator<'_> {
     pub(crate) fn make(&mut self, path: &[u8], reason: &str) {
         self.touch(path, Depth::Tree, true, reason);
         self.created.push(path.to_vec());
+    }
+
+    /// Notes that something may appear directly in the directory.
+    pub(crate) fn make_in(&mut self, dir: &[u8], reason: &str) {
+        self.touch(dir, Depth::Children, true, reason);
+        self.created.push(dir.to_vec());
     }
 
     pub(crate) fn effect(&mut self, what: &str, reason: &str) {

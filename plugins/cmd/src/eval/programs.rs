@@ -3,11 +3,11 @@
 use deployx_plugin_sdk::Kind;
 use deployx_plugin_sdk::table::{Arg, NestedCommand, Outcome, Place, Rule};
 
-use super::{Evaluator, World};
+use super::{Evaluator, MAX_NESTED, World};
 use crate::builtins::{self, Call};
 use crate::cell::{Cell, UNKNOWN, bytes, cells};
 use crate::names::{STYLE, split_last};
-use crate::words::{shown, split_for_program};
+use crate::words::{Word, shown, split_for_program};
 
 impl Evaluator<'_> {
     /// Runs the program `text`; `name` is the same as it stands in the line.
@@ -69,7 +69,7 @@ impl Evaluator<'_> {
         shown: &[u8],
         world: &World,
     ) {
-        let args: Vec<Arg> = split_for_program(tail).iter().map(|w| w.arg()).collect();
+        let args: Vec<Arg> = split_for_program(tail).iter().map(Word::arg).collect();
         let name = String::from_utf8_lossy(program).into_owned();
         let outcome = {
             let variable = |name: &str| {
@@ -133,8 +133,14 @@ impl Evaluator<'_> {
             tail.push(Cell::from(b' '));
             tail.extend(quoted(word));
         }
+        if self.nested >= MAX_NESTED {
+            self.add_unclear(bytes(&tail), world.cwd, "nested too deeply");
+            return;
+        }
         self.commands += 1;
+        self.nested += 1;
         self.run(&quoted(name), &tail, world);
+        self.nested -= 1;
     }
 
     fn nested_line(&mut self, shell: Option<&str>, line: &Arg, world: World) {

@@ -5,8 +5,11 @@ use deployx_plugin_sdk::{Depth, Kind};
 use super::flow::Flow;
 use super::{Evaluator, World};
 use crate::cell::{Cell, byte, bytes, has_unknown, is_plain, trim, unquoted};
-use crate::names::{STYLE, has_wildcard};
+use crate::names::has_wildcard;
 use crate::words::{Word, split_for_cmd};
+
+/// How many variables of a line are followed.
+const MAX_VARIABLES: usize = 60;
 
 impl Evaluator<'_> {
     /// `cd`, `chdir`
@@ -58,21 +61,13 @@ impl Evaluator<'_> {
                 [letter, b':', ..] => Some(letter.to_ascii_uppercase()),
                 _ => None,
             };
-            return Flow {
-                done: vec![inside],
-                failed: vec![world],
-                sure: false,
-            };
+            return Flow::change(world, inside, false);
         };
         self.touch(&target, Depth::Entry, true, "new working directory");
-        let kind = STYLE.kind_behind(self.view, &target);
+        let sure = self.is_there(&target);
         inside.cwd = Some(target);
         inside.drive = None;
-        Flow {
-            done: vec![inside],
-            failed: vec![world],
-            sure: kind == Kind::Directory,
-        }
+        Flow::change(world, inside, sure)
     }
 
     /// The directory that `cd` goes to: a name may have blanks without quotes, and wildcards.
@@ -110,11 +105,8 @@ impl Evaluator<'_> {
         // Where nothing is kept for the drive, an earlier process may have left something.
         inside.cwd = inside.drives.get(&letter).cloned().flatten();
         inside.drive = inside.cwd.is_none().then_some(letter);
-        Flow {
-            done: vec![inside],
-            failed: vec![world],
-            sure: false,
-        }
+        let sure = self.is_there(&[letter, b':', b'\\']);
+        Flow::change(world, inside, sure)
     }
 
     /// `pushd`
@@ -130,30 +122,15 @@ impl Evaluator<'_> {
             // A share gets the next free drive letter.
             world.cwd = None;
             world.drive = None;
-            return Flow {
-                done: vec![world],
-                failed: vec![before],
-                sure: false,
-            };
+            return Flow::change(before, world, false);
         }
         let mut flow = self.enter(&path, world);
-        flow.failed = vec![before];
-        flow
-    }
-
-    /// `popd`
-    pub(crate) fn pop_directory(&mut self, mut world: World) -> Flow {
-        let Some(directory) = world.stack.pop() else {
-            return Flow::unchanged(world);
-        };
-        remember_drive(&mut world);
-        world.cwd = directory;
-        world.drive = None;
-        Flow {
-            done: vec![world.clone()],
-            failed: vec![world],
-            sure: true,
+        // Where it failed, nothing was pushed.
+        flow.failed = vec![before.clone()];
+        if !flow.doubtful.is_empty() {
+            flow.doubtful = vec![before];
         }
+        flow
     }
 
     /// `set`
@@ -206,19 +183,36 @@ impl Evaluator<'_> {
         if name.is_empty() {
             return;
         }
+        if world.variables.len() >= MAX_VARIABLES {
+            self.give_up("the line sets too many variables to follow");
+            return;
+        }
         world.variables.insert(name.to_lowercase(), value);
         if !self.out.session.assigned.iter().any(|known| known == name) {
             self.out.session.assigned.push(name.into());
         }
     }
+}
+
+impl World {
+    /// `popd`
+    pub(crate) fn pop_directory(mut self) -> Flow {
+        let Some(directory) = self.stack.pop() else {
+            return Flow::unchanged(self);
+        };
+        remember_drive(&mut self);
+        self.cwd = directory;
+        self.drive = None;
+        Flow::kept(vec![self], true)
+    }
 
     /// `setlocal`: from here on, `!NAME!` may be replaced.
-    pub(crate) fn set_local(&mut self, tail: &[Cell], mut world: World) -> Flow {
+    pub(crate) fn set_local(mut self, tail: &[Cell]) -> Flow {
         let text = bytes(tail).to_ascii_lowercase();
         if text.windows(22).any(|w| w == b"enabledelayedexpansion") {
-            world.delayed = true;
+            self.delayed = true;
         }
-        Flow::unchanged(world)
+        Flow::unchanged(self)
     }
 }
 

@@ -1,7 +1,7 @@
 //! One command: finds out what its name stands for.
 
 use super::flow::{Flow, OPEN_VALUE};
-use super::{Evaluator, World};
+use super::{Evaluator, MAX_NESTED, World};
 use crate::builtins::{self, Call};
 use crate::cell::{Cell, byte, bytes, cells, is_delimiter, is_plain, trim, unquoted};
 use crate::syntax::Simple;
@@ -21,13 +21,20 @@ impl Evaluator<'_> {
     /// Runs the command that a text of one command holds, as `call` and `start` do.
     pub(crate) fn run_text(&mut self, text: &[Cell], world: World) -> Flow {
         let text = trim(text);
+        if self.nested >= MAX_NESTED {
+            self.add_unclear(bytes(text), world.cwd.clone(), "nested too deeply");
+            return Flow::unchanged(world);
+        }
         let mut quoted = false;
         let end = text.iter().position(|c| {
             quoted ^= byte(*c) == b'"';
             !quoted && (is_delimiter(*c) || byte(*c) == b'/')
         });
         let (name, tail) = text.split_at(end.unwrap_or(text.len()));
-        self.run(name, tail, world)
+        self.nested += 1;
+        let flow = self.run(name, tail, world);
+        self.nested -= 1;
+        flow
     }
 
     /// Runs a command, of which variables have been put in.
@@ -74,25 +81,17 @@ impl Evaluator<'_> {
         Flow::unchanged(world)
     }
 
-    fn builtin(
-        &mut self,
-        run: builtins::Run,
-        name: &[u8],
-        tail: &[Cell],
-        world: World,
-    ) -> Flow {
+    fn builtin(&mut self, run: builtins::Run, name: &[u8], tail: &[Cell], world: World) -> Flow {
         self.rule = String::from_utf8_lossy(name).into_owned();
         match run {
             builtins::Run::Shell(run) => run(self, tail, world),
             builtins::Run::Files(run) => {
                 let mut call = Call::new(self, &world, name, tail);
                 run(&mut call);
-                Flow::unchanged(world)
+                let sure = call.sure;
+                Flow::kept(vec![world], sure)
             }
-            builtins::Run::Nothing => Flow {
-                sure: true,
-                ..Flow::unchanged(world)
-            },
+            builtins::Run::Nothing => Flow::kept(vec![world], true),
         }
     }
 

@@ -50,7 +50,7 @@ impl Evaluator<'_> {
         let run = rest[1..].iter().take(12);
         let letters: Vec<u8> = run
             .map(|c| byte(*c))
-            .take_while(|b| b.is_ascii_graphic())
+            .take_while(u8::is_ascii_graphic)
             .collect();
         if letters.first() == Some(&b'$') {
             let colon = letters.iter().position(|b| *b == b':')?;
@@ -74,7 +74,11 @@ impl Evaluator<'_> {
     }
 
     fn loop_value(&self, letter: u8) -> Option<&[Cell]> {
-        let found = self.variables.iter().rev().find(|(name, _)| *name == letter);
+        let found = self
+            .variables
+            .iter()
+            .rev()
+            .find(|(name, _)| *name == letter);
         found.map(|(_, value)| value.as_slice())
     }
 
@@ -218,7 +222,9 @@ fn modified_mark(value: &[Cell], kinds: &[u8], world: &World) -> Vec<Cell> {
                 dir.push(b'\\');
             }
             let mut out = cells(&dir);
-            let shallow = value[mark..].iter().all(|c| *c != ANY_DEEP && byte(*c) != b'\\');
+            let shallow = value[mark..]
+                .iter()
+                .all(|c| *c != ANY_DEEP && byte(*c) != b'\\');
             let names_itself = kinds.contains(&b'f') || kinds.contains(&b'n');
             match (shallow, names_itself) {
                 (true, true) => out.push(ANY_NAME),

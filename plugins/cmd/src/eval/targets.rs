@@ -42,7 +42,10 @@ impl Evaluator<'_> {
         if let Some(mark) = word.cells.iter().position(|c| *c >= 0x100) {
             return within_mark(world, &word.cells, mark);
         }
-        let text = bytes(&word.cells);
+        let mut text = bytes(&word.cells);
+        if text.starts_with(br"\\?\") {
+            text = crate::names::plain(&text);
+        }
         if text.is_empty() || is_device(&text) {
             return Targets::default();
         }
@@ -145,8 +148,10 @@ fn directory_of(world: &World, beginning: &[u8]) -> Option<Vec<u8>> {
 fn within_mark(world: &World, cells: &[Cell], mark: usize) -> Targets {
     let before = bytes(&cells[..mark]);
     let dir = split_last(&before).0;
-    let deep = cells[mark..].iter().any(|c| *c == ANY_DEEP)
-        || cells[mark..].iter().any(|c| matches!(byte(*c), b'\\' | b'/'))
+    let deep = cells[mark..].contains(&ANY_DEEP)
+        || cells[mark..]
+            .iter()
+            .any(|c| matches!(byte(*c), b'\\' | b'/'))
         || has_wildcard(dir);
     let leaves = cells[mark..]
         .windows(2)

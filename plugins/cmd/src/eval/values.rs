@@ -76,7 +76,12 @@ impl Evaluator<'_> {
     }
 
     /// The names that fit a pattern, with its directory as it was given.
-    fn matched(&self, pattern: &[Cell], directories: bool, world: &World) -> Option<Vec<Vec<Cell>>> {
+    fn matched(
+        &self,
+        pattern: &[Cell],
+        directories: bool,
+        world: &World,
+    ) -> Option<Vec<Vec<Cell>>> {
         if !is_plain(pattern) {
             return None;
         }
@@ -285,8 +290,13 @@ pub(crate) fn text_value(text: &[Cell], options: &LineOptions, has_options: bool
         return text.to_vec();
     }
     let first_word = |cells: &[Cell]| {
-        let from = cells.iter().take_while(|c| matches!(byte(**c), b' ' | b'\t')).count();
-        let word = cells[from..].iter().take_while(|c| !matches!(byte(**c), b' ' | b'\t'));
+        let from = cells
+            .iter()
+            .take_while(|c| matches!(byte(**c), b' ' | b'\t'))
+            .count();
+        let word = cells[from..]
+            .iter()
+            .take_while(|c| !matches!(byte(**c), b' ' | b'\t'));
         word.copied().collect::<Vec<_>>()
     };
     if has_options || has_unknown(text) {

@@ -130,7 +130,7 @@ impl Rule {
             let reason = format!("subcommand '{}' is not known", shown(operand.arg));
             return Descent::Unknown(reason);
         };
-        match self.subcommand(name).or_else(|| self.sub.get("*")) {
+        match self.subcommand(name).or_else(|| self.any_subcommand()) {
             Some(sub) => Descent::Into(sub, operand.at + 1),
             None => Descent::Unknown(format!(
                 "unknown subcommand '{}' of {}",

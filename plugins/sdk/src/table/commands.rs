@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, OnceLock};
 
 use super::RuleError;
 use super::form::Form;
 use super::handlers::Handlers;
-use super::rule::{ArgStyle, Rule};
+use super::rule::{ArgStyle, Later, Rule};
 use super::sections::{self, Section};
 
 /// The commands that a rule set knows.
@@ -15,7 +16,7 @@ use super::sections::{self, Section};
 pub struct Table {
     ignores_case: bool,
     /// Every name, other names included.
-    commands: HashMap<Cow<'static, str>, Arc<Entry>>,
+    commands: HashMap<Cow<'static, str>, Arc<Entry>, BuildHasherDefault<NameHasher>>,
 }
 
 /// A command; one that is built in is read when it is first asked for.
@@ -26,12 +27,37 @@ struct Entry {
     rule: OnceLock<Box<Rule>>,
 }
 
+/// About how many bytes of a table there are for each name.
+const BYTES_A_NAME: usize = 80;
+
+/// FNV-1a: names are short, and nobody who could choose them gains from a collision.
+#[derive(Debug, Clone)]
+struct NameHasher(u64);
+
+impl Default for NameHasher {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hasher for NameHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 impl Table {
     /// No commands. `style` says whether letters of either case are the same in names.
     pub fn new(style: ArgStyle) -> Self {
         Self {
             ignores_case: style.ignores_case(),
-            commands: HashMap::new(),
+            commands: HashMap::default(),
         }
     }
 
@@ -76,23 +102,27 @@ impl Table {
         default_style: ArgStyle,
     ) -> Result<Self, RuleError> {
         let mut table = Self::new(default_style);
+        let bytes: usize = files.iter().map(|(_, text)| text.len()).sum();
+        table.commands.reserve(bytes / BYTES_A_NAME);
         for (source, text) in files {
-            let found = sections::find(text).map_err(|(line, message)| RuleError {
+            let mut names = Vec::with_capacity(256);
+            let found = sections::find(text, |name, at| names.push((name, at)));
+            let found = found.map_err(|(line, message)| RuleError {
                 source: (*source).into(),
                 line,
                 column: 1,
                 message,
             })?;
-            table.commands.reserve(found.len());
-            for (names, section) in found {
-                let entry = Arc::new(Entry {
+            let entries = found.into_iter().map(|section| {
+                Arc::new(Entry {
                     source: Cow::Borrowed(source),
                     section: Some((section, default_style)),
                     rule: OnceLock::new(),
-                });
-                for name in names {
-                    table.insert(name, &entry);
-                }
+                })
+            });
+            let entries: Vec<Arc<Entry>> = entries.collect();
+            for (name, at) in names {
+                table.insert(Cow::Borrowed(name), &entries[at]);
             }
         }
         Ok(table)
@@ -150,9 +180,51 @@ impl Table {
 impl Entry {
     fn rule(&self, name: &str) -> &Rule {
         self.rule.get_or_init(|| {
-            let rule = self.read().map(|(rule, _)| rule);
+            let rule = match self.in_parts() {
+                Some(rule) => rule,
+                None => self.read().map(|(rule, _)| rule),
+            };
             Box::new(rule.unwrap_or_else(|error| Rule::invalid(name, &error.to_string())))
         })
+    }
+
+    /// The command with its subcommands left for later; `None` where they do not stand apart.
+    fn in_parts(&self) -> Option<Result<Rule, RuleError>> {
+        let (section, style) = self.section?;
+        let (head, subs) = sections::split(section).filter(|(_, subs)| !subs.is_empty())?;
+        if head.text.trim().is_empty() {
+            return None;
+        }
+        let later = subs.into_iter().map(|(names, section)| Later {
+            source: self.source.clone(),
+            names,
+            section,
+            style,
+        });
+        let form = self.form(head, style);
+        Some(form.commands().and_then(|mut commands| {
+            let command = commands.pop().ok_or_else(|| self.no_command(head))?;
+            let mut rule = command.rule;
+            later.for_each(|later| rule.add_later(later));
+            Ok(rule)
+        }))
+    }
+
+    fn form(&self, section: Section, style: ArgStyle) -> Form<'_> {
+        Form {
+            source: &self.source,
+            text: section.text,
+            lines_before: section.lines_before,
+            style,
+            user: false,
+        }
+    }
+
+    fn no_command(&self, section: Section) -> RuleError {
+        self.error(
+            section.lines_before + 1,
+            "headers must begin their lines".into(),
+        )
     }
 
     /// The command as its section describes it, and its names.
@@ -160,13 +232,7 @@ impl Entry {
         let Some((section, style)) = self.section else {
             return Err(self.error(1, "the command has no section".into()));
         };
-        let form = Form {
-            source: &self.source,
-            text: section.text,
-            lines_before: section.lines_before,
-            style,
-            user: false,
-        };
+        let form = self.form(section, style);
         let mut commands = form.commands()?;
         match (commands.pop(), commands.is_empty()) {
             (Some(command), true) => {
@@ -174,16 +240,18 @@ impl Entry {
                 names.push(command.name);
                 Ok((command.rule, names))
             }
-            _ => Err(self.error(
-                section.lines_before + 1,
-                "headers must begin their lines".into(),
-            )),
+            _ => Err(self.no_command(section)),
         }
     }
 
     fn check(&self, name: &str, handlers: &Handlers) -> Result<(), RuleError> {
         if let Some((section, _)) = self.section {
-            let (_, names) = self.read()?;
+            let (rule, names) = self.read()?;
+            let parts = self.in_parts().transpose()?;
+            if parts.is_some_and(|parts| !parts.knows_as(&rule)) {
+                let message = "headers and 'same' of subcommands must begin their lines".into();
+                return Err(self.error(section.lines_before + 1, message));
+            }
             if !names.iter().any(|other| other.eq_ignore_ascii_case(name)) {
                 let message = format!("'{name}' is no name of the command");
                 return Err(self.error(section.lines_before + 1, message));

@@ -13,6 +13,9 @@ use super::touch::depth_for;
 /// How many reasons of a kind are told; more say nothing new.
 const MAX_REASONS: usize = 32;
 
+/// The longest path that is looked at, in bytes; systems refuse longer ones.
+const MAX_PATH: usize = 32 * 1024;
+
 /// Collects what a call touches. Rules in code use it to treat paths as tables do.
 pub struct Findings<'a> {
     rule: String,
@@ -145,6 +148,13 @@ impl<'a> Findings<'a> {
         follow: bool,
         reason: &str,
     ) {
+        let same = |last: &PathUse| {
+            (last.depth, last.certainty, last.follow) == (depth, certainty, follow)
+                && last.path == path
+        };
+        if self.outcome.paths.last().is_some_and(same) {
+            return;
+        }
         self.outcome.paths.push(PathUse {
             path: path.to_vec(),
             depth,
@@ -179,23 +189,19 @@ impl<'a> Findings<'a> {
     /// Lists the topmost directory above `path` that does not exist.
     fn missing_above(&mut self, path: &[u8], certainty: Certainty) {
         let style = self.place.style;
-        let mut topmost = None;
-        let mut at = style.parent(path);
-        while let Some(directory) = at {
-            if self.kind_behind(&directory) != Kind::Missing {
-                break;
-            }
-            at = style.parent(&directory);
-            topmost = Some(directory);
+        let parent = style.parent(path);
+        if parent.is_none_or(|parent| self.kind_behind(&parent) != Kind::Missing) {
+            return;
         }
+        // From the root on: a path may have very many components that do not exist.
+        let ends = (1..path.len()).filter(|at| style.is_separator(path[*at]));
+        let mut above = ends.map(|end| &path[..end]);
+        let topmost = above.find(|directory| {
+            style.name(directory).is_some() && self.kind_behind(directory) == Kind::Missing
+        });
         if let Some(directory) = topmost {
-            self.path(
-                &directory,
-                Depth::Tree,
-                certainty,
-                false,
-                "created on the way",
-            );
+            let reason = "created on the way";
+            self.path(directory, Depth::Tree, certainty, false, reason);
         }
     }
 
@@ -225,6 +231,10 @@ impl<'a> Findings<'a> {
     pub(crate) fn known_path(&mut self, role: &Role, text: &[u8]) {
         if text.is_empty() {
             // Names nothing; commands refuse it.
+            return;
+        }
+        if text.len() > MAX_PATH {
+            self.unclear("a path is too long");
             return;
         }
         let Some(path) = self.resolve(text) else {
@@ -339,7 +349,9 @@ impl<'a> Findings<'a> {
 
     /// An argument of which only the beginning is known.
     fn unknown_path(&mut self, arg: &Arg) {
-        self.unclear(format!("'{}' is not known", shown(arg)));
+        if self.outcome.unclear.len() < MAX_REASONS {
+            self.unclear(format!("'{}' is not known", shown(arg)));
+        }
         self.directory_of(&arg.text, Certainty::Possible, "may be beneath");
     }
 

@@ -9,7 +9,7 @@ use super::RuleError;
 use super::arguments::named;
 use super::operands::{self, OperandSpec};
 use super::options::OptionSpec;
-use super::rule::{ArgStyle, Deeds, HandlerName, Rule, When};
+use super::rule::{ArgStyle, Deeds, HandlerName, Rule, Sub, When};
 
 /// Keys of a command; those of `DEEDS` may also stand in a `when`.
 const KEYS: [&str; 8] = [
@@ -79,6 +79,33 @@ impl Form<'_> {
         }
         self.no_name_twice(&commands, root.get_ref())?;
         Ok(commands)
+    }
+
+    /// The only subcommand of the only command of a text, where `above` is that command.
+    ///
+    /// # Errors
+    /// The first mistake, with its place.
+    pub(crate) fn subcommand(&self, above: &Rule) -> Result<Rule, RuleError> {
+        let root = DeTable::parse(self.text)
+            .map_err(|e| self.error(e.span().unwrap_or(0..0), e.message()))?;
+        let command = root.get_ref().iter().next();
+        let Some((_, subs)) = command
+            .and_then(|(_, command)| command.get_ref().as_table())
+            .and_then(|command| command.iter().next())
+        else {
+            return Err(self.error(0..0, "a subcommand is a table: [a.sub.b]"));
+        };
+        let mut rule = Rule::empty(above.name.clone(), above.style);
+        rule.options.clone_from(&above.options);
+        rule.other_options = above.other_options;
+        rule.inherit_options = above.inherit_options;
+        self.subcommands(subs, &mut rule, &[])?;
+        let (_, sub) = rule
+            .sub
+            .pop_first()
+            .ok_or_else(|| self.error(0..0, "a subcommand is a table: [a.sub.b]"))?;
+        sub.into_rule()
+            .ok_or_else(|| self.error(0..0, "nothing is said"))
     }
 
     fn no_name_twice(&self, commands: &[Command], root: &DeTable<'_>) -> Result<(), RuleError> {
@@ -174,7 +201,7 @@ impl Form<'_> {
             for other in same {
                 found_same.insert(fold(&other), name.clone());
             }
-            found.insert(name, sub);
+            found.insert(name, Sub::from(sub));
         }
         if let Some(name) = found_same.keys().find(|other| found.contains_key(*other)) {
             let message = format!("'{name}' is a subcommand and another name of one");
@@ -293,7 +320,7 @@ pub(crate) fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<(&'t Key<'i>, &'t 
 }
 
 /// A name as it is looked up.
-fn fold(name: &str, style: ArgStyle) -> String {
+pub(crate) fn fold(name: &str, style: ArgStyle) -> String {
     if style.ignores_case() {
         name.to_ascii_lowercase()
     } else {

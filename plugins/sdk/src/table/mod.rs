@@ -29,7 +29,7 @@
 //!
 //! [apt-get]
 //! [apt-get.sub.install]
-//! same = ["apt-get.reinstall"]   # see the key `same`
+//! same = ["reinstall"]           # another name of the subcommand
 //! operands = "ignore..."
 //! touch = [{ path = "/usr", depth = "tree" }, { path = "/var/lib/dpkg", depth = "tree" }]
 //! irreversible = [{ what = "packages", reason = "scripts of packages run" }]
@@ -44,22 +44,34 @@
 //! |---|---|
 //! | `options` | every option the command knows; see below |
 //! | `operands` | what the arguments are that are no options; see below. Missing: `ignore...` |
-//! | `same` | other names of the command |
-//! | `sub` | subcommands: tables of this form by name. The first operand names one. Options before it are those of the command, options after it those of the subcommand and of the command |
-//! | `when."-x"` | where the option was given: `operands`, `touch`, `irreversible`, `destructive`, `handler` that replace those of the command. `when."-x -y"`: any of the two. The first that fits, in order of the file, wins |
-//! | `touch` | paths that the command touches whatever its arguments: `path` (`~`, `.`, `$VAR`, `${VAR:-default}` are expanded; `^.git` is the nearest `.git` in the working directory or above it), `depth` (`entry`, `children`, `tree`), `certainty` (`possible`, `likely`, `certain`, the default) |
-//! | `irreversible` | effects that cannot be undone |
+//! | `same` | other names of the command or subcommand |
+//! | `sub` | subcommands: tables of this form by name; `*` is any that is not listed. The first operand names one. Options before it are those of the command, options after it those of the subcommand and of the command. `touch`, `operands`, `when` and the like of the command are for calls without a subcommand. `style`, `other_options` and `inherit_options` are passed on |
+//! | `inherit_options` | `false`: after a subcommand's name the options of the command are not known |
+//! | `when."-x"` | where the option was given: `operands`, `touch`, `irreversible`, `destructive`, `handler`, `unclear` that replace those of the command. `when."-x -y"`: any of the two. The first that fits, in order of the file, wins. A subcommand's `when` may name options of the commands above it |
+//! | `touch` | paths that the command touches whatever its arguments: `path` (`~`, `.`, `$VAR`, `${VAR:-default}` at the beginning are expanded; `^.git` is the nearest `.git` in the working directory or above it, with what a `.git` file points to, and nothing where there is none; `^^.git` is the directory that holds it, the working directory where there is none; both may go on with `/rest`), `depth` (`entry`, `children`, `tree`, the default), `certainty` (`possible`, `likely`, `certain`, the default) |
+//! | `irreversible` | effects that cannot be undone: `what` and `reason` |
 //! | `destructive` | it deletes or overwrites as its purpose |
-//! | `other_options` | `"ignore"`: options that are not listed take no value and touch nothing. Default: an unknown option makes the call not understood |
-//! | `unclear` | a reason why the call is never understood (`make` runs anything); what the rule says is covered on top |
-//! | `handler` | the name of a rule in code that takes over (`find`, `tar`, `dd`…) |
-//! | `style` | `posix` (default for bash: `-abc`, `--long=value`, abbreviations of long options, `--` ends options, options and operands mixed), `strict` (options end at the first operand), `single` (`-long value` as in `find`, `java`), `slash` (default for cmd: `/s`, `/a:value`, either case), `named` (default for PowerShell: `-Name value`, `-Name:value`, prefixes, either case) |
+//! | `other_options` | `"ignore"`: options that are not listed take no value and touch nothing. Default, `"unclear"`: an unknown option makes the call not understood |
+//! | `unclear` | a reason why the call is never understood (`make` runs anything); what the rule says is covered on top. `false` in a `when` takes it back |
+//! | `handler` | the name of a rule in code that takes over (`find`, `tar`, `dd`…), see [`HandlerCall`] |
+//! | `style` | `posix` (default for bash: `-abc`, `--long=value`, abbreviations of long options, `--` ends options, options and operands mixed), `strict` (options end at the first operand), `single` (`-long value` as in `find`, `java`; a value may be attached to an option of one letter or one with `[ROLE]`), `slash` (default for cmd: `/s`, `/a:value`, `/s/q`, either case; `-s` where `/s` is listed), `named` (default for PowerShell: `-Name value`, `-Name:value`, prefixes, either case, the common parameters) |
 //! | `first_word_is_options` | `tar xzf a`: the first argument is a bundle of options without its dash |
 //!
 //! # Options
 //! `"-o --output=ROLE"`: spellings of one option, the last with the role of its value. `=ROLE`: a
-//! value is needed, attached or as the next argument. `[=ROLE]` or `[ROLE]`: only attached. No role:
-//! no value. In the style `named` a parameter's `=ROLE@0` also takes the operand at position 0.
+//! value is needed, attached or as the next argument, by every spelling. `[=ROLE]` or `[ROLE]`: only
+//! attached, and for this spelling alone. No role: no value. `-#` is a number (`head -20`). In the style
+//! `named` a parameter's `=ROLE@0` also takes the operand at position 0: operands go to the
+//! parameters that are not given by name, in order of their positions; `-WhatIf` makes a built-in
+//! command touch nothing.
+//!
+//! # Arguments that are not known
+//! One that may be an option makes the call unclear, unless nothing in the rule can change anything
+//! (roles `ignore`, `read` and `chdir` only, no `touch` and the like). One in a role that changes
+//! paths does, too, and the tree of the directory that its known beginning names is listed. A pattern
+//! ([`Known::Pattern`]) is covered by the directory before its first wildcard; it is unclear only
+//! where a role follows symbolic links, which any match may be. Relative paths are unclear where the
+//! working directory is not known.
 //!
 //! # Roles
 //! | role | what the command does with the path |
@@ -68,7 +80,7 @@
 //! | `read` | only reads it |
 //! | `write` | creates it or replaces its content; follows a symbolic link |
 //! | `edit` | replaces it with a new file beside it (`sed -i`): the entry, and a new name in its directory |
-//! | `create` | makes it and everything beneath (`mkdir -p`) |
+//! | `create` | makes it, with the directories above it (`mkdir -p`) |
 //! | `remove` | removes it with everything beneath; never follows a link |
 //! | `meta` | changes permissions, owner or times of the entry; follows a link |
 //! | `metatree` | the same for everything beneath |
@@ -85,7 +97,8 @@
 //! # Operands
 //! Roles in order: `read... place` is any number and then one; `ignore edit...` one and then any
 //! number; `[tree=.]` one that may be missing, with what stands for it then; `[write]` one that may
-//! be missing. At most one role has `...`.
+//! be missing. At most one role has `...`. What is needed comes first, then what may be missing from
+//! the left, then the rest; more operands than roles make the call unclear.
 
 mod apply;
 mod arguments;

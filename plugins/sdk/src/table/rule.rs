@@ -1,12 +1,16 @@
 //! A command as its table describes it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use deployx_plugin_abi::{Certainty, Depth, Effect};
 
+use super::form::{Form, fold};
 use super::operands::OperandSpec;
 use super::options::OptionSpec;
 use super::role::Role;
+use super::sections::Section;
 
 /// How a command reads its arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,9 +64,61 @@ pub struct Rule {
     pub(crate) does: Deeds,
     /// In order of the file.
     pub(crate) when: Vec<When>,
-    pub(crate) sub: BTreeMap<String, Rule>,
+    pub(crate) sub: BTreeMap<String, Sub>,
     /// Other names of subcommands, to the key in `sub`.
     pub(crate) sub_same: BTreeMap<String, String>,
+}
+
+/// A subcommand; one that is built in is read when it is first asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Sub {
+    rule: OnceLock<Box<Rule>>,
+    later: Option<Later>,
+}
+
+/// Where a subcommand is described.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Later {
+    pub(crate) source: Cow<'static, str>,
+    /// Its own name first.
+    pub(crate) names: Vec<&'static str>,
+    pub(crate) section: Section,
+    /// That of the table.
+    pub(crate) style: ArgStyle,
+}
+
+impl From<Rule> for Sub {
+    fn from(rule: Rule) -> Self {
+        Self {
+            rule: OnceLock::from(Box::new(rule)),
+            later: None,
+        }
+    }
+}
+
+impl Sub {
+    /// The subcommand where it was read.
+    pub(crate) fn into_rule(self) -> Option<Rule> {
+        self.rule.into_inner().map(|rule| *rule)
+    }
+
+    fn rule(&self, above: &Rule) -> &Rule {
+        self.rule.get_or_init(|| {
+            let Some(later) = &self.later else {
+                return Box::new(Rule::invalid(&above.name, "nothing is said"));
+            };
+            let form = Form {
+                source: &later.source,
+                text: later.section.text,
+                lines_before: later.section.lines_before,
+                style: later.style,
+                user: false,
+            };
+            let rule = form.subcommand(above);
+            let name = format!("{} {}", above.name, later.names[0]);
+            Box::new(rule.unwrap_or_else(|error| Rule::invalid(&name, &error.to_string())))
+        })
+    }
 }
 
 /// What a command does, or what differs where an option is given.
@@ -163,7 +219,28 @@ impl Rule {
             name.to_string()
         };
         let key = self.sub_same.get(&name).unwrap_or(&name);
-        self.sub.get(key)
+        self.sub.get(key).map(|sub| sub.rule(self))
+    }
+
+    /// What is said of subcommands that are not listed.
+    pub(crate) fn any_subcommand(&self) -> Option<&Self> {
+        self.sub.get("*").map(|sub| sub.rule(self))
+    }
+
+    /// Adds a subcommand that is read when it is asked for.
+    pub(crate) fn add_later(&mut self, later: Later) {
+        let name = fold(later.names[0], self.style);
+        for other in &later.names[1..] {
+            self.sub_same.insert(fold(other, self.style), name.clone());
+        }
+        let rule = OnceLock::new();
+        let later = Some(later);
+        self.sub.insert(name, Sub { rule, later });
+    }
+
+    /// Whether the subcommands have the names that they have in `other`.
+    pub(crate) fn knows_as(&self, other: &Self) -> bool {
+        self.sub.keys().eq(other.sub.keys()) && self.sub_same == other.sub_same
     }
 
     /// Whether an operand may be a command of its own.
@@ -178,7 +255,7 @@ impl Rule {
         found.extend(self.does.handler.as_ref());
         found.extend(self.when.iter().filter_map(|w| w.does.handler.as_ref()));
         for sub in self.sub.values() {
-            sub.handlers(found);
+            sub.rule(self).handlers(found);
         }
     }
 }

@@ -4,6 +4,7 @@ use deployx_plugin_abi::Depth;
 
 use super::*;
 
+mod documents;
 mod garbage;
 mod messages;
 mod named;

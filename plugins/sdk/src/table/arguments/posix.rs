@@ -10,7 +10,11 @@ pub(super) struct Reader<'g, 'a> {
     args: &'a [Arg],
     next: usize,
     parsed: &'g mut Parsed<'a>,
+    /// The options of one letter, by letter, once they were looked for.
+    letters: Option<Letters<'a>>,
 }
+
+type Letters<'a> = Box<[Option<(&'a OptionSpec, Value)>; 256]>;
 
 impl<'g, 'a> Reader<'g, 'a> {
     pub(super) fn new(
@@ -24,6 +28,7 @@ impl<'g, 'a> Reader<'g, 'a> {
             args,
             next: start,
             parsed,
+            letters: None,
         }
     }
 
@@ -261,8 +266,22 @@ impl<'g, 'a> Reader<'g, 'a> {
         self.grammar.unknown(name, self.parsed);
     }
 
-    fn short(&self, letter: u8) -> Option<(&'a OptionSpec, Value)> {
-        self.exact(&[b'-', letter])
+    fn short(&mut self, letter: u8) -> Option<(&'a OptionSpec, Value)> {
+        let grammar = self.grammar;
+        let letters = self.letters.get_or_insert_with(|| {
+            let mut letters: Letters<'a> = Box::new([None; 256]);
+            for spec in grammar.specs() {
+                for spelling in &spec.spellings {
+                    if let [b'-', letter] = spelling.name.as_bytes() {
+                        let found = &mut letters[usize::from(*letter)];
+                        // The first listed wins: a subcommand's own.
+                        found.get_or_insert((spec, spelling.value));
+                    }
+                }
+            }
+            letters
+        });
+        letters[usize::from(letter)]
     }
 
     fn exact(&self, name: &[u8]) -> Option<(&'a OptionSpec, Value)> {

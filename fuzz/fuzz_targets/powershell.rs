@@ -1,0 +1,12 @@
+//! Any bytes as a line of powershell.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use deployx_rules_powershell::PowerShellRules;
+
+static RULES: LazyLock<PowerShellRules> = LazyLock::new(PowerShellRules::new);
+
+libfuzzer_sys::fuzz_target!(|line: &[u8]| {
+    deployx_fuzz::ask(&*RULES, "powershell", &deployx_fuzz::WINDOWS, line);
+});
