@@ -3,7 +3,10 @@
 use deployx_plugin_sdk::table::{Arg, Handler, HandlerCall, Handlers, Known, Outcome, Role};
 use deployx_plugin_sdk::{Certainty, Depth, Kind};
 
-const OWN: [(&str, Handler); 4] = [
+const OWN: [(&str, Handler); 7] = [
+    ("expand_archive", expand_archive),
+    ("start_bits_transfer", start_bits_transfer),
+    ("start_transcript", start_transcript),
     ("new_item", new_item),
     ("rename_item", rename_item),
     ("compress_archive", compress_archive),
@@ -87,6 +90,53 @@ fn compress_archive(call: &HandlerCall<'_>) -> Outcome {
             findings.role(&Role::Write, &named);
         }
     }
+    findings.finish()
+}
+
+/// `Expand-Archive`: into a directory of the archive's name where none is given.
+fn expand_archive(call: &HandlerCall<'_>) -> Outcome {
+    let mut findings = call.findings();
+    let mut given = call.parsed.values("-DestinationPath").peekable();
+    if given.peek().is_none() {
+        for archive in call.parsed.values("-Path") {
+            let name = archive.value().and_then(|text| call.place.style.name(text));
+            match name {
+                Some(name) => {
+                    let dot = name.iter().rposition(|b| *b == b'.');
+                    let stem = Arg::whole(&name[..dot.unwrap_or(name.len())]);
+                    findings.role(&Role::Tree, &stem);
+                }
+                None => findings.role(&Role::Tree, &Arg::whole(".")),
+            }
+        }
+    }
+    for target in given {
+        findings.role(&Role::Tree, target);
+    }
+    findings.finish()
+}
+
+/// `Start-BitsTransfer`: into the working directory where no destination is given.
+fn start_bits_transfer(call: &HandlerCall<'_>) -> Outcome {
+    let mut findings = call.findings();
+    findings.irreversible("network", "a file is transferred");
+    let mut given = call.parsed.values("-Destination").peekable();
+    if given.peek().is_none() {
+        findings.role(&Role::Children, &Arg::whole("."));
+    }
+    for target in given {
+        findings.role(&Role::Tree, target);
+    }
+    findings.finish()
+}
+
+/// `Start-Transcript`: into the user's documents where no path is given.
+fn start_transcript(call: &HandlerCall<'_>) -> Outcome {
+    if call.parsed.has("-Path") || call.parsed.has("-OutputDirectory") {
+        return call.described();
+    }
+    let mut findings = call.findings();
+    findings.unclear("the transcript is written where the user's documents are");
     findings.finish()
 }
 

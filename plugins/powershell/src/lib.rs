@@ -92,12 +92,11 @@ impl fmt::Debug for PowerShellRules {
 }
 
 impl PathInference for PowerShellRules {
-    #[allow(clippy::unnecessary_literal_bound)]
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "powershell"
     }
 
-    fn version(&self) -> &str {
+    fn version(&self) -> &'static str {
         env!("CARGO_PKG_VERSION")
     }
 

@@ -8,6 +8,10 @@ use crate::syntax::ast::ScriptBlock;
 
 /// How many values a list may have before it is given up.
 pub(crate) const MAX_LIST: usize = 256;
+/// How long a known string may become.
+pub(crate) const MAX_TEXT: usize = 32 << 10;
+/// How many values a nested list may hold altogether.
+const MAX_SIZE: usize = 1_024;
 
 #[derive(Debug, Clone, Default)]
 pub(crate) enum Value {
@@ -83,7 +87,23 @@ impl Value {
             0 => Self::Null,
             1 => values.swap_remove(0),
             n if n > MAX_LIST => Self::Unknown,
-            _ => Self::List(values),
+            _ => Self::List(values).bounded(),
+        }
+    }
+
+    /// Nothing where the value has become too large to be kept.
+    pub(crate) fn bounded(self) -> Self {
+        if self.size() > MAX_SIZE {
+            return Self::Unknown;
+        }
+        self
+    }
+
+    fn size(&self) -> usize {
+        match self {
+            Self::List(values) => 1 + values.iter().map(Self::size).sum::<usize>(),
+            Self::Hash(entries) => 1 + entries.iter().map(|(_, v)| v.size()).sum::<usize>(),
+            _ => 1,
         }
     }
 
@@ -144,6 +164,7 @@ impl Value {
             };
         };
         match (other.string(), other) {
+            (Some(right), _) if left.len() + right.len() > MAX_TEXT => Self::beginning(left),
             (Some(right), _) => Self::text([left, right].concat()),
             (None, Self::Item(item)) if left.is_empty() => Self::Item(item.clone()),
             (None, Self::Item(Item { path: right, .. }) | Self::Text(Text { text: right, .. })) => {

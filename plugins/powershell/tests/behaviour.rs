@@ -102,6 +102,15 @@ fn what_is_not_known_is_said() {
         "Get-Thing | Remove-Item",
         "> \"$x\"",
         "& { foo }",
+        "$p = @{ Force = $true }; $p.Add('Path', 'a.txt'); Remove-Item @p",
+        "$p = @{}; $q = $p; $q.Path = 'a.txt'; Remove-Item @p",
+        "$x = 'a.txt'; function f { $global:x = 'b.txt' }; f; Remove-Item $x",
+        "$x = 'a.txt'; gci -OutVariable x; Remove-Item $x",
+        "$x = 'a.txt'; [Foo]::Bar([ref]$x); Remove-Item $x",
+        "$ExecutionContext.InvokeCommand.InvokeScript('rm a')",
+        "[regex]::Replace('a', 'b', { foo })",
+        "Start-Transcript",
+        "$PSDefaultParameterValues['Remove-Item:Path'] = 'a'",
         "if ($a) { foo }",
         "gci | % { foo $_ }",
         "try { foo } catch { }",
@@ -135,6 +144,25 @@ fn what_is_not_known_is_said() {
     ] {
         assert!(!windows(line).unclear.is_empty(), "{line}");
     }
+}
+
+#[test]
+fn what_goes_without_saying_is_listed() {
+    assert!(has(
+        &windows(r"Copy-Item d\c.txt"),
+        r"C:\srv\c.txt",
+        Depth::Tree
+    ));
+    assert!(has(
+        &windows("Expand-Archive x.zip"),
+        r"C:\srv\x",
+        Depth::Tree
+    ));
+    let piped = "function Clean { param([Parameter(ValueFromPipeline)]$p) process { rm $p } }; gi a.txt | Clean";
+    assert!(has(&windows(piped), r"C:\srv\a.txt", Depth::Tree));
+    let switch = "switch (1) { { rm a.txt } { } (rm b.txt) { } }";
+    assert!(has(&windows(switch), r"C:\srv\a.txt", Depth::Tree));
+    assert!(has(&windows(switch), r"C:\srv\b.txt", Depth::Tree));
 }
 
 #[test]

@@ -150,3 +150,47 @@ fn nested_garbage_is_given_up_early() {
         drop(answer);
     }
 }
+
+/// Values that double with every step stay small.
+#[test]
+fn values_that_grow_are_given_up() {
+    let rules = PowerShellRules::new();
+    for (first, step) in [
+        ("$x='ab'", ";$x=\"$x$x\""),
+        ("$x='ab'", ";$x+=$x"),
+        ("$x='a'", ";$x=$x,$x"),
+        ("$x='a'", ";$x=@{a=$x;b=$x}"),
+        ("$x='aa'", ";$x=$x.Replace('a','aaaaaaaa')"),
+        ("$x='aa'", ";$x=$x -replace 'a','aaaaaaaa'"),
+        ("$x='aa'", ";$x='{0}{0}{0}' -f $x"),
+        ("$x='rm a;'", ";$x=\"$x$x\";iex $x"),
+        ("1", "..32|%{1..32"),
+    ] {
+        let mut line = first.to_string() + &step.repeat(60);
+        line.push_str(&"}".repeat(step.matches('{').count() * 60));
+        let start = Instant::now();
+        infer(&rules, "pwsh", line.as_bytes());
+        println!("{:>8.2} ms {step}", start.elapsed().as_secs_f64() * 1e3);
+        assert!(start.elapsed() < Duration::from_secs(20), "{step}");
+    }
+}
+
+/// Prints what ordinary lines cost, the tables included.
+#[test]
+fn ordinary_lines_are_answered() {
+    let line: &[u8] = b"Get-ChildItem d -Recurse -Filter *.txt | Where-Object { $_.Length -gt 5 } | Remove-Item -Force";
+    let start = Instant::now();
+    let rules = PowerShellRules::new();
+    let first = infer(&rules, "pwsh", line);
+    let cold = start.elapsed();
+    let start = Instant::now();
+    for _ in 0..100 {
+        infer(&rules, "pwsh", line);
+    }
+    println!(
+        "first {:.0} us, then {:.0} us",
+        cold.as_secs_f64() * 1e6,
+        start.elapsed().as_secs_f64() * 1e4
+    );
+    assert!(first.unclear.is_empty());
+}

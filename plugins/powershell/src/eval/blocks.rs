@@ -33,8 +33,17 @@ impl Evaluator<'_> {
             self.variables.insert(b"input".to_vec(), input.clone());
             self.variables.insert(b"_".to_vec(), input);
         }
+        let mutations = self.mutations;
+        let escaped = std::mem::take(&mut self.escaped);
         let value = self.deeper(|e| e.block(&block.body));
         self.variables = outer;
+        for name in &self.escaped {
+            self.variables.insert(name.clone(), Value::Unknown);
+        }
+        self.escaped.extend(escaped);
+        if self.mutations != mutations {
+            self.forget_tables();
+        }
         value
     }
 
@@ -98,6 +107,10 @@ impl Evaluator<'_> {
             let value = value.or_else(|| if parameter.switch { None } else { loose.next() });
             arguments.push(match (value, &parameter.default) {
                 (Some(value), _) => value,
+                // The parameter may take what the pipeline passes in.
+                (None, _) if call.input.is_some() && !parameter.switch => {
+                    call.input.clone().unwrap_or_default()
+                }
                 (None, Some(default)) => self.expression(default),
                 (None, None) => Value::Null,
             });
@@ -233,7 +246,7 @@ impl Evaluator<'_> {
             let before = self.state();
             self.variables.insert(b"_".to_vec(), one.clone());
             self.deeper(|e| e.block(&block.body));
-            self.merge(before);
+            self.merge(&before);
         }
     }
 

@@ -79,6 +79,7 @@ impl Evaluator<'_> {
             return self.not_understood(&call, "the name of the command is not known");
         };
         call.name = text;
+        self.variables_by_parameter(&call);
         let key = call.name.to_ascii_lowercase();
         if dotted && !self.functions.contains_key(&key) {
             self.answer.session.unknown = true;
@@ -126,7 +127,7 @@ impl Evaluator<'_> {
         }
         match self.built_in(&name.to_ascii_lowercase(), call) {
             Some(value) => value,
-            None => self.from_table(name, call),
+            None => self.described(name, call),
         }
     }
 
@@ -147,8 +148,8 @@ impl Evaluator<'_> {
             "get-item" | "resolve-path" | "convert-path" => self.get_item(call),
             "get-location" => self.cwd.clone().map_or(Value::Unknown, Value::exact),
             "join-path" => self.join_path_call(call),
-            "split-path" => self.split_path_call(call),
-            "write-output" => self.write_output(call),
+            "split-path" => Self::split_path_call(call),
+            "write-output" => Self::write_output(call),
             "set-location" => self.set_location(call, false),
             "push-location" => self.set_location(call, true),
             "pop-location" => self.pop_location(),
@@ -170,7 +171,7 @@ impl Evaluator<'_> {
         })
     }
 
-    fn write_output(&mut self, call: &Call) -> Value {
+    fn write_output(call: &Call) -> Value {
         let bound = call.bind("InputObject= NoEnumerate", "InputObject...");
         match bound.get("InputObject") {
             Some(value) => Value::gather(value.clone().elements()),

@@ -45,6 +45,9 @@ impl Evaluator<'_> {
         match bound.get("Name").and_then(Value::string) {
             Some(name) if !call.splatted => {
                 self.set_variable(&name, value.unwrap_or(Value::Null));
+                if bound.get("Scope").is_some() {
+                    self.escaped.push(Self::variable_key(&name));
+                }
                 Value::Null
             }
             _ => self.not_understood(call, "the name of the variable is not known"),

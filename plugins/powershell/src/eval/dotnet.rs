@@ -290,8 +290,8 @@ impl Evaluator<'_> {
                 Some(path) => Value::text(path),
                 None => Value::Unknown,
             },
-            "getfilename" => self.split_path(&first, "leaf"),
-            "getdirectoryname" => self.split_path(&first, "parent"),
+            "getfilename" => Self::split_path(&first, "leaf"),
+            "getdirectoryname" => Self::split_path(&first, "parent"),
             "gettempfilename" => {
                 self.unclear("a file is made in the directory for temporary files");
                 Value::Unknown
@@ -321,9 +321,9 @@ impl Evaluator<'_> {
                 match target.map(|t| t.to_ascii_lowercase()).as_deref() {
                     None if arguments.len() > 2 => {
                         self.effect("registry", "an environment variable may be kept for good");
-                        self.set_environment(&variable, Value::Unknown);
+                        self.set_environment(&variable, &Value::Unknown);
                     }
-                    None | Some(b"process") => self.set_environment(&variable, value),
+                    None | Some(b"process") => self.set_environment(&variable, &value),
                     Some(_) => {
                         self.effect("registry", "an environment variable is kept for good");
                     }

@@ -1,7 +1,7 @@
 //! Expressions.
 
 use crate::syntax::ast::{Expr, Part};
-use crate::value::{Extent, Item, Text, Value};
+use crate::value::{Extent, Text, Value};
 
 use super::Evaluator;
 
@@ -21,16 +21,28 @@ impl Evaluator<'_> {
             Expr::Script(block) => Value::Block(block.clone()),
             Expr::Hash(entries) => {
                 let mut known = Vec::new();
+                let mut whole = true;
                 for (key, value) in entries {
                     let key = self.expression(key).string();
                     let value = self.statement(value);
-                    if let Some(key) = key {
-                        known.push((key.to_ascii_lowercase(), value));
+                    match key {
+                        Some(key) => known.push((key.to_ascii_lowercase(), value)),
+                        None => whole = false,
                     }
                 }
-                Value::Hash(known)
+                if !whole {
+                    return Value::Unknown;
+                }
+                Value::Hash(known).bounded()
             }
             Expr::Type(name) => Value::Object(type_key(name)),
+            Expr::Cast(name, value) if name.eq_ignore_ascii_case(b"ref") => {
+                // What gets the reference may change the variable.
+                if let Expr::Variable(name) = &**value {
+                    self.set_variable(name, Value::Unknown);
+                }
+                Value::Unknown
+            }
             Expr::Cast(name, value) => {
                 let value = self.expression(value);
                 self.cast(name, value)
@@ -46,7 +58,7 @@ impl Evaluator<'_> {
             }
             Expr::Comma(values) => {
                 let values = values.iter().map(|v| self.expression(v)).collect();
-                Value::List(values)
+                Value::List(values).bounded()
             }
             Expr::Either(condition, yes, no) => {
                 self.expression(condition);
@@ -79,9 +91,16 @@ impl Evaluator<'_> {
                 arguments,
                 fixed,
             } => {
-                let object = self.expression(object);
+                let place = object;
+                let object = self.expression(place);
                 let name = self.expression(name).string();
                 let arguments: Vec<Value> = arguments.iter().map(|a| self.expression(a)).collect();
+                self.blocks_of_method(&arguments, name.as_deref());
+                if matches!(object, Value::Hash(_) | Value::List(_))
+                    && changes_in_place(name.as_deref())
+                {
+                    self.forget(place);
+                }
                 match (fixed, name) {
                     (_, None) => {
                         self.unclear("a method whose name is not known is called");
@@ -97,6 +116,21 @@ impl Evaluator<'_> {
                 element(object, &index)
             }
             Expr::Step(operand) => self.stepped(operand),
+        }
+    }
+
+    /// Follows blocks that a method is given, except those that it is known to run.
+    fn blocks_of_method(&mut self, arguments: &[Value], name: Option<&[u8]>) {
+        let known = name.is_some_and(|n| {
+            n.eq_ignore_ascii_case(b"foreach") || n.eq_ignore_ascii_case(b"where")
+        });
+        for argument in arguments.iter().filter(|_| !known) {
+            if let Value::Block(block) = argument {
+                let before = self.state();
+                let block = block.clone();
+                self.call_block(&block, Vec::new(), Some(Value::Unknown));
+                self.merge(&before);
+            }
         }
     }
 
@@ -195,18 +229,28 @@ fn element(object: Value, index: &Value) -> Value {
                 .map_or(Value::Unknown, |(_, value)| value),
             None => Value::Unknown,
         },
-        (
-            Value::Item(
-                item @ Item {
-                    extent: Extent::Children | Extent::Tree,
-                    ..
-                },
-            ),
-            _,
-        ) => Value::Item(item),
-        (Value::Item(item), Value::Int(0 | -1)) => Value::Item(item),
+        (Value::Item(item), index)
+            if item.extent != Extent::Exact || matches!(index, Value::Int(0 | -1)) =>
+        {
+            Value::Item(item)
+        }
         (Value::Harmless | Value::Text(Text { .. }), _) => Value::Harmless,
         (Value::List(values), _) if values.iter().all(Value::is_harmless) => Value::Harmless,
         _ => Value::Unknown,
     }
+}
+
+/// Whether a method of this name may change a list or hash table.
+fn changes_in_place(name: Option<&[u8]>) -> bool {
+    let reads: [&[u8]; 8] = [
+        b"foreach",
+        b"where",
+        b"contains",
+        b"containskey",
+        b"containsvalue",
+        b"getenumerator",
+        b"indexof",
+        b"gettype",
+    ];
+    name.is_none_or(|name| !reads.iter().any(|r| r.eq_ignore_ascii_case(name)))
 }

@@ -46,7 +46,7 @@ impl Evaluator<'_> {
         for value in value.clone().elements() {
             match &value {
                 Value::Item(_) => items.push(value),
-                Value::Text(Text { text, whole: true }) if !self.has_provider(text) => {
+                Value::Text(Text { text, whole: true }) if !Self::has_provider(text) => {
                     items.extend(self.items_at(text, literal));
                 }
                 Value::Int(number) => {
@@ -143,7 +143,7 @@ impl Evaluator<'_> {
         let wild = path
             .string()
             .is_some_and(|text| !literal && wildcard::has_wildcards(&text));
-        let filter = self.filter(&bound, pattern);
+        let filter = Self::filter(&bound, pattern);
         let mut found = Vec::new();
         for item in self.named_items(&path, literal) {
             match item {
@@ -172,7 +172,7 @@ impl Evaluator<'_> {
     }
 
     /// `None` where a pattern is not known.
-    fn filter(&self, bound: &Bound, pattern: Option<Vec<u8>>) -> Option<Filter> {
+    fn filter(bound: &Bound, pattern: Option<Vec<u8>>) -> Option<Filter> {
         let texts = |name: &str| -> Option<Vec<Vec<u8>>> {
             match bound.get(name) {
                 None => Some(Vec::new()),
@@ -328,7 +328,7 @@ impl Evaluator<'_> {
         Value::gather(joined)
     }
 
-    pub(super) fn split_path_call(&mut self, call: &Call) -> Value {
+    pub(super) fn split_path_call(call: &Call) -> Value {
         let bound = call.bind(
             "Path= LiteralPath= Parent Leaf LeafBase Extension Qualifier NoQualifier IsAbsolute \
              Resolve Credential=",
@@ -349,10 +349,10 @@ impl Evaluator<'_> {
             return Value::Harmless;
         }
         let part = if bound.has("Leaf") { "leaf" } else { "parent" };
-        self.split_path(&path, part)
+        Self::split_path(&path, part)
     }
 
-    pub(super) fn split_path(&self, path: &Value, part: &str) -> Value {
+    pub(super) fn split_path(path: &Value, part: &str) -> Value {
         let Some(text) = path.string() else {
             return match (path, part) {
                 (Value::Item(item), "parent") => Value::Item(item.clone()),

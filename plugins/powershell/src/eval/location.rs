@@ -40,7 +40,7 @@ pub(super) enum Drive {
 
 impl Evaluator<'_> {
     /// Which drive a path is on.
-    pub(super) fn drive(&self, path: &[u8]) -> Drive {
+    pub(super) fn drive(path: &[u8]) -> Drive {
         let Some(colon) = path.iter().position(|b| *b == b':') else {
             return Drive::Files;
         };
@@ -59,8 +59,8 @@ impl Evaluator<'_> {
     }
 
     /// Whether a path is not simply one of the filesystem.
-    pub(super) fn has_provider(&self, path: &[u8]) -> bool {
-        !matches!(self.drive(path), Drive::Files)
+    pub(super) fn has_provider(path: &[u8]) -> bool {
+        !matches!(Self::drive(path), Drive::Files)
     }
 
     pub(super) fn set_location(&mut self, call: &Call, keep: bool) -> Value {
@@ -101,7 +101,7 @@ impl Evaluator<'_> {
         }
         let text = target.string()?;
         // `cd -` and `cd +` go through the history of locations.
-        if self.has_provider(&text) || matches!(text.as_slice(), b"-" | b"+" | b"") {
+        if Self::has_provider(&text) || matches!(text.as_slice(), b"-" | b"+" | b"") {
             return None;
         }
         if literal || !wildcard::has_wildcards(&text) {

@@ -36,7 +36,9 @@ use crate::syntax::parse;
 use crate::value::Value;
 
 /// How many commands and expressions are followed.
-const MAX_STEPS: usize = 20_000;
+const MAX_STEPS: usize = 8_000;
+/// How many bytes of lines within lines are read.
+const MAX_NESTED: usize = 128 << 10;
 /// How deep functions and blocks may call one another.
 const MAX_CALLS: usize = 12;
 /// How many parts that are not understood are listed one by one.
@@ -67,6 +69,12 @@ pub(crate) struct Evaluator<'a> {
     answer: Inference,
     steps: usize,
     calls: usize,
+    /// Bytes of lines within lines that were read.
+    nested: usize,
+    /// How often a hash table or list was changed in place.
+    mutations: usize,
+    /// Variables of an outer scope that the block being followed sets.
+    escaped: Vec<Vec<u8>>,
     gave_up: bool,
 }
 
@@ -100,6 +108,9 @@ impl<'a> Evaluator<'a> {
             answer: Inference::default(),
             steps: 0,
             calls: 0,
+            nested: 0,
+            mutations: 0,
+            escaped: Vec::new(),
             gave_up: false,
         }
     }

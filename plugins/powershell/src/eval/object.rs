@@ -2,7 +2,7 @@
 
 use deployx_plugin_sdk::{Depth, Kind};
 
-use crate::value::{Extent, Item, Value};
+use crate::value::{Extent, Item, MAX_TEXT, Value};
 
 use super::Evaluator;
 
@@ -116,8 +116,6 @@ impl Evaluator<'_> {
                     Extent::Tree => Value::Item(item),
                 }
             }
-            // A name cannot leave its directory.
-            (b"name" | b"basename" | b"extension" | b"pschildname", _) => Value::Harmless,
             _ => Value::Harmless,
         }
     }
@@ -157,6 +155,10 @@ impl Evaluator<'_> {
                 .iter()
                 .map(|v| self.method(v.clone(), name, arguments));
             return Value::gather(results.collect());
+        }
+        if lower.starts_with("invoke") && !matches!(object, Value::Block(_)) {
+            self.unclear("a method runs what is not known");
+            return Value::Unknown;
         }
         match &object {
             Value::Item(item) => self.item_method(item, &lower, arguments),
@@ -276,7 +278,7 @@ impl Evaluator<'_> {
             Value::Item(item) => Some(item.path.clone()),
             other => other
                 .string()
-                .filter(|text| !self.has_provider(text))
+                .filter(|text| !Self::has_provider(text))
                 .and_then(|text| self.absolute(&text)),
         };
         match path {
@@ -312,6 +314,9 @@ fn text_method(text: &[u8], name: &str, arguments: &[Value]) -> Value {
                     result.push(rest[0]);
                     rest = &rest[1..];
                 }
+            }
+            if result.len() > MAX_TEXT {
+                return Value::Harmless;
             }
             Value::text(result)
         }

@@ -1,6 +1,6 @@
 //! Operators on what is known.
 
-use crate::value::{MAX_LIST, Value};
+use crate::value::{MAX_LIST, MAX_TEXT, Value};
 use crate::wildcard;
 
 use super::Evaluator;
@@ -18,9 +18,7 @@ impl Evaluator<'_> {
             },
             b"," => Value::List(vec![value]),
             b"-join" => match value {
-                Value::List(values) => values
-                    .iter()
-                    .fold(Value::text(""), |joined, next| joined.then(next)),
+                Value::List(values) => values.iter().fold(Value::text(""), Value::then),
                 other => other,
             },
             b"+" => value,
@@ -60,7 +58,7 @@ impl Evaluator<'_> {
                 if values.len() > MAX_LIST {
                     return Value::Unknown;
                 }
-                Value::List(values)
+                Value::List(values).bounded()
             }
             (Value::Null, right) => right,
             (left, Value::Null) => left,
@@ -207,6 +205,9 @@ fn replace(left: &Value, right: &Value) -> Value {
             result.push(rest[0]);
             rest = &rest[1..];
         }
+    }
+    if result.len() > MAX_TEXT {
+        return Value::beginning("");
     }
     Value::text(result)
 }

@@ -9,13 +9,18 @@ use crate::value::Value;
 use crate::wildcard;
 
 use super::arguments::{Call, Given};
-use super::{Evaluator, MAX_CALLS};
+use super::{Evaluator, MAX_CALLS, MAX_NESTED};
 
 impl Evaluator<'_> {
     /// Follows a line of this very shell, in the scope of the caller.
     fn line(&mut self, text: &[u8]) -> Value {
         if self.calls >= MAX_CALLS {
             self.unclear("lines are nested too deeply");
+            return Value::Unknown;
+        }
+        self.nested += text.len();
+        if self.nested > MAX_NESTED {
+            self.give_up("too many lines within lines");
             return Value::Unknown;
         }
         self.calls += 1;

@@ -131,11 +131,11 @@ impl Evaluator<'_> {
             }
             output.extend(self.pipeline(pipeline).elements());
             if alternatives && let Some(end) = ends.pop() {
-                self.merge(end);
+                self.merge(&end);
             }
         }
         for end in ends {
-            self.merge(end);
+            self.merge(&end);
         }
         Value::gather(output)
     }
@@ -181,7 +181,7 @@ impl Evaluator<'_> {
     pub(super) fn write_to(&mut self, value: &Value, reason: &str, rule: &str) {
         for value in value.clone().elements() {
             let path = match &value {
-                Value::Text(Text { text, whole: true }) if !self.has_provider(text) => {
+                Value::Text(Text { text, whole: true }) if !Self::has_provider(text) => {
                     self.absolute(text)
                 }
                 Value::Item(Item {
@@ -268,10 +268,10 @@ impl Evaluator<'_> {
     pub(super) fn repeated(&mut self, body: &mut dyn FnMut(&mut Self) -> Value) -> Value {
         let before = self.state();
         let value = body(self);
-        if self.merge(before) && self.step() {
+        if self.merge(&before) && self.step() {
             let before = self.state();
             let again = body(self);
-            self.merge(before);
+            self.merge(&before);
             if !again.same(&value) {
                 return Value::Unknown;
             }

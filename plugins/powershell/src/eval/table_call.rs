@@ -43,9 +43,9 @@ const BY_PIPELINE: [&str; 25] = [
 /// For how many items a block that stands for an argument is run.
 const MAX_BOUND: usize = 32;
 
-impl<'a> Evaluator<'a> {
+impl Evaluator<'_> {
     /// Follows a command by the tables.
-    pub(super) fn from_table(&mut self, name: &str, call: &Call) -> Value {
+    pub(super) fn described(&mut self, name: &str, call: &Call) -> Value {
         let rules = self.rules;
         let users = rules
             .users
@@ -158,8 +158,7 @@ impl<'a> Evaluator<'a> {
             self.variables.insert(b"_".to_vec(), item.clone());
             for given in &mut own.given {
                 let value = match given {
-                    Given::Value { value, .. } => value,
-                    Given::Parameter(_, Some(value)) => value,
+                    Given::Value { value, .. } | Given::Parameter(_, Some(value)) => value,
                     Given::Parameter(_, None) => continue,
                 };
                 if let Value::Block(block) = value {
@@ -192,6 +191,7 @@ impl<'a> Evaluator<'a> {
             .collect();
         free.sort_by_key(|spec| spec.position);
         let mut free = free.into_iter();
+        let mut bound_to = named.clone();
         let mut path_given = named.iter().any(|spec| is_path(spec));
         let mut given = call.given.iter().peekable();
         while let Some(next) = given.next() {
@@ -225,10 +225,17 @@ impl<'a> Evaluator<'a> {
                 }
                 Given::Value { value, .. } => {
                     let spec = free.next();
+                    bound_to.extend(spec);
                     path_given |= spec.is_some_and(is_path);
                     lists.push(self.parameter(spec, false, value, name)?);
                 }
             }
+        }
+        let place = rule.options().iter().find(|s| s.role == Role::Place);
+        if place.is_some_and(|p| !bound_to.iter().any(|b| std::ptr::eq(*b, p))) {
+            // Without a destination things go where the shell stands.
+            lists.push(vec![Arg::whole("-Destination")]);
+            lists.push(vec![Arg::whole(".")]);
         }
         if let Some(input) = &call.input
             && !path_given
@@ -267,7 +274,7 @@ impl<'a> Evaluator<'a> {
         let mut args = Vec::new();
         for value in value.clone().elements() {
             if let Value::Text(text) = &value {
-                match self.drive(&text.text) {
+                match Self::drive(&text.text) {
                     Drive::Files => {}
                     Drive::Provider(drive, effect) => {
                         self.change_on_drive(drive, effect, &text.text, rule);
@@ -295,21 +302,24 @@ impl<'a> Evaluator<'a> {
         }
         let args = args
             .into_iter()
-            .map(|arg| no_parameter(self.plain_path(arg)));
+            .map(|arg| no_parameter(self.plain_path(&arg)));
         Some(args.collect())
     }
 
     /// A path as the tables take it: the system's separators, the home directory in place of `~`.
-    fn plain_path(&self, arg: Arg) -> Arg {
+    fn plain_path(&self, arg: &Arg) -> Arg {
         let text = self.separators(&arg.text);
         let separator = |b: &u8| self.style.is_separator(*b);
         if text.first() != Some(&b'~') || !text.get(1).is_none_or(separator) {
-            return Arg { text, ..arg };
+            return Arg {
+                text,
+                known: arg.known,
+            };
         }
         match &self.request.home {
             Some(home) => Arg {
                 text: [home.as_slice(), &text[1..]].concat(),
-                ..arg
+                known: arg.known,
             },
             None => unknown(),
         }
@@ -334,7 +344,7 @@ impl<'a> Evaluator<'a> {
                 self.effect(effect, &reason);
             }
             (None, "env" | "microsoft.powershell.core\\environment") => {
-                self.set_environment(name, Value::Unknown);
+                self.set_environment(name, &Value::Unknown);
             }
             (None, "variable") => self.set_variable(name, Value::Unknown),
             (None, _) => {

@@ -8,6 +8,10 @@ use crate::syntax::ast::{Block, Expr};
 use crate::value::Value;
 
 use super::Evaluator;
+use super::arguments::{Call, Given, common_parameter};
+
+/// How many variables a line may have.
+const MAX_VARIABLES: usize = 128;
 
 /// What a branch may change.
 pub(super) struct State {
@@ -35,7 +39,7 @@ impl Evaluator<'_> {
     }
 
     /// Keeps what is the same now and in `other`; whether anything was not.
-    pub(super) fn merge(&mut self, other: State) -> bool {
+    pub(super) fn merge(&mut self, other: &State) -> bool {
         let mut changed = false;
         if self.cwd != other.cwd {
             self.cwd = None;
@@ -74,7 +78,7 @@ impl Evaluator<'_> {
             self.restore(last);
         }
         for end in ends {
-            self.merge(end);
+            self.merge(&end);
         }
         let Some(first) = output.pop() else {
             return Value::Null;
@@ -134,7 +138,6 @@ impl Evaluator<'_> {
             | b"psedition"
             | b"shellid"
             | b"error"
-            | b"executioncontext"
             | b"matches"
             | b"psculture"
             | b"ofs"
@@ -187,7 +190,7 @@ impl Evaluator<'_> {
         }
     }
 
-    pub(super) fn set_environment(&mut self, name: &[u8], value: Value) {
+    pub(super) fn set_environment(&mut self, name: &[u8], value: &Value) {
         let shown = String::from_utf8_lossy(name).into_owned();
         self.answer.session.assigned.push(shown);
         let value = match value.string() {
@@ -248,7 +251,7 @@ impl Evaluator<'_> {
         let key = Self::variable_key(name);
         if let Some(variable) = key.strip_prefix(b"env:") {
             let name = name[name.len() - variable.len()..].to_vec();
-            self.set_environment(&name, value);
+            self.set_environment(&name, &value);
             return;
         }
         if let Some(function) = key.strip_prefix(b"function:") {
@@ -270,11 +273,58 @@ impl Evaluator<'_> {
         }
         let shown = String::from_utf8_lossy(&key).into_owned();
         self.answer.session.assigned.push(shown);
+        if self.variables.len() > MAX_VARIABLES {
+            self.give_up("the line has too many variables");
+        }
+        if key == b"psdefaultparametervalues" {
+            self.unclear("parameters are given to later commands unseen");
+            self.answer.session.unknown = true;
+        }
+        if name.len() > key.len() {
+            // It names its scope, which may be another than this one.
+            self.escaped.push(key.clone());
+        }
         self.variables.insert(key, value);
     }
 
+    /// Nothing is known any more of tables and lists: several variables may hold the one that was
+    /// changed.
+    pub(super) fn forget_tables(&mut self) {
+        self.mutations += 1;
+        for value in self.variables.values_mut() {
+            if matches!(value, Value::Hash(_) | Value::List(_)) {
+                *value = Value::Unknown;
+            }
+        }
+    }
+
+    /// Nothing is known any more of the variables that parameters such as `-OutVariable` name.
+    pub(super) fn variables_by_parameter(&mut self, call: &Call) {
+        let mut given = call.given.iter().peekable();
+        while let Some(next) = given.next() {
+            let Given::Parameter(name, value) = next else {
+                continue;
+            };
+            let name = name.to_ascii_lowercase();
+            let common = common_parameter(&String::from_utf8_lossy(&name));
+            if !(name.ends_with(b"variable") || common.is_some_and(|c| c.0.ends_with("Variable"))) {
+                continue;
+            }
+            let ((Some(value), _) | (None, Some(Given::Value { value, .. }))) =
+                (value, given.peek())
+            else {
+                continue;
+            };
+            if let Some(variable) = value.string() {
+                let variable = variable.strip_prefix(b"+").unwrap_or(&variable);
+                self.variables
+                    .insert(Self::variable_key(variable), Value::Unknown);
+            }
+        }
+    }
+
     /// Nothing is known any more of what `object` holds.
-    fn forget(&mut self, object: &Expr) {
+    pub(super) fn forget(&mut self, object: &Expr) {
         match object {
             Expr::Variable(name) => {
                 let harmless = matches!(
@@ -287,6 +337,7 @@ impl Evaluator<'_> {
                     Value::Unknown
                 };
                 self.set_variable(name, value);
+                self.forget_tables();
             }
             Expr::Member { object, .. } | Expr::Index(object, _) => self.forget(object),
             _ => {}

@@ -221,10 +221,9 @@ impl Parser<'_> {
         let start = self.at;
         if let Some(variable) = self.dollar()? {
             let expression = match self.peek() {
-                None => true,
+                None | Some(b'[') => true,
                 Some(b'.') => self.peek_at(1).is_some_and(|b| is_name(b) || b == b'$'),
                 Some(b':') => self.peek_at(1) == Some(b':'),
-                Some(b'[') => true,
                 Some(byte) => ends_word(byte),
             };
             if expression {
@@ -288,7 +287,8 @@ fn is_number(word: &[u8]) -> bool {
         .take_while(|b| b.is_ascii_digit() || **b == b'.')
         .count();
     let unit = &lower[digits..];
-    lower[..digits].iter().filter(|b| **b == b'.').count() < 2
+    let mut dots = lower[..digits].iter().filter(|b| **b == b'.');
+    dots.nth(1).is_none()
         && (matches!(
             unit,
             b"" | b"l" | b"d" | b"u" | b"kb" | b"mb" | b"gb" | b"tb" | b"pb"

@@ -72,7 +72,6 @@ impl Parser<'_> {
         let symbol = |level| Some((vec![self.peek()?], level, 1));
         match self.peek()? {
             b'.' if next == Some(b'.') => Some((b"..".to_vec(), 8, 2)),
-            b'+' if next != Some(b'=') => symbol(5),
             b'*' if !matches!(next, Some(b'=' | b'>')) => symbol(6),
             b'/' | b'%' if next != Some(b'=') => symbol(6),
             b'-' if next.is_some_and(|b| b.is_ascii_alphabetic()) => {
@@ -85,7 +84,7 @@ impl Parser<'_> {
                 let (name, level) = word_operator(&word)?;
                 Some((name.to_vec(), level, length))
             }
-            b'-' if next != Some(b'=') => symbol(5),
+            b'+' | b'-' if next != Some(b'=') => symbol(5),
             _ => None,
         }
     }
@@ -119,7 +118,6 @@ impl Parser<'_> {
             p.node()?;
             p.blanks();
             match p.peek() {
-                Some(b'!' | b',') => p.operand_of(1),
                 Some(b'+' | b'-') if p.peek_at(1) == p.peek() => {
                     p.at += 2;
                     let operand = p.unary()?;
@@ -136,7 +134,7 @@ impl Parser<'_> {
                     }
                     p.operand_of(word + 1)
                 }
-                Some(b'+' | b'-') => p.operand_of(1),
+                Some(b'!' | b',' | b'+' | b'-') => p.operand_of(1),
                 Some(b'[') => p.type_or_cast(),
                 _ => {
                     let value = p.primary()?;

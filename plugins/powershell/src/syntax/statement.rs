@@ -272,10 +272,16 @@ impl Parser<'_> {
             if self.take(b"}") {
                 return Ok(StatementKind::Switch { subject, clauses });
             }
+            let start = self.at;
+            let mut body = Vec::new();
             match self.peek() {
                 Some(b'\'' | b'"' | b'$' | b'(' | b'{' | b'@') => {
                     let value = self.primary()?;
-                    self.postfix(value)?;
+                    let span = start..self.at;
+                    match self.postfix(value)? {
+                        Expr::Script(block) => body.extend(block.body.iter().cloned()),
+                        other => body.push(expression_statement(other, span)),
+                    }
                 }
                 _ => {
                     if self.word()?.is_empty() {
@@ -283,7 +289,8 @@ impl Parser<'_> {
                     }
                 }
             }
-            clauses.push(self.braces()?);
+            body.extend(self.braces()?);
+            clauses.push(body);
         }
     }
 
