@@ -76,7 +76,7 @@ fn above(findings: &mut Findings<'_>, path: &[u8]) {
         }
         findings.path(
             &directory,
-            Depth::Entry,
+            Depth::Children,
             Certainty::Likely,
             false,
             "removed if empty",

@@ -173,7 +173,7 @@ pub(super) fn rmdir(call: &HandlerCall<'_>) -> Outcome {
                 Some(path) => {
                     findings.path(
                         &path,
-                        Depth::Entry,
+                        Depth::Children,
                         Certainty::Certain,
                         false,
                         "removed if empty",
