@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use deployx_plugin_sdk::Kind;
+use deployx_plugin_sdk::{Depth, FileView, Kind, PathUse};
 use deployx_plugin_sdk::path::Style;
 use deployx_plugin_sdk::table::{Arg, Known, Nested, NestedCommand, Outcome, Place};
 
@@ -308,8 +308,12 @@ impl Evaluator<'_> {
         world: &World,
         call: Call<'_>,
     ) {
+        let linking = matches!(name, "ln" | "mv" | "cp" | "rsync").then(|| outcome.paths.clone());
         for path in outcome.paths {
-            self.answer.touch(path);
+            self.touch(world, path);
+        }
+        if let Some(paths) = linking {
+            self.note_links(name, arguments, world, &paths);
         }
         for effect in outcome.irreversible {
             self.answer.irreversible(&effect.what, effect.reason);
@@ -322,6 +326,28 @@ impl Evaluator<'_> {
         }
         for nested in outcome.nested {
             self.nested_command(nested, name, world, call);
+        }
+    }
+
+    /// Notes where a command that makes, copies or moves links may have put some.
+    fn note_links(&self, name: &str, arguments: &[Arg], world: &World, paths: &[PathUse]) {
+        let targets = || {
+            let made = |used: &&PathUse| used.depth != Depth::Entry || !used.follow;
+            paths.iter().filter(made).map(|used| used.path.as_slice())
+        };
+        if name == "ln" {
+            let symbolic = |arg: &Arg| arg.value().is_none_or(|t| t.starts_with(b"-") && t.contains(&b's'));
+            if arguments[1..].iter().any(symbolic) {
+                targets().for_each(|path| self.view.link(path));
+            }
+            return;
+        }
+        for source in arguments[1..].iter().filter_map(Arg::value) {
+            if let Some(source) = self.locate(world, source) {
+                targets()
+                    .filter(|path| *path != source)
+                    .for_each(|path| self.view.moved(&source, path));
+            }
         }
     }
 

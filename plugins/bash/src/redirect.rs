@@ -74,7 +74,7 @@ impl Evaluator<'_> {
             && (nameless || !directory.is_empty())
         {
             let flat = !target.text[directory.len()..].contains(&b'/');
-            self.answer.touch(PathUse {
+            self.touch(world, PathUse {
                 path,
                 depth: if nameless && flat {
                     Depth::Children
@@ -110,7 +110,7 @@ impl Evaluator<'_> {
             RedirectOp::ReadWrite => "<>",
             _ => ">",
         };
-        self.answer.touch(PathUse {
+        self.touch(world, PathUse {
             path,
             depth: match kind {
                 Kind::Missing | Kind::Unknown => Depth::Tree,

@@ -2,7 +2,7 @@
 
 use deployx_plugin_sdk::path::Style;
 use deployx_plugin_sdk::table::{Arg, Known};
-use deployx_plugin_sdk::{Certainty, Depth, Kind, PathUse};
+use deployx_plugin_sdk::{Certainty, Depth, FileView, Kind, PathUse};
 
 use crate::command::Call;
 use crate::evaluate::Evaluator;

@@ -283,12 +283,10 @@ impl Evaluator<'_> {
         self.budget -= GLOB_STEPS;
         let mut options = world.options;
         options.globstar |= self.dialect == crate::dialect::Dialect::Zsh;
-        let made = |directory: &[u8]| self.answer.made_in(directory);
         let files = glob::Files {
             view: self.view,
             cwd: world.cwd.physical(),
             options,
-            made: &made,
         };
         match files.expand(&pattern) {
             glob::Matches::Unknown => arguments.push(unexpanded(&pattern)),

@@ -120,10 +120,12 @@ impl Evaluator<'_> {
             worked: worlds,
             failed: Vec::new(),
         };
+        let mut behind: Vec<(&Node, Worlds)> = Vec::new();
         for step in steps {
             let worlds = exit.any();
             exit = if step.background {
                 self.isolated(&step.node, worlds.clone());
+                behind.push((&step.node, worlds.clone()));
                 Exit {
                     worked: worlds,
                     failed: Vec::new(),
@@ -131,6 +133,10 @@ impl Evaluator<'_> {
             } else {
                 self.run(&step.node, worlds)
             };
+        }
+        for (node, worlds) in behind {
+            // It may go on only now, and find what the rest of the line made.
+            self.isolated(node, worlds);
         }
         exit
     }
@@ -153,8 +159,16 @@ impl Evaluator<'_> {
         let Some((last, before)) = commands.split_last() else {
             return Exit::either(worlds);
         };
+        let changes = self.view.count();
         for command in before {
             self.isolated(command, worlds.clone());
+        }
+        if commands.len() > 1 && self.view.count() > changes {
+            // They run at the same time: each may find what another made.
+            self.isolated(last, worlds.clone());
+            for command in before {
+                self.isolated(command, worlds.clone());
+            }
         }
         if self.dialect.last_of_pipeline_in_shell() {
             return self.run(last, worlds);
