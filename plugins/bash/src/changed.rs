@@ -33,6 +33,8 @@ struct Change {
     keeps: bool,
     /// What was not there is a file.
     file: bool,
+    /// A repository's `.git` is still one.
+    repository: bool,
 }
 
 /// Where a link may be that the line made.
@@ -102,6 +104,7 @@ impl<'a> ChangedView<'a> {
             depth: used.depth,
             keeps: only_within || KEEPING.contains(&rule),
             file: OF_FILES.contains(&rule),
+            repository: rule == "git",
         };
         let mut changes = self.changes();
         let mut paths = vec![used.path.clone()];
@@ -122,9 +125,13 @@ impl<'a> ChangedView<'a> {
                 change.depth = new.depth;
                 *count += 1;
             }
-            if (change.keeps && !new.keeps) || (change.file && !new.file) {
+            let less = (change.keeps && !new.keeps)
+                || (change.file && !new.file)
+                || (change.repository && !new.repository);
+            if less {
                 change.keeps &= new.keeps;
                 change.file &= new.file;
+                change.repository &= new.repository;
                 *count += 1;
             }
         }
@@ -137,7 +144,7 @@ impl<'a> ChangedView<'a> {
 
     /// What was at `source` comes to `path`, or into it.
     pub(crate) fn moved(&self, source: &[u8], path: &[u8]) {
-        if self.kind(source) == Kind::Link {
+        if self.is_linked(source) || self.view.kind(source) == Kind::Link {
             self.mark(path, Linked::Here);
         } else if self.holds_links(source) {
             self.mark(path, Linked::Beneath);
@@ -237,6 +244,8 @@ impl<'a> ChangedView<'a> {
                     if reaches {
                         let keeps = change.keeps && result.is_none_or(|other| other.keeps);
                         let file = change.file && result.is_none_or(|other| other.file);
+                        let repository =
+                            change.repository && result.is_none_or(|other| other.repository);
                         let depth = if distance == 0 {
                             change.depth
                         } else if change.depth == Depth::Tree {
@@ -245,7 +254,12 @@ impl<'a> ChangedView<'a> {
                             Depth::Entry
                         };
                         let depth = result.map_or(depth, |other| other.depth.max(depth));
-                        result = Some(Change { depth, keeps, file });
+                        result = Some(Change {
+                            depth,
+                            keeps,
+                            file,
+                            repository,
+                        });
                     }
                 }
                 distance += 1;
@@ -298,7 +312,14 @@ impl FileView for ChangedView<'_> {
         }
         let before = self.view.kind(path);
         match self.at(path) {
-            Some(change) if change.keeps && matches!(before, Kind::File | Kind::Directory) => before,
+            Some(change) if matches!(before, Kind::File | Kind::Directory) => {
+                let repository = change.repository && Style::Unix.name(path) == Some(b".git");
+                if change.keeps || repository {
+                    before
+                } else {
+                    Kind::Unknown
+                }
+            }
             Some(_) => Kind::Unknown,
             None => before,
         }
@@ -340,7 +361,9 @@ impl FileView for ChangedView<'_> {
     }
 
     fn read(&self, path: &[u8], max: usize) -> Option<Vec<u8>> {
-        if self.changes().anything || self.at(path).is_some() {
+        let repository = Style::Unix.name(path) == Some(b".git");
+        let changed = |change: Change| !(repository && (change.repository || change.keeps));
+        if self.changes().anything || self.at(path).is_some_and(changed) {
             return None;
         }
         self.view.read(path, max)

@@ -49,6 +49,9 @@ impl Evaluator<'_> {
         {
             return self.declaration(simple, world);
         }
+        if self.dialect == Dialect::Dash && simple.words.iter().any(|word| has_ansi_quote(&word.raw)) {
+            self.unclear(&world, &simple.text, "not every shell of this kind reads $'…'");
+        }
         let arguments = self.arguments(&mut world, &simple.words);
         let mut input = None;
         for redirect in &simple.redirects {
@@ -107,10 +110,7 @@ impl Evaluator<'_> {
                 let restored = match before.get(&assignment.name) {
                     Some(variable) if self.dialect != Dialect::Dash => Some(variable.clone()),
                     None if self.dialect != Dialect::Dash => None,
-                    _ => Some(Variable {
-                        value: Value::Unknown,
-                        exported: false,
-                    }),
+                    _ => Some(Variable::unknown()),
                 };
                 match restored {
                     Some(variable) => variables.insert(assignment.name.clone(), variable),
@@ -154,6 +154,16 @@ impl Evaluator<'_> {
             }
             AssignedValue::Unreadable => Value::Unknown,
         };
+        let harmless = match assignment.name.as_str() {
+            "BASH_CMDS" | "BASH_ALIASES" => false,
+            // It is expanded before every command where `set -x` is on.
+            "PS4" => matches!(&value, Value::Known(text) if !text.iter().any(|b| b"$`".contains(b))),
+            _ => true,
+        };
+        if !harmless {
+            let text = assignment.name.clone().into_bytes();
+            self.unclear(world, &text, "a variable changes what commands do");
+        }
         world.assign(&assignment.name, value);
     }
 
@@ -342,6 +352,13 @@ impl Evaluator<'_> {
             }
             return;
         }
+        let follows = |arg: &Arg| {
+            let short = arg.text.starts_with(b"-") && arg.text.iter().any(|b| b"adPRr".contains(b));
+            !short && !arg.text.starts_with(b"--")
+        };
+        if name == "cp" && arguments[1..].iter().all(follows) {
+            return;
+        }
         for source in arguments[1..].iter().filter_map(Arg::value) {
             if let Some(source) = self.locate(world, source) {
                 targets()
@@ -397,6 +414,8 @@ impl Evaluator<'_> {
                 };
                 match (readings, text.value()) {
                     (Some(dialect), Some(line)) => {
+                        let mut world = world;
+                        world.options = crate::state::Options::default();
                         evaluator.shell_line(dialect, line, &world, None);
                     }
                     _ => {
@@ -506,4 +525,21 @@ fn set_element(old: Value, at: Option<i64>, value: Value) -> Value {
         std::cmp::Ordering::Greater => return Value::Unknown,
     }
     Value::List(values)
+}
+
+/// Whether `$'…'` stands in a word outside other quotes.
+fn has_ansi_quote(raw: &[u8]) -> bool {
+    let mut at = 0;
+    let mut quote = None;
+    while let Some(byte) = raw.get(at) {
+        match (quote, byte) {
+            (None, b'$') if raw.get(at + 1) == Some(&b'\'') => return true,
+            (None | Some(b'"'), b'\\') => at += 1,
+            (None, b'\'' | b'"') => quote = Some(*byte),
+            (Some(open), byte) if open == *byte => quote = None,
+            _ => {}
+        }
+        at += 1;
+    }
+    false
 }

@@ -20,7 +20,7 @@ enum Target {
 
 impl Evaluator<'_> {
     pub(super) fn cd(&mut self, rest: &[Arg], world: World, call: Call<'_>) -> Exit {
-        let mut physical = false;
+        let mut physical = world.options.physical;
         let mut operands = rest;
         while let Some((first, more)) = operands.split_first() {
             match first.value() {
@@ -29,7 +29,8 @@ impl Evaluator<'_> {
                     break;
                 }
                 Some(b"-P") => physical = true,
-                Some(b"-L" | b"-e" | b"-@" | b"-q" | b"-s") => {}
+                Some(b"-L") => physical = false,
+                Some(b"-e" | b"-@" | b"-q" | b"-s") => {}
                 _ => break,
             }
             operands = more;

@@ -52,6 +52,10 @@ impl Evaluator<'_> {
         world: World,
         call: Call<'_>,
     ) -> Result<Exit, Box<World>> {
+        if name == b"hash" && rest.iter().any(|arg| arg.text.starts_with(b"-")) {
+            // `hash -p /bin/rm ls`
+            return Ok(options::alias(rest, world));
+        }
         if HARMLESS.contains(&name) {
             return Ok(Exit::either(vec![world]));
         }
@@ -61,7 +65,14 @@ impl Evaluator<'_> {
                 worked: Vec::new(),
                 failed: vec![world],
             },
-            b"[" | b"test" => test(name, rest, world),
+            b"[" | b"test" => {
+                let mut world = world;
+                for arg in rest {
+                    // `-v 'a[i++]'`
+                    self.forget_assigned(&mut world, &arg.text);
+                }
+                test(name, rest, world)
+            }
             b"cd" | b"chdir" => self.cd(rest, world, call),
             b"pushd" => self.pushd(rest, world, call),
             b"popd" => self.popd(rest, world),

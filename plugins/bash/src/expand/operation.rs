@@ -131,8 +131,15 @@ impl Evaluator<'_> {
                 parameter::replace(&value, pattern.as_deref(), with.as_deref(), *mode)
             }
             ParameterOp::Slice { offset, length } => {
-                let offset = self.arithmetic(world, offset);
-                let known = length.as_ref().map(|text| self.arithmetic(world, text));
+                let numbers = [Some(offset), length.as_ref()].into_iter().flatten();
+                let before = world.clone();
+                for text in numbers {
+                    // Which of them are evaluated depends on the value.
+                    self.forget_assigned(world, text);
+                }
+                let mut before = before;
+                let offset = self.arithmetic(&mut before, offset);
+                let known = length.as_ref().map(|text| self.arithmetic(&mut before, text));
                 match known {
                     Some(None) => Value::Unknown,
                     known => parameter::slice(&value, offset, known.flatten()),

@@ -1,7 +1,7 @@
 //! Looking up variables, and arithmetic on them.
 
 use super::arithmetic::{self, Variables};
-use crate::evaluate::Evaluator;
+use crate::evaluate::{Evaluator, forget_variables};
 use crate::parse;
 use crate::state::{Value, World};
 use crate::syntax::Index;
@@ -74,6 +74,15 @@ impl Evaluator<'_> {
         }
     }
 
+    /// Makes every variable unknown that an arithmetic expression may set.
+    pub(crate) fn forget_assigned(&mut self, world: &mut World, expression: &[u8]) {
+        let scope = &mut Scope {
+            evaluator: self,
+            world,
+        };
+        arithmetic::forget(expression, scope);
+    }
+
     /// The value of an arithmetic expression, with its effects on variables.
     pub(crate) fn arithmetic(&mut self, world: &mut World, expression: &[u8]) -> Option<i64> {
         let mut text = expression.to_vec();
@@ -119,7 +128,14 @@ impl Variables for Scope<'_, '_, '_> {
         match self.evaluator.named(self.world, name).scalar() {
             Value::Unset => Some(0),
             Value::Known(text) if text.is_empty() => Some(0),
-            Value::Known(text) => std::str::from_utf8(&text).ok()?.trim().parse().ok(),
+            Value::Known(text) => {
+                let number = std::str::from_utf8(&text).ok()?.trim().parse().ok();
+                if number.is_none() && text.iter().any(|b| b"=+-[$`".contains(b)) {
+                    // The value is an expression in turn, and may set variables.
+                    forget_variables(self.world);
+                }
+                number
+            }
             _ => None,
         }
     }

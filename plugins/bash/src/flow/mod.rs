@@ -77,7 +77,11 @@ impl Evaluator<'_> {
                 let mut worlds = worlds;
                 for world in &mut worlds {
                     for word in words {
-                        self.value(world, word);
+                        let value = self.value(world, word);
+                        // Operands of comparisons are expressions.
+                        if let Value::Known(text) = value {
+                            self.forget_assigned(world, &text);
+                        }
                     }
                 }
                 Exit::either(worlds)
@@ -172,6 +176,13 @@ impl Evaluator<'_> {
         }
         if self.dialect.last_of_pipeline_in_shell() {
             return self.run(last, worlds);
+        }
+        let in_shell = worlds.iter().any(|world| world.options.other);
+        if in_shell || self.request.session.options_changed {
+            // `lastpipe` may be set.
+            let mut exit = self.apart(last, &worlds);
+            exit.add(self.run(last, worlds));
+            return exit;
         }
         self.apart(last, &worlds)
     }
