@@ -220,7 +220,9 @@ impl<'a> ChangedView<'a> {
                 .follow(self.view, parent)
                 .unwrap_or_else(|| parent.clone())
         });
-        Style::Unix.join(real, name).unwrap_or_else(|| path.to_vec())
+        Style::Unix
+            .join(real, name)
+            .unwrap_or_else(|| path.to_vec())
     }
 
     /// What happened at `path`; `None` where nothing did.
@@ -329,7 +331,10 @@ impl FileView for ChangedView<'_> {
         if self.changes().anything || self.is_linked(dir) {
             return None;
         }
-        if self.at(dir).is_some_and(|change| change.depth > Depth::Entry) {
+        if self
+            .at(dir)
+            .is_some_and(|change| change.depth > Depth::Entry)
+        {
             return None;
         }
         let used = self.used_in(dir);

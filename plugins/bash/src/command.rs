@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
-use deployx_plugin_sdk::{Depth, FileView, Kind, PathUse};
 use deployx_plugin_sdk::path::Style;
 use deployx_plugin_sdk::table::{Arg, Known, Nested, NestedCommand, Outcome, Place};
+use deployx_plugin_sdk::{Depth, FileView, Kind, PathUse};
 
 use crate::builtins::is_declaration;
 use crate::dialect::Dialect;
@@ -24,6 +24,33 @@ const PROGRAM_DIRECTORIES: [&[u8]; 9] = [
     b"/run/current-system/sw/bin/",
     b"/snap/bin/",
 ];
+
+/// Variables that make a program do something else, or start another one.
+fn variables_of(program: &[u8]) -> &'static [&'static str] {
+    match program {
+        b"tar" => &["TAR_OPTIONS"],
+        b"cp" | b"mv" | b"ln" | b"install" | b"patch" => {
+            &["SIMPLE_BACKUP_SUFFIX", "VERSION_CONTROL"]
+        }
+        b"unzip" => &["UNZIP", "UNZIPOPT"],
+        b"zip" => &["ZIP", "ZIPOPT"],
+        b"gzip" | b"gunzip" => &["GZIP"],
+        b"xz" | b"unxz" => &["XZ_OPT", "XZ_DEFAULTS"],
+        b"perl" => &["PERL5OPT"],
+        b"less" | b"man" => &["LESSOPEN", "LESSEDIT", "MANPAGER"],
+        b"git" => &[
+            "GIT_EDITOR",
+            "GIT_SEQUENCE_EDITOR",
+            "GIT_EXTERNAL_DIFF",
+            "GIT_SSH_COMMAND",
+            "GIT_ASKPASS",
+            "GIT_CONFIG_COUNT",
+            "GIT_CONFIG_PARAMETERS",
+            "GIT_EXEC_PATH",
+        ],
+        _ => &[],
+    }
+}
 
 /// A call of a command.
 #[derive(Clone, Copy)]
@@ -49,8 +76,21 @@ impl Evaluator<'_> {
         {
             return self.declaration(simple, world);
         }
-        if self.dialect == Dialect::Dash && simple.words.iter().any(|word| has_ansi_quote(&word.raw)) {
-            self.unclear(&world, &simple.text, "not every shell of this kind reads $'…'");
+        let options_known = world.options.are_known(self.request);
+        let dialect = self.dialect;
+        if simple
+            .words
+            .iter()
+            .any(|word| dialect.reads_otherwise(&word.raw, options_known))
+        {
+            self.unclear(
+                &world,
+                &simple.text,
+                "this shell reads a word in its own way",
+            );
+        }
+        for name in descriptor_names(&simple.text) {
+            world.assign(&name, Value::Unknown);
         }
         let arguments = self.arguments(&mut world, &simple.words);
         let mut input = None;
@@ -130,6 +170,11 @@ impl Evaluator<'_> {
                 if let Some(subscript) = &assignment.subscript {
                     let at = self.arithmetic(world, subscript);
                     set_element(old(self, world), at, value)
+                } else if self.dialect != Dialect::Zsh
+                    && !assignment.append
+                    && let old @ Value::List(_) = old(self, world)
+                {
+                    set_element(old, Some(0), value)
                 } else if assignment.append {
                     append(&old(self, world), &value)
                 } else {
@@ -157,7 +202,9 @@ impl Evaluator<'_> {
         let harmless = match assignment.name.as_str() {
             "BASH_CMDS" | "BASH_ALIASES" => false,
             // It is expanded before every command where `set -x` is on.
-            "PS4" => matches!(&value, Value::Known(text) if !text.iter().any(|b| b"$`".contains(b))),
+            "PS4" => {
+                matches!(&value, Value::Known(text) if !text.iter().any(|b| b"$`".contains(b)))
+            }
             _ => true,
         };
         if !harmless {
@@ -263,6 +310,18 @@ impl Evaluator<'_> {
             let reason = "PATH leads to a program of the line's own";
             self.unclear_call(&world, arguments, call, reason);
         }
+        let redirecting = |name: &&&str| match self.named(&world, name).scalar() {
+            Value::Known(text) => !text.is_empty(),
+            Value::Unset => false,
+            _ => world.variables.contains_key(**name),
+        };
+        if let Some(variable) = variables_of(name).iter().find(redirecting) {
+            let reason = format!(
+                "{variable} changes what '{}' does",
+                String::from_utf8_lossy(name)
+            );
+            self.unclear_call(&world, arguments, call, &reason);
+        }
         let home = match self.named(&world, "HOME") {
             Value::Known(home) => Some(home),
             _ => None,
@@ -286,6 +345,9 @@ impl Evaluator<'_> {
 
     /// Whether a `PATH` that the line has set may lead to another program of that name.
     fn is_shadowed(&self, world: &World, name: &[u8]) -> bool {
+        if self.dialect == Dialect::Zsh && world.variables.contains_key("path") {
+            return true;
+        }
         let (text, all) = match world.variables.get("PATH").map(|v| &v.value) {
             None => return false,
             Some(Value::Known(text)) => (text, true),
@@ -345,18 +407,30 @@ impl Evaluator<'_> {
             let made = |used: &&PathUse| used.depth != Depth::Entry || !used.follow;
             paths.iter().filter(made).map(|used| used.path.as_slice())
         };
-        if name == "ln" {
-            let symbolic = |arg: &Arg| arg.value().is_none_or(|t| t.starts_with(b"-") && t.contains(&b's'));
-            if arguments[1..].iter().any(symbolic) {
-                targets().for_each(|path| self.view.link(path));
+        let given = |letters: &[u8], long: &[&[u8]]| {
+            arguments[1..]
+                .iter()
+                .any(|arg| match arg.text.strip_prefix(b"--") {
+                    Some(text) => long.iter().any(|name| text.starts_with(name)),
+                    None => {
+                        arg.text.starts_with(b"-") && arg.text.iter().any(|b| letters.contains(b))
+                    }
+                })
+        };
+        let linking = match name {
+            "ln" => true,
+            "cp" => given(b"ls", &[b"link", b"sym"]),
+            "rsync" => given(b"", &[b"link-dest"]),
+            _ => false,
+        };
+        if linking {
+            // Written through, a hard link changes its other names.
+            for path in targets() {
+                self.view.link(path);
             }
             return;
         }
-        let follows = |arg: &Arg| {
-            let short = arg.text.starts_with(b"-") && arg.text.iter().any(|b| b"adPRr".contains(b));
-            !short && !arg.text.starts_with(b"--")
-        };
-        if name == "cp" && arguments[1..].iter().all(follows) {
+        if name == "cp" && !given(b"adPRr", &[b"a", b"no-d", b"preserve", b"rec"]) {
             return;
         }
         for source in arguments[1..].iter().filter_map(Arg::value) {
@@ -527,19 +601,17 @@ fn set_element(old: Value, at: Option<i64>, value: Value) -> Value {
     Value::List(values)
 }
 
-/// Whether `$'…'` stands in a word outside other quotes.
-fn has_ansi_quote(raw: &[u8]) -> bool {
-    let mut at = 0;
-    let mut quote = None;
-    while let Some(byte) = raw.get(at) {
-        match (quote, byte) {
-            (None, b'$') if raw.get(at + 1) == Some(&b'\'') => return true,
-            (None | Some(b'"'), b'\\') => at += 1,
-            (None, b'\'' | b'"') => quote = Some(*byte),
-            (Some(open), byte) if open == *byte => quote = None,
-            _ => {}
+/// The variables of `{name}>file`.
+fn descriptor_names(text: &[u8]) -> Vec<String> {
+    let mut names = Vec::new();
+    for part in text.split(|b| *b == b'{').skip(1) {
+        let end = part.iter().position(|b| *b == b'}');
+        let name = end.map_or(b"".as_slice(), |end| &part[..end]);
+        let opens = matches!(part.get(name.len() + 1), Some(b'<' | b'>' | b'&'));
+        let fits = name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_');
+        if opens && fits && !name.is_empty() {
+            names.push(String::from_utf8_lossy(name).into_owned());
         }
-        at += 1;
     }
-    false
+    names
 }

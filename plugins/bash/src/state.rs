@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use deployx_plugin_sdk::Request;
+
 use crate::syntax::Node;
 
 /// How many possibilities are told apart.
@@ -148,10 +150,19 @@ pub(crate) struct Options {
     pub(crate) nullglob: bool,
     pub(crate) globstar: bool,
     pub(crate) nocaseglob: bool,
+    /// Functions are exported (`set -a`).
+    pub(crate) exports_all: bool,
     /// `cd` follows links (`set -P`).
     pub(crate) physical: bool,
     /// Something was set that this program does not follow; wildcards stand for anything then.
     pub(crate) other: bool,
+}
+
+impl Options {
+    /// Whether all that was set is followed.
+    pub(crate) fn are_known(self, request: &Request) -> bool {
+        !self.other && !request.session.options_changed
+    }
 }
 
 /// One possibility.

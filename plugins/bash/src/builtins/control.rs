@@ -230,6 +230,11 @@ impl Evaluator<'_> {
         if set("BASH_ENV") || set("ENV") {
             self.unclear_call(&world, arguments, call, "a start-up file may do anything");
         }
+        if world.options.exports_all {
+            for name in world.functions.keys() {
+                inner.assign(&format!("{EXPORTED_FUNCTION}{name}"), Value::Unknown);
+            }
+        }
         inner.options = fresh.options;
         self.shell_commands(dialect, line_follows, rest, arguments, &inner, call);
         Exit::either(vec![world])
@@ -307,22 +312,45 @@ impl Evaluator<'_> {
 
 /// The world after an option was set; one that is not understood may be anything.
 fn join_any(exit: Exit, dialect: Dialect) -> World {
-    let mut world = exit.worked.into_iter().next().unwrap_or_else(|| World::new(b"/"));
+    let mut world = exit
+        .worked
+        .into_iter()
+        .next()
+        .unwrap_or_else(|| World::new(b"/"));
     world.options.other |= dialect == Dialect::Zsh && world.options != Options::default();
     world
 }
 
 /// Words that change the shell that runs them.
 const CHANGING: [&[u8]; 18] = [
-    b"cd", b"pushd", b"popd", b"read", b"export", b"declare", b"typeset", b"local", b"readonly",
-    b"unset", b"set", b"shopt", b"eval", b"source", b".", b"let", b"mapfile", b"printf",
+    b"cd",
+    b"pushd",
+    b"popd",
+    b"read",
+    b"export",
+    b"declare",
+    b"typeset",
+    b"local",
+    b"readonly",
+    b"unset",
+    b"set",
+    b"shopt",
+    b"eval",
+    b"source",
+    b".",
+    b"let",
+    b"mapfile",
+    b"printf",
 ];
 
 /// Whether a line may change variables, options or the working directory of its shell.
 fn changes_shell(line: &[u8]) -> bool {
     let words = line.split(|b| b.is_ascii_whitespace() || b";&|(){}".contains(b));
     words.into_iter().any(|word| {
-        let name = word.iter().take_while(|b| b.is_ascii_alphanumeric() || **b == b'_').count();
+        let name = word
+            .iter()
+            .take_while(|b| b.is_ascii_alphanumeric() || **b == b'_')
+            .count();
         let assigns = name > 0 && matches!(word.get(name), Some(b'=' | b'+' | b'['));
         assigns || CHANGING.contains(&word)
     }) || line.windows(2).any(|pair| pair == b"((")

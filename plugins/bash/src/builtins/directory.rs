@@ -118,15 +118,16 @@ impl Evaluator<'_> {
         let relative = !fixed.iter().any(|prefix| target.text.starts_with(prefix))
             && target.text != b"."
             && target.text != b"..";
-        let set = match world.variables.get("CDPATH").map(|v| &v.value) {
-            Some(Value::Known(text)) => !text.is_empty(),
-            Some(Value::Unset) => false,
-            Some(_) => true,
-            None => self
-                .request
-                .variable("CDPATH")
-                .is_some_and(|v| !v.is_empty()),
-        };
+        let set = world.variables.contains_key("cdpath")
+            || match world.variables.get("CDPATH").map(|v| &v.value) {
+                Some(Value::Known(text)) => !text.is_empty(),
+                Some(Value::Unset) => false,
+                Some(_) => true,
+                None => self
+                    .request
+                    .variable("CDPATH")
+                    .is_some_and(|v| !v.is_empty()),
+            };
         relative && set
     }
 

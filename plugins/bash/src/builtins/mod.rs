@@ -101,6 +101,14 @@ impl Evaluator<'_> {
                 world.options.other = true;
                 worked(world)
             }
+            b"alias"
+                if rest
+                    .iter()
+                    .any(|arg| arg.text.starts_with(b"-") && arg.text != b"-p") =>
+            {
+                self.unclear_call(&world, rest, call, "an alias may stand for any word");
+                Exit::either(vec![world])
+            }
             b"alias" | b"unalias" | b"autoload" => options::alias(rest, world),
             b"eval" => self.eval(rest, world, call),
             b"source" | b"." => self.source(rest, world, call),

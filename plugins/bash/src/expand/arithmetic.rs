@@ -60,7 +60,11 @@ fn sets(expression: &[u8]) -> bool {
             let before = at.checked_sub(1).and_then(|from| expression.get(from..=at));
             let behind = expression.get(at..at + 2);
             let shift = at >= 2 && matches!(&expression[at - 2..at], b"<<" | b">>");
-            shift || ![before, behind].into_iter().flatten().any(|pair| compares.contains(&pair))
+            shift
+                || ![before, behind]
+                    .into_iter()
+                    .flatten()
+                    .any(|pair| compares.contains(&pair))
         })
 }
 

@@ -1,6 +1,7 @@
 //! Looking up variables, and arithmetic on them.
 
 use super::arithmetic::{self, Variables};
+use crate::dialect::Dialect;
 use crate::evaluate::{Evaluator, forget_variables};
 use crate::parse;
 use crate::state::{Value, World};
@@ -15,6 +16,8 @@ impl Evaluator<'_> {
         };
         let at = self.arithmetic(world, text);
         match (value, at) {
+            // Elements are counted from 1 there, or characters.
+            (Value::List(_) | Value::Known(_), _) if self.dialect == Dialect::Zsh => Value::Unknown,
             (Value::List(values), Some(at)) => {
                 let at = if at < 0 { at + values.len() as i64 } else { at };
                 let found = usize::try_from(at).ok().and_then(|at| values.get(at));

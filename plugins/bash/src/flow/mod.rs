@@ -63,6 +63,10 @@ impl Evaluator<'_> {
                 let mut worlds = worlds;
                 for world in &mut worlds {
                     world.assign("COPROC", Value::Unknown);
+                    // It may have a name of its own.
+                    for variable in Rc::make_mut(&mut world.variables).values_mut() {
+                        variable.value = Value::Unknown;
+                    }
                 }
                 Exit::either(worlds)
             }

@@ -39,7 +39,11 @@ pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
             }
             b'c' => {
                 if let Some(&control) = text.get(at) {
-                    plain.push(if control == b'?' { 0x7f } else { control & 0x1f });
+                    plain.push(if control == b'?' {
+                        0x7f
+                    } else {
+                        control & 0x1f
+                    });
                     at += 1;
                 }
             }

@@ -304,7 +304,8 @@ fn parameter(inner: &[u8], quoted: bool, depth: usize) -> Option<Parameter> {
     if body.get(at) == Some(&b'[') {
         let end = delimit::bracket(body, at + 1, depth)?;
         index = match &body[at + 1..end - 1] {
-            b"@" | b"*" => Index::All,
+            b"@" => Index::All,
+            b"*" => Index::Joined,
             text => Index::At(text.to_vec()),
         };
         at = end;
