@@ -167,16 +167,19 @@ impl Reader<'_> {
             ("named in the command", Certainty::Likely)
         };
         let there = match self.view.kind(&path) {
-            Kind::Missing => redirect || self.leads_elsewhere(text),
+            Kind::Missing => redirect || self.leads_elsewhere(&path, text),
             _ => true,
         };
         there.then(|| tree(path, reason, certainty, true))
     }
 
-    /// A name that does not exist yet is covered where it may lie outside the working directory,
-    /// which is covered anyway.
-    fn leads_elsewhere(&self, text: &[u8]) -> bool {
-        text.iter().any(|b| self.style.is_separator(*b))
+    /// A name that does not exist yet is covered unless it lies in the working directory, which is
+    /// covered anyway (but for the root of the filesystem, see `reading`).
+    fn leads_elsewhere(&self, path: &[u8], text: &[u8]) -> bool {
+        let has_separator = text.iter().any(|b| self.style.is_separator(*b));
+        let within =
+            self.style.starts_with(path, self.cwd) && self.style.parent(self.cwd).is_some();
+        has_separator && !within
     }
 
     /// The absolute path that a text names; `~` and known variables at its start are expanded.
