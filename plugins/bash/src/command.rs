@@ -25,6 +25,11 @@ const PROGRAM_DIRECTORIES: [&[u8]; 9] = [
     b"/snap/bin/",
 ];
 
+/// Values of such variables that change nothing.
+const PLAIN_PROGRAMS: [&[u8]; 9] = [
+    b"", b":", b"cat", b"less", b"more", b"nano", b"true", b"vi", b"vim",
+];
+
 /// Variables that make a program do something else, or start another one.
 fn variables_of(program: &[u8]) -> &'static [&'static str] {
     match program {
@@ -39,6 +44,10 @@ fn variables_of(program: &[u8]) -> &'static [&'static str] {
         b"perl" => &["PERL5OPT"],
         b"less" | b"man" => &["LESSOPEN", "LESSEDIT", "MANPAGER"],
         b"git" => &[
+            "EDITOR",
+            "VISUAL",
+            "PAGER",
+            "GIT_PAGER",
             "GIT_EDITOR",
             "GIT_SEQUENCE_EDITOR",
             "GIT_EXTERNAL_DIFF",
@@ -78,19 +87,14 @@ impl Evaluator<'_> {
         }
         let options_known = world.options.are_known(self.request);
         let dialect = self.dialect;
-        if simple
-            .words
-            .iter()
-            .any(|word| dialect.reads_otherwise(&word.raw, options_known))
+        let otherwise = |raw: &[u8]| dialect.reads_otherwise(raw, options_known);
+        if simple.words.iter().any(|word| otherwise(&word.raw)) || dialect.has_ranges(&simple.text)
         {
             self.unclear(
                 &world,
                 &simple.text,
                 "this shell reads a word in its own way",
             );
-        }
-        for name in descriptor_names(&simple.text) {
-            world.assign(&name, Value::Unknown);
         }
         let arguments = self.arguments(&mut world, &simple.words);
         let mut input = None;
@@ -311,7 +315,10 @@ impl Evaluator<'_> {
             self.unclear_call(&world, arguments, call, reason);
         }
         let redirecting = |name: &&&str| match self.named(&world, name).scalar() {
-            Value::Known(text) => !text.is_empty(),
+            Value::Known(text) if matches!(**name, "EDITOR" | "VISUAL" | "PAGER") => {
+                world.variables.contains_key(**name) && !PLAIN_PROGRAMS.contains(&text.as_slice())
+            }
+            Value::Known(text) => !PLAIN_PROGRAMS.contains(&text.as_slice()),
             Value::Unset => false,
             _ => world.variables.contains_key(**name),
         };
@@ -599,19 +606,4 @@ fn set_element(old: Value, at: Option<i64>, value: Value) -> Value {
         std::cmp::Ordering::Greater => return Value::Unknown,
     }
     Value::List(values)
-}
-
-/// The variables of `{name}>file`.
-fn descriptor_names(text: &[u8]) -> Vec<String> {
-    let mut names = Vec::new();
-    for part in text.split(|b| *b == b'{').skip(1) {
-        let end = part.iter().position(|b| *b == b'}');
-        let name = end.map_or(b"".as_slice(), |end| &part[..end]);
-        let opens = matches!(part.get(name.len() + 1), Some(b'<' | b'>' | b'&'));
-        let fits = name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_');
-        if opens && fits && !name.is_empty() {
-            names.push(String::from_utf8_lossy(name).into_owned());
-        }
-    }
-    names
 }

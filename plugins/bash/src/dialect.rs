@@ -48,11 +48,17 @@ impl Dialect {
                 let plain = !raw.starts_with(b"'");
                 let own = raw
                     .windows(2)
-                    .any(|pair| matches!(pair, b"$=" | b"$~" | b"$^" | [b'<', b'0'..=b'9' | b'-']));
+                    .any(|pair| matches!(pair, b"$=" | b"$~" | b"$^"));
                 plain && (own || has_modifier(raw) || (!options_known && raw.contains(&b'{')))
             }
             Self::Bash | Self::Ksh => false,
         }
+    }
+
+    /// Whether `<1-3>` may stand in a command's text: a pattern in this shell.
+    pub(crate) fn has_ranges(self, text: &[u8]) -> bool {
+        let mut pairs = text.windows(2);
+        self == Self::Zsh && pairs.any(|pair| matches!(pair, [b'<', b'0'..=b'9' | b'-']))
     }
 
     /// The last command of a pipeline runs in the shell itself.

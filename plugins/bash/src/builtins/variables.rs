@@ -44,11 +44,16 @@ impl Evaluator<'_> {
         let local = !self.returns.is_empty()
             && !global
             && !matches!(simple.words[0].raw.as_slice(), b"export" | b"readonly");
+        // Outside functions some shells refuse it.
+        let misplaced = self.returns.is_empty() && simple.words[0].raw == b"local";
         for assignment in assignments {
             if local {
                 world.hide(&assignment.name);
             }
             self.assign(&mut world, &assignment);
+            if misplaced {
+                world.assign(&assignment.name, Value::Unknown);
+            }
             if changed {
                 // The value is rewritten (`declare -i`, `-u`, `-n`).
                 rewrite(&mut world, &assignment.name);

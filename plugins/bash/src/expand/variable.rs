@@ -49,6 +49,9 @@ impl Evaluator<'_> {
             "?" | "$" | "!" | "-" => return Value::Token,
             _ => {}
         }
+        if opens_descriptor(&self.request.command, name) {
+            return Value::Unknown;
+        }
         if let Some(variable) = world.variables.get(name) {
             return variable.value.clone();
         }
@@ -108,6 +111,14 @@ impl Evaluator<'_> {
         };
         arithmetic::evaluate(&text, scope)
     }
+}
+
+/// Whether `{name}>file` stands in the line: it sets the variable to the number of a descriptor.
+fn opens_descriptor(line: &[u8], name: &str) -> bool {
+    let braced = format!("{{{name}}}");
+    let mut parts = line.windows(braced.len() + 1);
+    parts
+        .any(|part| part.starts_with(braced.as_bytes()) && matches!(part.last(), Some(b'<' | b'>')))
 }
 
 fn numbered(world: &World, name: &str) -> Value {

@@ -60,7 +60,7 @@ impl Reader<'_> {
                 self.at = name + 1;
             }
             if self.raw.get(self.at) == Some(&b'~') {
-                self.tilde(context);
+                self.tilde();
             }
         }
         while let Some(&byte) = self.raw.get(self.at) {
@@ -75,7 +75,7 @@ impl Reader<'_> {
                 b':' if context == Context::Value && self.raw.get(self.at + 1) == Some(&b'~') => {
                     self.text(b":", false);
                     self.at += 1;
-                    self.tilde(context);
+                    self.tilde();
                     if self.raw.get(self.at) == Some(&b'~') {
                         self.text(b"~", false);
                         self.at += 1;
@@ -151,11 +151,9 @@ impl Reader<'_> {
     }
 
     /// `~` at the beginning of a word. What it stands for is a matter of expansion.
-    fn tilde(&mut self, context: Context) {
+    fn tilde(&mut self) {
         let rest = &self.raw[self.at..];
-        let length = rest
-            .iter()
-            .position(|b| *b == b'/' || (*b == b':' && context == Context::Value));
+        let length = rest.iter().position(|b| b"/:".contains(b));
         let end = self.at + length.unwrap_or(rest.len());
         let name = &self.raw[self.at + 1..end];
         let parameter = match name {
