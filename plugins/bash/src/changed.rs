@@ -96,8 +96,7 @@ impl<'a> ChangedView<'a> {
         }
         let only_within = before == Kind::Directory
             && match used.depth {
-                Depth::Entry => rule != "find",
-                Depth::Children => rule != "rmdir",
+                Depth::Entry | Depth::Children => !matches!(rule, "find" | "rmdir"),
                 Depth::Tree => false,
             };
         let new = Change {

@@ -88,8 +88,7 @@ impl Evaluator<'_> {
         let options_known = world.options.are_known(self.request);
         let dialect = self.dialect;
         let otherwise = |raw: &[u8]| dialect.reads_otherwise(raw, options_known);
-        if simple.words.iter().any(|word| otherwise(&word.raw)) || dialect.has_ranges(&simple.text)
-        {
+        if simple.words.iter().any(|word| otherwise(&word.raw)) {
             self.unclear(
                 &world,
                 &simple.text,

@@ -55,10 +55,13 @@ impl Dialect {
         }
     }
 
-    /// Whether `<1-3>` may stand in a command's text: a pattern in this shell.
+    /// Whether `<1-3>` may stand in a line: a pattern in this shell.
     pub(crate) fn has_ranges(self, text: &[u8]) -> bool {
-        let mut pairs = text.windows(2);
-        self == Self::Zsh && pairs.any(|pair| matches!(pair, [b'<', b'0'..=b'9' | b'-']))
+        let range = |part: &[u8]| {
+            let end = part.iter().position(|b| !b.is_ascii_digit() && *b != b'-');
+            end.is_some_and(|end| part[end] == b'>' && part[..end].contains(&b'-'))
+        };
+        self == Self::Zsh && text.split(|b| *b == b'<').skip(1).any(range)
     }
 
     /// The last command of a pipeline runs in the shell itself.

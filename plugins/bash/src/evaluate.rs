@@ -42,6 +42,8 @@ pub(crate) struct Evaluator<'a> {
     pub(crate) exited: Worlds,
     /// Command lines that run later.
     pub(crate) traps: Vec<Vec<u8>>,
+    /// What runs at the same time as something else is gone through a second time.
+    pub(crate) again: bool,
     gave_up: bool,
 }
 
@@ -74,6 +76,7 @@ impl<'a> Evaluator<'a> {
             returns: Vec::new(),
             exited: Vec::new(),
             traps: Vec::new(),
+            again: false,
             gave_up: false,
         }
     }
@@ -135,6 +138,9 @@ impl<'a> Evaluator<'a> {
                 parse::parse(text, self.dialect).map(Rc::new)
             });
             self.parsed.insert(key.clone(), parsed);
+        }
+        if self.dialect.has_ranges(text) {
+            self.unclear(world, text, "this shell reads a word in its own way");
         }
         match &self.parsed[&key] {
             Ok(node) => Some(Rc::clone(node)),

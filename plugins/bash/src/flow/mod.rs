@@ -142,9 +142,13 @@ impl Evaluator<'_> {
                 self.run(&step.node, worlds)
             };
         }
-        for (node, worlds) in behind {
-            // It may go on only now, and find what the rest of the line made.
-            self.isolated(node, worlds);
+        if !self.again {
+            self.again = true;
+            for (node, worlds) in behind {
+                // It may go on only now, and find what the rest of the line made.
+                self.isolated(node, worlds);
+            }
+            self.again = false;
         }
         exit
     }
@@ -171,12 +175,16 @@ impl Evaluator<'_> {
         for command in before {
             self.isolated(command, worlds.clone());
         }
-        if commands.len() > 1 && self.view.count() > changes {
+        if !before.is_empty() && !self.again {
             // They run at the same time: each may find what another made.
+            self.again = true;
             self.isolated(last, worlds.clone());
-            for command in before {
-                self.isolated(command, worlds.clone());
+            if self.view.count() > changes {
+                for command in before {
+                    self.isolated(command, worlds.clone());
+                }
             }
+            self.again = false;
         }
         if self.dialect.last_of_pipeline_in_shell() {
             return self.run(last, worlds);
