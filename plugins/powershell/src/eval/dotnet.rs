@@ -1,5 +1,6 @@
 //! Calls of .NET: `[IO.File]::Delete('x')`, `New-Object Net.WebClient`.
 
+use deployx_plugin_sdk::path::Style;
 use deployx_plugin_sdk::{Depth, Kind};
 
 use crate::value::{Extent, Item, Value};
@@ -286,7 +287,7 @@ impl Evaluator<'_> {
                 }
                 path
             }
-            "getfullpath" => match first.string().and_then(|path| self.absolute(&path)) {
+            "getfullpath" => match self.object_at(&first).string() {
                 Some(path) => Value::text(path),
                 None => Value::Unknown,
             },
@@ -296,7 +297,16 @@ impl Evaluator<'_> {
                 self.unclear("a file is made in the directory for temporary files");
                 Value::Unknown
             }
-            "gettemppath" => self.environment_value(b"TEMP"),
+            "gettemppath" => {
+                let names: &[&[u8]] = match self.style {
+                    Style::Windows => &[b"TMP", b"TEMP"],
+                    Style::Unix => &[b"TMPDIR"],
+                };
+                let mut values = names.iter().map(|name| self.environment_value(name));
+                values
+                    .find(|value| !matches!(value, Value::Unknown))
+                    .unwrap_or_default()
+            }
             "changeextension" => {
                 let extension = arguments.get(1).and_then(Value::string);
                 let (Some(path), Some(extension)) = (first.string(), extension) else {
@@ -346,12 +356,7 @@ impl Evaluator<'_> {
     pub(super) fn new_object(&mut self, kind: &str, arguments: &[Value]) -> Value {
         let first = arguments.first().cloned().unwrap_or(Value::Null);
         match kind {
-            "io.fileinfo" | "io.directoryinfo" => {
-                match first.string().and_then(|path| self.absolute(&path)) {
-                    Some(path) => Value::exact(path),
-                    None => Value::Unknown,
-                }
-            }
+            "io.fileinfo" | "io.directoryinfo" => self.object_at(&first),
             "io.streamwriter" | "io.filestream" | "io.binarywriter" => {
                 if !matches!(first, Value::Harmless) {
                     self.use_argument(Write, &first, &format!("[{kind}]::new"));
@@ -359,6 +364,7 @@ impl Evaluator<'_> {
                 Value::Harmless
             }
             "net.webclient" | "net.http.httpclient" => Value::Object(kind.as_bytes().to_vec()),
+            "xml" | "xml.xmldocument" => Value::Object(b"xml".to_vec()),
             _ if is_pure(kind) => Value::Harmless,
             _ => {
                 self.unclear(&format!(
@@ -367,6 +373,19 @@ impl Evaluator<'_> {
                 Value::Unknown
             }
         }
+    }
+
+    /// The entry that .NET finds at a path: one that is relative is taken from the directory of the
+    /// process, which is not known.
+    pub(super) fn object_at(&self, path: &Value) -> Value {
+        if let Value::Item(_) = path {
+            return path.clone();
+        }
+        let text = path
+            .string()
+            .filter(|text| self.style.is_absolute(&self.separators(text)));
+        text.and_then(|path| self.absolute(&path))
+            .map_or(Value::Unknown, Value::exact)
     }
 
     /// A method of an object of a known type.
@@ -379,6 +398,19 @@ impl Evaluator<'_> {
                 }
                 Value::Null
             }
+            (b"xml", "save") => {
+                if let Some(target) = arguments.first() {
+                    self.use_argument(Write, target, ".Save()");
+                }
+                Value::Null
+            }
+            (b"xml", "load" | "loadxml" | "importnode" | "writeto" | "writecontentto")
+            | (b"xml", "appendchild" | "prependchild" | "insertbefore" | "insertafter")
+            | (b"xml", "removechild" | "replacechild" | "removeall" | "clonenode" | "clone")
+            | (b"xml", "setattribute" | "removeattribute" | "getattribute" | "hasattribute")
+            | (b"xml", "selectnodes" | "selectsinglenode" | "getelementsbytagname")
+            | (b"xml", "getelementbyid" | "tostring" | "item") => Value::Object(kind.to_vec()),
+            (b"xml", name) if name.starts_with("create") => Value::Object(kind.to_vec()),
             (b"net.webclient" | b"net.http.httpclient", _) if !name.contains("file") => {
                 self.effect("network", "a request is sent");
                 Value::Harmless

@@ -1,6 +1,6 @@
 //! Cmdlets that give entries of the filesystem: `Get-ChildItem`, `Get-Item`, `Join-Path`.
 
-use deployx_plugin_sdk::Kind;
+use deployx_plugin_sdk::{Certainty, Depth, Kind};
 
 use crate::value::{Extent, Item, Text, Value};
 use crate::wildcard;
@@ -46,9 +46,10 @@ impl Evaluator<'_> {
         for value in value.clone().elements() {
             match &value {
                 Value::Item(_) => items.push(value),
-                Value::Text(Text { text, whole: true }) if !Self::has_provider(text) => {
-                    items.extend(self.items_at(text, literal));
-                }
+                Value::Text(Text { text, whole: true }) => match Self::without_provider(text) {
+                    Some(text) => items.extend(self.items_at(text, literal)),
+                    None => items.push(Value::Unknown),
+                },
                 Value::Int(number) => {
                     items.extend(self.items_at(number.to_string().as_bytes(), true));
                 }
@@ -71,6 +72,7 @@ impl Evaluator<'_> {
             return vec![Value::Unknown];
         };
         if !text.starts_with(b"~")
+            && !self.is_remade(&self.before_wildcard(&text), true)
             && let Some(found) = wildcard::expand(self.style, self.view, cwd, &text)
         {
             if found.is_empty() {
@@ -85,18 +87,50 @@ impl Evaluator<'_> {
         // No answer: anything in the directory before the first wildcard.
         let first = text.iter().position(|b| matches!(b, b'*' | b'?' | b'['));
         let first = first.unwrap_or(0);
-        let end = text[..first]
-            .iter()
-            .rposition(|b| self.style.is_separator(*b));
-        let directory = end.map_or(b".".as_slice(), |end| &text[..=end]);
         let deeper = text[first..].iter().any(|b| self.style.is_separator(*b));
         let extent = if deeper {
             Extent::Tree
         } else {
             Extent::Children
         };
-        let path = self.absolute(directory);
+        let path = self.absolute(&self.before_wildcard(&text));
         vec![path.map_or(Value::Unknown, |path| Value::Item(Item { path, extent }))]
+    }
+
+    /// The directory that stands before the first wildcard.
+    fn before_wildcard(&self, text: &[u8]) -> Vec<u8> {
+        let first = text.iter().position(|b| matches!(b, b'*' | b'?' | b'['));
+        let end = text[..first.unwrap_or(0)]
+            .iter()
+            .rposition(|b| self.style.is_separator(*b));
+        end.map_or(b".".to_vec(), |end| text[..=end].to_vec())
+    }
+
+    /// Whether the line may have put something into a directory before, so that the view does not
+    /// know all that is there; `deep`: or beneath it.
+    fn is_remade(&self, directory: &[u8], deep: bool) -> bool {
+        let Some(directory) = self.absolute(directory) else {
+            return false;
+        };
+        self.answer.paths.iter().any(|used| {
+            let made = match used.depth {
+                Depth::Entry => false,
+                // What is written stays where it was; what appears is a tree.
+                Depth::Children => used.follow,
+                Depth::Tree => used.follow || self.kind(&used.path) == Kind::Missing,
+            };
+            if !made || used.certainty == Certainty::Possible {
+                return false;
+            }
+            let within = if deep {
+                self.style.starts_with(&used.path, &directory)
+            } else {
+                let parent = self.style.parent(&used.path);
+                parent.is_some_and(|parent| self.style.starts_with(&directory, &parent))
+                    && self.style.starts_with(&used.path, &directory)
+            };
+            within || self.style.starts_with(&directory, &used.path)
+        })
     }
 
     pub(super) fn get_item(&mut self, call: &Call) -> Value {
@@ -122,7 +156,6 @@ impl Evaluator<'_> {
         if call.splatted
             || bound.unknown.is_some()
             || bound.has("FollowSymlink")
-            || bound.has("Name")
         {
             return Value::Unknown;
         }
@@ -143,8 +176,15 @@ impl Evaluator<'_> {
         let wild = path
             .string()
             .is_some_and(|text| !literal && wildcard::has_wildcards(&text));
-        let filter = Self::filter(&bound, pattern);
+        let filter = Self::filter(&bound, pattern.clone());
         let mut found = Vec::new();
+        if let Some(pattern) = pattern {
+            // Directories that fit are looked into as well.
+            let Some(inside) = self.in_matching(&path, &pattern, Self::filter(&bound, None)) else {
+                return Value::Unknown;
+            };
+            found.extend(inside);
+        }
         for item in self.named_items(&path, literal) {
             match item {
                 Value::Item(item) => {
@@ -153,7 +193,65 @@ impl Evaluator<'_> {
                 _ => return Value::Unknown,
             }
         }
+        if bound.has("Name") {
+            return self.names_of(found, recurse || wild);
+        }
         Value::gather(found)
+    }
+
+    /// `-Name`: names instead of items; below other directories also the way to them.
+    fn names_of(&self, found: Vec<Value>, deep: bool) -> Value {
+        let name = |value: &Value| match value {
+            Value::Item(Item {
+                path,
+                extent: Extent::Exact,
+            }) => self.style.name(path).map(Value::text),
+            _ => None,
+        };
+        let names: Option<Vec<Value>> = found.iter().map(name).collect();
+        match names {
+            Some(names) if !deep => Value::gather(names),
+            _ => Value::Unknown,
+        }
+    }
+
+    /// What is in directories whose name fits the pattern of `Get-ChildItem x\a* -Recurse`.
+    fn in_matching(
+        &self,
+        path: &Value,
+        pattern: &[u8],
+        filter: Option<Filter>,
+    ) -> Option<Vec<Value>> {
+        let directories = Filter {
+            include: vec![vec![pattern.to_vec()]],
+            exclude: Vec::new(),
+            files: false,
+            directories: true,
+        };
+        let mut found = Vec::new();
+        for top in self.named_items(path, false) {
+            let Value::Item(Item {
+                path: top,
+                extent: Extent::Exact,
+            }) = top
+            else {
+                continue;
+            };
+            if self.is_remade(&top, true) {
+                continue;
+            }
+            for directory in self.search(&top, &directories, true)? {
+                if self.kind(&directory) == Kind::File {
+                    continue;
+                }
+                let item = Item {
+                    path: directory,
+                    extent: Extent::Exact,
+                };
+                self.beneath(&item, filter.as_ref(), true, false, &mut found);
+            }
+        }
+        Some(found)
     }
 
     /// `x\*.log` as `x` and the pattern.
@@ -239,6 +337,7 @@ impl Evaluator<'_> {
             found.push(Value::Item(item.clone()));
         }
         let listed = match filter {
+            _ if self.is_remade(&item.path, recurse) => None,
             Some(filter) if !recurse || filter.narrows() => {
                 self.search(&item.path, filter, recurse)
             }

@@ -34,6 +34,7 @@ use crate::aliases::Edition;
 use crate::syntax::ast::ScriptBlock;
 use crate::syntax::parse;
 use crate::value::Value;
+use variables::State;
 
 /// How many commands and expressions are followed.
 const MAX_STEPS: usize = 8_000;
@@ -71,6 +72,10 @@ pub(crate) struct Evaluator<'a> {
     calls: usize,
     /// Bytes of lines within lines that were read.
     nested: usize,
+    /// Links that the line makes.
+    links: Vec<Vec<u8>>,
+    /// How things stood wherever something led out of the loop or block before its end.
+    jumps: Vec<State>,
     /// How often a hash table or list was changed in place.
     mutations: usize,
     /// Variables of an outer scope that the block being followed sets.
@@ -109,6 +114,8 @@ impl<'a> Evaluator<'a> {
             steps: 0,
             calls: 0,
             nested: 0,
+            links: Vec::new(),
+            jumps: Vec::new(),
             mutations: 0,
             escaped: Vec::new(),
             gave_up: false,

@@ -117,6 +117,9 @@ impl Evaluator<'_> {
         if self.bound_by_block(rule, name, call) {
             return;
         }
+        if name.eq_ignore_ascii_case("copy-item") {
+            self.flattened(call);
+        }
         let Some(lists) = self.lists(rule, name, call) else {
             return;
         };
@@ -128,6 +131,22 @@ impl Evaluator<'_> {
         } else {
             self.script_arguments(call);
         }
+    }
+
+    /// `Copy-Item -Container:$false`: files from any depth arrive directly in the destination.
+    fn flattened(&mut self, call: &Call) {
+        let bound = call.bind(
+            "Path= LiteralPath= PSPath= Destination= Container Force Filter= Include= Exclude= \
+             Recurse PassThru Credential= FromSession= ToSession=",
+            "Path Destination",
+        );
+        let kept = matches!(bound.get("Container"), None | Some(Value::Bool(true)));
+        if kept || bound.get("ToSession").is_some() {
+            return;
+        }
+        let here = Value::text(".");
+        let destination = bound.get("Destination").unwrap_or(&here).clone();
+        self.write_tree(&destination, "Copy-Item");
     }
 
     fn outcome(&self, apply: impl FnOnce(&Place<'_>) -> Outcome) -> Outcome {
@@ -272,8 +291,15 @@ impl Evaluator<'_> {
         }
         let expands = !literal && spec.is_some_and(expands_wildcards);
         let mut args = Vec::new();
-        for value in value.clone().elements() {
-            if let Value::Text(text) = &value {
+        for mut value in value.clone().elements() {
+            if let Value::Text(text) = &mut value {
+                if let Some(plain) = Self::without_provider(&text.text) {
+                    text.text = plain.to_vec();
+                }
+                if self.may_be_elsewhere(&text.text) {
+                    args.push(unknown());
+                    continue;
+                }
                 match Self::drive(&text.text) {
                     Drive::Files => {}
                     Drive::Provider(drive, effect) => {

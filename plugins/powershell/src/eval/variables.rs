@@ -12,9 +12,11 @@ use super::arguments::{Call, Given, common_parameter};
 
 /// How many variables a line may have.
 const MAX_VARIABLES: usize = 128;
+/// How many ways out of loops and blocks are kept at a time.
+const MAX_JUMPS: usize = 32;
 
 /// What a branch may change.
-pub(super) struct State {
+pub(crate) struct State {
     cwd: Option<Vec<u8>>,
     stack: Vec<Option<Vec<u8>>>,
     variables: HashMap<Vec<u8>, Value>,
@@ -36,6 +38,25 @@ impl Evaluator<'_> {
         self.stack = state.stack;
         self.variables = state.variables;
         self.environment = state.environment;
+    }
+
+    /// Notes that something may lead out of a loop or block here.
+    pub(super) fn jump(&mut self) {
+        if self.jumps.len() >= MAX_JUMPS {
+            self.give_up("the line leaves loops in too many places");
+            return;
+        }
+        self.jumps.push(self.state());
+    }
+
+    /// Takes in how things stood where the loop or block that began after `before` jumps was left;
+    /// whether it was.
+    pub(super) fn land(&mut self, before: usize) -> bool {
+        let jumps = self.jumps.split_off(before.min(self.jumps.len()));
+        for jump in &jumps {
+            self.merge(jump);
+        }
+        !jumps.is_empty()
     }
 
     /// Keeps what is the same now and in `other`; whether anything was not.
@@ -326,6 +347,8 @@ impl Evaluator<'_> {
     /// Nothing is known any more of what `object` holds.
     pub(super) fn forget(&mut self, object: &Expr) {
         match object {
+            // Its type is all that is known of it.
+            Expr::Variable(name) if matches!(self.variable(name), Value::Object(_)) => {}
             Expr::Variable(name) => {
                 let harmless = matches!(
                     self.variable(name),

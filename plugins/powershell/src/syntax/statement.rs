@@ -254,7 +254,8 @@ impl Parser<'_> {
             if !self.take(b"-") {
                 break;
             }
-            file |= self.keyword().eq_ignore_ascii_case(b"file");
+            let option = self.keyword().to_ascii_lowercase();
+            file |= !option.is_empty() && b"file".starts_with(&option);
         }
         let subject = Box::new(if file && self.peek() != Some(b'(') {
             let start = self.at;
@@ -270,7 +271,11 @@ impl Parser<'_> {
         loop {
             self.separators();
             if self.take(b"}") {
-                return Ok(StatementKind::Switch { subject, clauses });
+                return Ok(StatementKind::Switch {
+                    subject,
+                    file,
+                    clauses,
+                });
             }
             let start = self.at;
             let mut body = Vec::new();
