@@ -32,9 +32,7 @@ fn is_on_drive(path: &[u8]) -> bool {
 /// Whether `path` names a file in a way that no drive or share tells: `\\?\Volume{…}\x`,
 /// `\\?\GLOBALROOT\…`.
 pub(crate) fn is_raw(path: &[u8]) -> bool {
-    let rest = path
-        .strip_prefix(br"\\?\")
-        .or(path.strip_prefix(br"\??\"));
+    let rest = path.strip_prefix(br"\\?\").or(path.strip_prefix(br"\??\"));
     rest.is_some_and(|rest| {
         let unc = rest.len() > 4 && rest[..4].eq_ignore_ascii_case(br"UNC\");
         !unc && !is_on_drive(rest)

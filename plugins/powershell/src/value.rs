@@ -188,12 +188,14 @@ impl Value {
             }
             place = Some(directory);
         }
-        place.filter(|place| place.last() != Some(&b':')).map(|path| {
-            Self::Item(Item {
-                path: path.to_vec(),
-                extent: Extent::Children,
+        place
+            .filter(|place| place.last() != Some(&b':'))
+            .map(|path| {
+                Self::Item(Item {
+                    path: path.to_vec(),
+                    extent: Extent::Children,
+                })
             })
-        })
     }
 
     /// `self` followed by `other` as text.

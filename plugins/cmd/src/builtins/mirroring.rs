@@ -127,7 +127,10 @@ pub(crate) fn robocopy(call: &mut Call<'_, '_>) {
         call.write_word(&file, "saved settings");
         // The ending is added to a name that has none.
         if let Some(name) = file.text() {
-            call.write_word(&word(&[&name, b".rcj".as_slice()].concat()), "saved settings");
+            call.write_word(
+                &word(&[&name, b".rcj".as_slice()].concat()),
+                "saved settings",
+            );
         }
     }
     if call.has("job") {

@@ -121,7 +121,11 @@ impl Evaluator<'_> {
                 let index = self.expression(index);
                 element(object, &index)
             }
-            Expr::Step { operand, by, before } => self.stepped(operand, *by, *before),
+            Expr::Step {
+                operand,
+                by,
+                before,
+            } => self.stepped(operand, *by, *before),
         }
     }
 

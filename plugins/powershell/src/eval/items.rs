@@ -153,10 +153,7 @@ impl Evaluator<'_> {
              Hidden ah h ReadOnly System Name Depth= Attributes= FollowSymlink",
             "Path Filter",
         );
-        if call.splatted
-            || bound.unknown.is_some()
-            || bound.has("FollowSymlink")
-        {
+        if call.splatted || bound.unknown.is_some() || bound.has("FollowSymlink") {
             return Value::Unknown;
         }
         let literal = bound.get("LiteralPath").is_some();

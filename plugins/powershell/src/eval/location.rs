@@ -68,7 +68,11 @@ impl Evaluator<'_> {
         let Some(mut path) = self.absolute(path) else {
             return false;
         };
-        if self.links.iter().any(|link| self.style.starts_with(&path, link)) {
+        if self
+            .links
+            .iter()
+            .any(|link| self.style.starts_with(&path, link))
+        {
             return true;
         }
         while let Some(parent) = self.style.parent(&path) {

@@ -254,10 +254,7 @@ impl Evaluator<'_> {
             _ if PURE.contains(&name)
                 || matches!(
                     name,
-                    "refresh"
-                        | "openread"
-                        | "opentext"
-                        | "getaccesscontrol"
+                    "refresh" | "openread" | "opentext" | "getaccesscontrol"
                 ) =>
             {
                 Value::Harmless

@@ -270,11 +270,7 @@ impl Evaluator<'_> {
                 }
             }
             let output = Value::gather(output);
-            return if choice || left {
-                output.any()
-            } else {
-                output
-            };
+            return if choice || left { output.any() } else { output };
         }
         let together = join(&values);
         let value = self.repeated(&mut |e| {
