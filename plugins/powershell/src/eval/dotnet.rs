@@ -145,6 +145,35 @@ const PURE: [&str; 72] = [
     "version",
 ];
 
+/// Methods of XML documents and their nodes that change only what is in memory.
+const XML: [&str; 25] = [
+    "appendchild",
+    "clone",
+    "clonenode",
+    "getattribute",
+    "getelementbyid",
+    "getelementsbytagname",
+    "hasattribute",
+    "importnode",
+    "insertafter",
+    "insertbefore",
+    "item",
+    "load",
+    "loadxml",
+    "prependchild",
+    "removeall",
+    "removeattribute",
+    "removechild",
+    "replacechild",
+    "selectnodes",
+    "selectsinglenode",
+    "setattribute",
+    "setattributenode",
+    "tostring",
+    "writecontentto",
+    "writeto",
+];
+
 fn is_pure(kind: &str) -> bool {
     PURE.contains(&kind)
         || kind.starts_with("collections.")
@@ -404,13 +433,9 @@ impl Evaluator<'_> {
                 }
                 Value::Null
             }
-            (b"xml", "load" | "loadxml" | "importnode" | "writeto" | "writecontentto")
-            | (b"xml", "appendchild" | "prependchild" | "insertbefore" | "insertafter")
-            | (b"xml", "removechild" | "replacechild" | "removeall" | "clonenode" | "clone")
-            | (b"xml", "setattribute" | "removeattribute" | "getattribute" | "hasattribute")
-            | (b"xml", "selectnodes" | "selectsinglenode" | "getelementsbytagname")
-            | (b"xml", "getelementbyid" | "tostring" | "item") => Value::Object(kind.to_vec()),
-            (b"xml", name) if name.starts_with("create") => Value::Object(kind.to_vec()),
+            (b"xml", name) if XML.contains(&name) || name.starts_with("create") => {
+                Value::Object(kind.to_vec())
+            }
             (b"net.webclient" | b"net.http.httpclient", _) if !name.contains("file") => {
                 self.effect("network", "a request is sent");
                 Value::Harmless

@@ -177,7 +177,9 @@ impl Evaluator<'_> {
         let mut found = Vec::new();
         if let Some(pattern) = pattern {
             // Directories that fit are looked into as well.
-            let Some(inside) = self.in_matching(&path, &pattern, Self::filter(&bound, None)) else {
+            let Some(inside) =
+                self.in_matching(&path, &pattern, Self::filter(&bound, None).as_ref())
+            else {
                 return Value::Unknown;
             };
             found.extend(inside);
@@ -191,13 +193,13 @@ impl Evaluator<'_> {
             }
         }
         if bound.has("Name") {
-            return self.names_of(found, recurse || wild);
+            return self.names_of(&found, recurse || wild);
         }
         Value::gather(found)
     }
 
     /// `-Name`: names instead of items; below other directories also the way to them.
-    fn names_of(&self, found: Vec<Value>, deep: bool) -> Value {
+    fn names_of(&self, found: &[Value], deep: bool) -> Value {
         let name = |value: &Value| match value {
             Value::Item(Item {
                 path,
@@ -217,7 +219,7 @@ impl Evaluator<'_> {
         &self,
         path: &Value,
         pattern: &[u8],
-        filter: Option<Filter>,
+        filter: Option<&Filter>,
     ) -> Option<Vec<Value>> {
         let directories = Filter {
             include: vec![vec![pattern.to_vec()]],
@@ -245,7 +247,7 @@ impl Evaluator<'_> {
                     path: directory,
                     extent: Extent::Exact,
                 };
-                self.beneath(&item, filter.as_ref(), true, false, &mut found);
+                self.beneath(&item, filter, true, false, &mut found);
             }
         }
         Some(found)
