@@ -6,15 +6,18 @@
 //! understood.
 
 mod arguments;
+mod binding;
 mod blocks;
 mod call;
 mod content;
 mod dotnet;
+mod dotnet_types;
 mod expression;
 mod items;
 mod location;
 mod object;
 mod operators;
+mod paths;
 mod shells;
 mod statements;
 mod table_call;
