@@ -1,5 +1,6 @@
 //! Which arguments a cmdlet's parameters get.
 
+use deployx_plugin_sdk::path::Style;
 use deployx_plugin_sdk::table::{Arg, Known, OptionSpec, Role, Rule, Value as Takes};
 
 use crate::value::Value;
@@ -153,7 +154,10 @@ impl Evaluator<'_> {
 
     /// A path as the tables take it: the system's separators, the home directory in place of `~`.
     fn plain_path(&self, arg: &Arg) -> Arg {
-        let text = self.separators(&arg.text);
+        let mut text = self.separators(&arg.text);
+        if self.style == Style::Windows && arg.known == Known::Whole {
+            text = super::names::plain(&text);
+        }
         let separator = |b: &u8| self.style.is_separator(*b);
         if text.first() != Some(&b'~') || !text.get(1).is_none_or(separator) {
             return Arg {

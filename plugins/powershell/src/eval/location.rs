@@ -8,6 +8,7 @@ use crate::wildcard;
 
 use super::Evaluator;
 use super::arguments::Call;
+use super::names::is_indirect;
 
 /// Drives of providers other than the filesystem, and what a change on them is on.
 const DRIVES: [(&str, Option<&str>); 16] = [
@@ -62,6 +63,10 @@ impl Evaluator<'_> {
     /// Whether a path may lead to another place than its text says: through a link that the line
     /// makes, or by the short name of an entry that has a longer one.
     pub(super) fn may_be_elsewhere(&self, path: &[u8]) -> bool {
+        let computer = self.environment_value(b"COMPUTERNAME").string();
+        if self.style == Style::Windows && is_indirect(path, computer.as_deref()) {
+            return true;
+        }
         if self.links.is_empty() && !path.contains(&b'~') {
             return false;
         }
@@ -110,6 +115,7 @@ impl Evaluator<'_> {
             }
             None => path,
         };
+        let path = super::names::without_prefix(path);
         matches!(Self::drive(path), Drive::Files).then_some(path)
     }
 

@@ -15,6 +15,7 @@ mod dotnet_types;
 mod expression;
 mod items;
 mod location;
+mod names;
 mod object;
 mod operators;
 mod paths;
@@ -230,6 +231,9 @@ impl<'a> Evaluator<'a> {
     /// separators are taken. `None` where it cannot be told.
     fn absolute(&self, path: &[u8]) -> Option<Vec<u8>> {
         let mut path = self.separators(path);
+        if self.style == Style::Windows {
+            path = names::plain(&path);
+        }
         let separator = |b: &u8| self.style.is_separator(*b);
         if path.first() == Some(&b'~') && path.get(1).is_none_or(separator) {
             path = [self.request.home.as_deref()?, &path[1..]].concat();

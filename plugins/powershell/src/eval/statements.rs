@@ -256,6 +256,7 @@ impl Evaluator<'_> {
         let mut output = Vec::new();
         let (before, jumps) = (self.state(), self.jumps.len());
         let mut left = false;
+        let unordered = values.len() > 1 && values.iter().any(|v| matches!(v, Value::Item(_)));
         if values.len() <= MAX_ROUNDS && !values.iter().any(|v| matches!(v, Value::Unknown)) {
             for value in values {
                 if !self.step() {
@@ -268,6 +269,9 @@ impl Evaluator<'_> {
                 if left || choice {
                     self.merge(&before);
                 }
+            }
+            if unordered {
+                self.forget_order(&before);
             }
             let output = Value::gather(output);
             return if choice || left { output.any() } else { output };

@@ -1,5 +1,6 @@
 //! Calls of commands that tables describe.
 
+use deployx_plugin_sdk::Kind;
 use deployx_plugin_sdk::path::Style;
 use deployx_plugin_sdk::table::{ArgStyle, Known, Nested, NestedCommand, Outcome, Place, Rule};
 
@@ -188,6 +189,21 @@ impl Evaluator<'_> {
     }
 
     fn absorb(&mut self, outcome: Outcome, call: &Call) {
+        let behind_link = outcome.paths.iter().any(|used| {
+            let beneath = |link: &Vec<u8>| {
+                used.path.len() > link.len() && self.style.starts_with(&used.path, link)
+            };
+            self.links.iter().any(beneath)
+        });
+        if behind_link {
+            self.not_understood(call, "a path through a link that the line makes");
+        }
+        if call.name.eq_ignore_ascii_case(b"ln") {
+            let missing = |path: &&Vec<u8>| self.kind(path) == Kind::Missing;
+            let made = outcome.paths.iter().map(|used| &used.path).filter(missing);
+            let made: Vec<Vec<u8>> = made.cloned().collect();
+            self.links.extend(made);
+        }
         self.answer.paths.extend(outcome.paths);
         for effect in outcome.irreversible {
             if !self.answer.irreversible.contains(&effect) {

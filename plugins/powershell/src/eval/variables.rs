@@ -59,6 +59,21 @@ impl Evaluator<'_> {
         !jumps.is_empty()
     }
 
+    /// Forgets what the last round of a loop left in variables: which one is the last is not known.
+    pub(super) fn forget_order(&mut self, before: &State) {
+        for (name, value) in &mut self.variables {
+            let single = matches!(value, Value::Item(_) | Value::Text(_));
+            if single
+                && !before
+                    .variables
+                    .get(name)
+                    .is_some_and(|old| old.same(value))
+            {
+                *value = Value::Unknown;
+            }
+        }
+    }
+
     /// Keeps what is the same now and in `other`; whether anything was not.
     pub(super) fn merge(&mut self, other: &State) -> bool {
         let mut changed = false;
@@ -241,7 +256,14 @@ impl Evaluator<'_> {
                 self.assign(inner, operator, value);
             }
             Expr::Comma(targets) => {
+                let by_chance = !matches!(value, Value::List(_))
+                    || matches!(&value, Value::List(v) if v.iter().any(|v| matches!(v, Value::Item(_))));
                 let mut values = value.elements();
+                if by_chance && values.len() > 1 {
+                    // Which of them comes first is not known.
+                    let any = Value::Choice(values.clone());
+                    values = vec![any; values.len()];
+                }
                 let fits = values.len() == targets.len();
                 values.resize(targets.len(), Value::Unknown);
                 for (target, value) in targets.iter().zip(values) {
