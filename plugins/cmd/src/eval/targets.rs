@@ -2,7 +2,7 @@
 
 use deployx_plugin_sdk::Kind;
 
-use super::{Evaluator, World};
+use super::{Evaluator, MAX_LISTINGS, World};
 use crate::cell::{ANY_DEEP, Cell, byte, bytes, has_unknown};
 use crate::names::{
     STYLE, has_wildcard, is_device, is_raw, is_short, matches, may_be_short_for, plain, split_last,
@@ -129,10 +129,15 @@ impl Evaluator<'_> {
             if let (Some(parent), Some(name)) = (&parent, STYLE.name(&path))
                 && is_short(name)
                 && self.view.kind(&path) == Kind::Missing
-                && let Some(names) = self.view.list(parent)
-                && names.iter().any(|(long, _)| may_be_short_for(name, long))
             {
-                return true;
+                if self.listings.get() >= MAX_LISTINGS {
+                    return true;
+                }
+                self.listings.set(self.listings.get() + 1);
+                let names = self.view.list(parent).unwrap_or_default();
+                if names.iter().any(|(long, _)| may_be_short_for(name, long)) {
+                    return true;
+                }
             }
             at = parent;
         }

@@ -30,6 +30,9 @@ const DRIVES: [(&str, Option<&str>); 16] = [
     ("function", None),
 ];
 
+/// How many directories are listed to look for entries by their short names.
+const MAX_LISTINGS: usize = 64;
+
 /// What a path says about its drive.
 pub(super) enum Drive {
     /// It is of the filesystem.
@@ -85,6 +88,10 @@ impl Evaluator<'_> {
             let tilde = name.iter().position(|b| *b == b'~');
             let short = tilde.is_some_and(|at| name.get(at + 1).is_some_and(u8::is_ascii_digit));
             if short && self.style == Style::Windows && self.kind(&path) == Kind::Missing {
+                if self.listings.get() >= MAX_LISTINGS {
+                    return true;
+                }
+                self.listings.set(self.listings.get() + 1);
                 let start = &name[..tilde.unwrap_or(0)];
                 let names = self.view.list(&parent).unwrap_or_default();
                 let begins = |(long, _): &(Vec<u8>, Kind)| {

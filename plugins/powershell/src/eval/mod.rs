@@ -24,6 +24,7 @@ mod statements;
 mod table_call;
 mod variables;
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::rc::Rc;
@@ -76,6 +77,8 @@ pub(crate) struct Evaluator<'a> {
     calls: usize,
     /// Bytes of lines within lines that were read.
     nested: usize,
+    /// How many directories were listed to look for short names.
+    listings: Cell<usize>,
     /// Links that the line makes.
     links: Vec<Vec<u8>>,
     /// How things stood wherever something led out of the loop or block before its end.
@@ -118,6 +121,7 @@ impl<'a> Evaluator<'a> {
             steps: 0,
             calls: 0,
             nested: 0,
+            listings: Cell::new(0),
             links: Vec::new(),
             jumps: Vec::new(),
             mutations: 0,
