@@ -69,7 +69,14 @@ pub(crate) fn zip(call: &HandlerCall<'_>) -> Outcome {
                 return call.findings().finish();
             }
             _ if text.starts_with(b"--") => {
-                let prefixes = [&b"--ou"[..], b"--logf", b"--te", b"--sp", b"--mov", b"--unzip"];
+                let prefixes = [
+                    &b"--ou"[..],
+                    b"--logf",
+                    b"--te",
+                    b"--sp",
+                    b"--mov",
+                    b"--unzip",
+                ];
                 let writes = prefixes.iter().any(|prefix| text.starts_with(prefix));
                 if writes || text.contains(&b'=') {
                     findings.unclear("an option of zip is not described");

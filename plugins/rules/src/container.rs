@@ -54,7 +54,12 @@ pub(crate) fn run(call: &HandlerCall<'_>) -> Outcome {
                 if text.starts_with(b"--volumes-from=") || text.starts_with(b"--privileged=") {
                     findings.unclear("an option of the container may change the host");
                 }
-                for prefix in [&b"--cidfile="[..], b"--pidfile=", b"--conmon-pidfile=", b"--pod-id-file="] {
+                for prefix in [
+                    &b"--cidfile="[..],
+                    b"--pidfile=",
+                    b"--conmon-pidfile=",
+                    b"--pod-id-file=",
+                ] {
                     if let Some(file) = text.strip_prefix(prefix) {
                         let file = Arg {
                             text: file.to_vec(),
@@ -84,9 +89,13 @@ pub(crate) fn run(call: &HandlerCall<'_>) -> Outcome {
 
 /// What stands behind the `v` of a bundle of options (`-itv`, `-v/a:/b`).
 fn volume_in_bundle(text: &[u8]) -> Option<&[u8]> {
-    let letters = text.strip_prefix(b"-").filter(|rest| !rest.starts_with(b"-"))?;
+    let letters = text
+        .strip_prefix(b"-")
+        .filter(|rest| !rest.starts_with(b"-"))?;
     let at = letters.iter().take_while(|b| b"ditPq".contains(b)).count();
-    letters[at..].strip_prefix(b"v").map(|value| value.strip_prefix(b"=").unwrap_or(value))
+    letters[at..]
+        .strip_prefix(b"v")
+        .map(|value| value.strip_prefix(b"=").unwrap_or(value))
 }
 
 /// `HOST:CONTAINER[:ro]`; a name without a separator is a volume of the engine.

@@ -186,7 +186,8 @@ pub(crate) fn surroundings(call: &HandlerCall<'_>, findings: &mut Findings<'_>) 
 fn settings(call: &HandlerCall<'_>, findings: &mut Findings<'_>) {
     let given = |name: &str| (call.place.variable)(name).filter(|value| !value.is_empty());
     for name in PROGRAMS {
-        let harmless = |value: &Vec<u8>| matches!(value.as_slice(), b"true" | b":" | b"cat" | b"ssh");
+        let harmless =
+            |value: &Vec<u8>| matches!(value.as_slice(), b"true" | b":" | b"cat" | b"ssh");
         if given(name).is_some_and(|value| !harmless(&value)) {
             findings.unclear(format!("the variable {name} names a program"));
         }

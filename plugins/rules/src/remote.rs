@@ -43,11 +43,20 @@ fn programs(call: &HandlerCall<'_>, findings: &mut Findings<'_>) {
     }
     if call.name.ends_with("ssh") {
         let socket = |arg: &Arg| arg.text.starts_with(b"/") || arg.text.starts_with(b".");
-        if call.parsed.values("-L").chain(call.parsed.values("-D")).any(socket) {
+        if call
+            .parsed
+            .values("-L")
+            .chain(call.parsed.values("-D"))
+            .any(socket)
+        {
             findings.unclear("a socket is made");
         }
         if call.parsed.has("-M") || call.parsed.has("-S") {
-            for socket in call.parsed.values("-S").filter(|s| s.value() != Some(b"none")) {
+            for socket in call
+                .parsed
+                .values("-S")
+                .filter(|s| s.value() != Some(b"none"))
+            {
                 findings.role(&Role::Write, socket);
             }
         }

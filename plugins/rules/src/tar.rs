@@ -164,7 +164,8 @@ fn extract(call: &HandlerCall<'_>, findings: &mut Findings<'_>) {
         "-P",
     ];
     // A member is given without the separator at its beginning, and `bsdtar` reads patterns.
-    let plain = |arg: &Arg| !arg.text.starts_with(b"/") && !arg.text.iter().any(|b| b"*?[".contains(b));
+    let plain =
+        |arg: &Arg| !arg.text.starts_with(b"/") && !arg.text.iter().any(|b| b"*?[".contains(b));
     let plain = parsed.operand_args().all(plain);
     if named && plain && !literal.iter().any(|name| parsed.has(name)) {
         each_in_its_directory(call, findings, |findings, name| {

@@ -137,7 +137,11 @@ pub(crate) fn wget(call: &HandlerCall<'_>) -> Outcome {
             Some([home, b"/.local/share"].concat())
         });
         match data {
-            Some(data) => tree(&mut findings, &[&data, &b"/wget"[..]].concat(), "remembered hosts"),
+            Some(data) => tree(
+                &mut findings,
+                &[&data, &b"/wget"[..]].concat(),
+                "remembered hosts",
+            ),
             None => findings.unclear("the home directory is not known"),
         }
     }

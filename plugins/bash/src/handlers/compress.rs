@@ -265,12 +265,7 @@ pub(super) fn zstd(call: &HandlerCall<'_>) -> Outcome {
         } else if expands {
             expand(&mut findings, file, &ending, !removes);
         } else {
-            replace(
-                &mut findings,
-                file,
-                &with_suffix(file, &ending),
-                !removes,
-            );
+            replace(&mut findings, file, &with_suffix(file, &ending), !removes);
         }
     }
     findings.finish()

@@ -41,7 +41,9 @@ pub(super) fn cpio(call: &HandlerCall<'_>) -> Outcome {
                 let takes = text[1..].iter().position(|b| b"FOIHECRMD".contains(b));
                 let end = takes.map_or(text.len(), |at| at + 1);
                 letters.extend(&text[1..end]);
-                let Some(letter) = text.get(end) else { continue };
+                let Some(letter) = text.get(end) else {
+                    continue;
+                };
                 let attached = &text[end + 1..];
                 let value = if attached.is_empty() {
                     args.next().cloned()

@@ -175,7 +175,10 @@ pub(super) fn ssh_keygen(call: &HandlerCall<'_>) -> Outcome {
             _ if text.starts_with(b"-") && text.len() > 1 => {
                 // A bundle: letters that only look, and the last one's value behind it.
                 let letters = &text[1..];
-                let flags = letters.iter().take_while(|b| b"qvhHcopx".contains(b)).count();
+                let flags = letters
+                    .iter()
+                    .take_while(|b| b"qvhHcopx".contains(b))
+                    .count();
                 match &letters[flags..] {
                     b"" => {}
                     b"f" => file = args.next(),
@@ -184,7 +187,10 @@ pub(super) fn ssh_keygen(call: &HandlerCall<'_>) -> Outcome {
                         args.next();
                     }
                     b"l" | b"y" | b"L" | b"B" | b"lv" => looks = true,
-                    [b'a' | b'b' | b'C' | b't' | b'N' | b'P' | b'm' | b'E' | b'O', ..] => {
+                    [
+                        b'a' | b'b' | b'C' | b't' | b'N' | b'P' | b'm' | b'E' | b'O',
+                        ..,
+                    ] => {
                         if letters.len() == flags + 1 {
                             args.next();
                         }
@@ -266,7 +272,9 @@ pub(super) fn gpg(call: &HandlerCall<'_>) -> Outcome {
             }
             b"--multifile" | b"--decrypt-files" | b"--encrypt-files" => several = true,
             _ if text.starts_with(b"--")
-                && text.windows(6).any(|part| part == b"-file=" || part == b"yring=") =>
+                && text
+                    .windows(6)
+                    .any(|part| part == b"-file=" || part == b"yring=") =>
             {
                 let value = text.splitn(2, |b| *b == b'=').nth(1).unwrap_or(b"");
                 written_by_gpg(&mut findings, &Arg::whole(value));
