@@ -326,7 +326,7 @@ impl<'a> Search<'a> {
             Some(found) if found.len() <= MAX_ENTRIES => {
                 for (text, _) in found {
                     if let Some(path) = findings.resolve(&text) {
-                        findings.path(&path, Depth::Entry, Certainty::Certain, false, "deleted");
+                        findings.path(&path, Depth::Children, Certainty::Certain, false, "deleted");
                     }
                 }
             }
