@@ -21,17 +21,12 @@ pub(crate) fn run(call: &HandlerCall<'_>) -> Outcome {
                     mounted(&mut findings, mount);
                 }
             }
-            b"--cidfile" | b"--pidfile" => {
+            b"--cidfile" | b"--pidfile" | b"--pod-id-file" | b"--conmon-pidfile" => {
                 if let Some(file) = args.next() {
                     findings.role(&Role::Write, file);
                 }
             }
             b"--volumes-from" => findings.unclear("the volumes of another container are not known"),
-            b"--pod-id-file" | b"--conmon-pidfile" => {
-                if let Some(file) = args.next() {
-                    findings.role(&Role::Write, file);
-                }
-            }
             b"--privileged" => findings.unclear("the container may change the host"),
             _ if arg.known != Known::Whole && (text.is_empty() || text.starts_with(b"-")) => {
                 findings.unclear("an option of the container is not known");

@@ -135,11 +135,11 @@ pub(crate) fn restore_or_remove(call: &HandlerCall<'_>) -> Outcome {
     if crate::git::subcommand(call) == "rm" {
         // A submodule's description goes with it.
         let top = Repository::find(&findings).and_then(|repository| repository.top);
-        if let Some(path) = top.and_then(|top| call.place.style.join(&top, b".gitmodules")) {
-            if call.place.view.kind(&path) != deployx_plugin_sdk::Kind::Missing {
-                findings.role(&Role::Write, &Arg::whole(path));
-                in_repository(&mut findings, b"config");
-            }
+        if let Some(path) = top.and_then(|top| call.place.style.join(&top, b".gitmodules"))
+            && call.place.view.kind(&path) != deployx_plugin_sdk::Kind::Missing
+        {
+            findings.role(&Role::Write, &Arg::whole(path));
+            in_repository(&mut findings, b"config");
         }
     }
     parsed
