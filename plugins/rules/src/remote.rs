@@ -1,6 +1,6 @@
 //! `ssh` and `scp`.
 
-use deployx_plugin_sdk::table::{Arg, Findings, HandlerCall, Known, Outcome};
+use deployx_plugin_sdk::table::{Arg, Findings, HandlerCall, Known, Outcome, Role};
 
 use crate::words::{merged, not_understood};
 
@@ -15,7 +15,20 @@ fn runs_here(value: &Arg) -> bool {
         "match",
         "pkcs11",
         "securitykey",
+        "userknownhostsfile",
+        "globalknownhostsfile",
+        "controlpath",
+        "controlmaster",
+        "localforward",
+        "xauthlocation",
+        "include",
+        "identityagent",
+        "revokedhostkeys",
     ];
+    let off = [&b"=/dev/null"[..], b" /dev/null", b"=no", b"=none", b" no"];
+    if value.known == Known::Whole && off.iter().any(|end| text.ends_with(end)) {
+        return false;
+    }
     value.known != Known::Whole
         || names
             .iter()
@@ -26,7 +39,27 @@ fn programs(call: &HandlerCall<'_>, findings: &mut Findings<'_>) {
     if call.parsed.values("-o").any(runs_here)
         || call.parsed.has("-S") && call.name.ends_with("scp")
     {
-        findings.unclear("an option runs a program");
+        findings.unclear("an option runs a program or names a file");
+    }
+    if call.name.ends_with("ssh") {
+        let socket = |arg: &Arg| arg.text.starts_with(b"/") || arg.text.starts_with(b".");
+        if call
+            .parsed
+            .values("-L")
+            .chain(call.parsed.values("-D"))
+            .any(socket)
+        {
+            findings.unclear("a socket is made");
+        }
+        if call.parsed.has("-M") || call.parsed.has("-S") {
+            for socket in call
+                .parsed
+                .values("-S")
+                .filter(|s| s.value() != Some(b"none"))
+            {
+                findings.role(&Role::Write, socket);
+            }
+        }
     }
 }
 
