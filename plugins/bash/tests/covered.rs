@@ -28,6 +28,7 @@ const CHANGES: &[(&str, &str)] = &[
     ("wget --warc-file=/data/w http://h/y", "/data/w.warc.gz"),
     ("wget2 http://h/y", "/home/me/.local/share/wget/hsts"),
     ("ssh -o UserKnownHostsFile=./kh host ls", "/w/kh"),
+    ("ssh -o 'ProxyCommand=cmd --x=no' host ls", "/w/a.txt"),
     ("ssh -M -S ./sock host", "/w/sock"),
     ("git fsck --lost-found", "/w/.git/lost-found/commit/x"),
     ("git merge-tree --write-tree a b", "/w/.git/objects/aa"),

@@ -25,8 +25,10 @@ fn runs_here(value: &Arg) -> bool {
         "identityagent",
         "revokedhostkeys",
     ];
-    let off = [&b"=/dev/null"[..], b" /dev/null", b"=no", b"=none", b" no"];
-    if value.known == Known::Whole && off.iter().any(|end| text.ends_with(end)) {
+    let setting = text.split(|b| matches!(b, b'=' | b' ')).nth(1);
+    let single = text.iter().filter(|b| matches!(b, b'=' | b' ')).count() == 1;
+    let off = setting.is_some_and(|setting| matches!(setting, b"/dev/null" | b"no" | b"none"));
+    if value.known == Known::Whole && single && off {
         return false;
     }
     value.known != Known::Whole

@@ -113,7 +113,7 @@ const UNDERSTOOD: &[(&str, &[&str], &[&str])] = &[
     ("dd if=a.txt of=b.txt bs=1", &["e:b.txt"], &[]),
     (
         "find logs -name '*.log' -delete",
-        &["c:logs/a.log", "c:logs/b.log"],
+        &["e:logs/a.log", "e:logs/b.log"],
         &["t:logs"],
     ),
     (
