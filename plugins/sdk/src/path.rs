@@ -6,6 +6,7 @@
 //! by Windows rules too: `build\x` in `/srv` is `/srv/build/x`.
 
 use deployx_plugin_abi::Kind;
+use deployx_plugin_abi::wire::MAX_PATH_BYTES;
 
 use crate::FileView;
 
@@ -70,10 +71,12 @@ impl Style {
 
     /// `path` taken from `base`, without `.`, empty components and, lexically, `..`. `base` must be
     /// absolute. `None` where it cannot be told: a path on a drive other than `base`'s without
-    /// its root (`D:x`).
+    /// its root (`D:x`). `None` too for what no system takes as a path and no answer may hold: a NUL
+    /// byte, more than 64 KiB.
     pub fn resolve(self, base: &[u8], path: &[u8]) -> Option<Vec<u8>> {
         let (root, components) = self.split(base, path)?;
-        Some(Self::build(&root, &components))
+        let found = Self::build(&root, &components);
+        (found.len() <= MAX_PATH_BYTES && !found.contains(&0)).then_some(found)
     }
 
     /// Root and normal components of `path` taken from `base`.
@@ -354,6 +357,16 @@ mod tests {
     fn a_circle_of_links_ends() {
         let view = MemoryView::new(&["/a -> /b", "/b -> /a"]);
         assert_eq!(Style::Unix.follow(&view, b"/a/x"), None);
+    }
+
+    #[test]
+    fn what_no_system_takes_as_a_path_is_none() {
+        for style in [Style::Unix, Style::Windows] {
+            assert_eq!(style.resolve(b"/srv", b"a\0b"), None);
+            let long = vec![b'a'; MAX_PATH_BYTES];
+            assert_eq!(style.resolve(b"/srv", &long), None);
+            assert!(style.resolve(b"/srv", &long[5..]).is_some());
+        }
     }
 
     #[test]
