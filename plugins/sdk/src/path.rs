@@ -72,7 +72,7 @@ impl Style {
     /// `path` taken from `base`, without `.`, empty components and, lexically, `..`. `base` must be
     /// absolute. `None` where it cannot be told: a path on a drive other than `base`'s without
     /// its root (`D:x`). `None` too for what no system takes as a path and no answer may hold: a NUL
-    /// byte, more than 64 KiB.
+    /// byte, a share without a server (`\\`), more than 64 KiB.
     pub fn resolve(self, base: &[u8], path: &[u8]) -> Option<Vec<u8>> {
         let (root, components) = self.split(base, path)?;
         let found = Self::build(&root, &components);
@@ -84,6 +84,9 @@ impl Style {
         let mut components: Vec<&[u8]> = Vec::new();
         let path_root = &path[..self.root_len(path)];
         let base_root = &base[..self.root_len(base)];
+        if self == Self::Windows && is_nameless_share(path_root) {
+            return None;
+        }
         let root = if self == Self::Windows && has_drive(path) && path_root.len() == 2 {
             // `C:x`: relative to the working directory of that drive.
             if !base_root[..base_root.len().min(2)].eq_ignore_ascii_case(path_root) {
@@ -245,6 +248,11 @@ impl Style {
     }
 }
 
+/// Whether a root is two separators or more that no server follows.
+fn is_nameless_share(root: &[u8]) -> bool {
+    root.len() >= 2 && root.iter().all(|b| Style::Windows.is_separator(*b))
+}
+
 fn has_drive(path: &[u8]) -> bool {
     path.len() >= 2 && path[0].is_ascii_alphabetic() && path[1] == b':'
 }
@@ -289,6 +297,10 @@ mod tests {
             (r"C:\srv", "c:x", r"C:\srv\x"),
             (r"C:\srv", "D:x", "?"),
             (r"C:\srv", "C:", r"C:\srv"),
+            (r"C:\srv", r"\\", "?"),
+            (r"C:\srv", r"\/", "?"),
+            (r"C:\srv", r"\\\a", "?"),
+            (r"C:\srv", "//host/share/a", r"\\host\share\a"),
             (r"C:\srv", r"\\host\share\a\..\..\b", r"\\host\share\b"),
             (r"\\host\share\a", r"\x", r"\\host\share\x"),
             (r"\\host\share\a", "x", r"\\host\share\a\x"),
