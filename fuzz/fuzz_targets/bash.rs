@@ -8,5 +8,5 @@ use deployx_rules_bash::BashRules;
 static RULES: LazyLock<BashRules> = LazyLock::new(BashRules::new);
 
 libfuzzer_sys::fuzz_target!(|line: &[u8]| {
-    deployx_fuzz::ask(&*RULES, "bash", &deployx_fuzz::UNIX, line);
+    deployx_fuzz::ask(&*RULES, &deployx_fuzz::UNIX, line);
 });

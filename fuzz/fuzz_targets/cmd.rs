@@ -8,5 +8,5 @@ use deployx_rules_cmd::CmdRules;
 static RULES: LazyLock<CmdRules> = LazyLock::new(CmdRules::new);
 
 libfuzzer_sys::fuzz_target!(|line: &[u8]| {
-    deployx_fuzz::ask(&*RULES, "cmd", &deployx_fuzz::WINDOWS, line);
+    deployx_fuzz::ask(&*RULES, &deployx_fuzz::WINDOWS_CMD, line);
 });

@@ -109,6 +109,10 @@ impl PathInference for CmdRules {
             evaluator.add_unclear(request.command.clone(), None, "the line is too long");
             return evaluator.out;
         }
+        if request.command.contains(&0) {
+            evaluator.add_unclear(request.command.clone(), None, "the line has a NUL byte");
+            return evaluator.out;
+        }
         let expanded = {
             // Later lines of one text see what earlier ones did, which is not followed here.
             let line = request.command.trim_ascii();

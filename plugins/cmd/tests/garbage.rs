@@ -62,6 +62,13 @@ fn nested_garbage_is_not_understood() {
 }
 
 #[test]
+fn a_nul_byte_makes_the_line_unclear() {
+    let inference = infer(b"pushd d\0ir && del b.txt");
+    assert!(inference.paths.is_empty(), "{inference:?}");
+    assert!(!inference.unclear.is_empty(), "{inference:?}");
+}
+
+#[test]
 fn long_lines_of_one_sign_are_answered() {
     on_a_small_stack(|| {
         for piece in [

@@ -43,6 +43,32 @@ fn has(answer: &Inference, path: &str, depth: Depth) -> bool {
 }
 
 #[test]
+fn a_nul_byte_stands_in_no_path() {
+    for line in [
+        "Remove-Item d\0x",
+        "Remove-Item \"d`0x\"",
+        "Set-Location \"d`0x\"; Remove-Item c",
+        "New-Item -ItemType Directory \"`0\"",
+        "'x' > \"d`0\"",
+        "[IO.File]::Delete(\"d`0\")",
+        "mkdir (Join-Path d \"`0\")",
+    ] {
+        let answer = windows(line);
+        let nul = answer.paths.iter().any(|used| used.path.contains(&0));
+        assert!(!nul && !answer.unclear.is_empty(), "{line:?} {answer:?}");
+    }
+}
+
+#[test]
+fn an_operand_on_another_drive_is_not_lost() {
+    let answer = windows("Copy-Item D:x C:\\srv\\d");
+    let covered = has(&answer, r"C:\srv\d\x", Depth::Tree);
+    assert!(covered || !answer.unclear.is_empty(), "{answer:?}");
+    let answer = windows("git mv D:x C:\\srv\\d");
+    assert!(!answer.unclear.is_empty(), "{answer:?}");
+}
+
+#[test]
 fn paths_follow_the_system_of_the_shell() {
     assert!(has(
         &unix(r"Remove-Item d\c.txt"),

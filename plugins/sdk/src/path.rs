@@ -6,6 +6,7 @@
 //! by Windows rules too: `build\x` in `/srv` is `/srv/build/x`.
 
 use deployx_plugin_abi::Kind;
+use deployx_plugin_abi::wire::MAX_PATH_BYTES;
 
 use crate::FileView;
 
@@ -70,10 +71,12 @@ impl Style {
 
     /// `path` taken from `base`, without `.`, empty components and, lexically, `..`. `base` must be
     /// absolute. `None` where it cannot be told: a path on a drive other than `base`'s without
-    /// its root (`D:x`).
+    /// its root (`D:x`). `None` too for what no system takes as a path and no answer may hold: a NUL
+    /// byte, a share without a server (`\\`), more than 64 KiB.
     pub fn resolve(self, base: &[u8], path: &[u8]) -> Option<Vec<u8>> {
         let (root, components) = self.split(base, path)?;
-        Some(Self::build(&root, &components))
+        let found = Self::build(&root, &components);
+        (found.len() <= MAX_PATH_BYTES && !found.contains(&0)).then_some(found)
     }
 
     /// Root and normal components of `path` taken from `base`.
@@ -81,6 +84,9 @@ impl Style {
         let mut components: Vec<&[u8]> = Vec::new();
         let path_root = &path[..self.root_len(path)];
         let base_root = &base[..self.root_len(base)];
+        if self == Self::Windows && is_nameless_share(path_root) {
+            return None;
+        }
         let root = if self == Self::Windows && has_drive(path) && path_root.len() == 2 {
             // `C:x`: relative to the working directory of that drive.
             if !base_root[..base_root.len().min(2)].eq_ignore_ascii_case(path_root) {
@@ -242,6 +248,11 @@ impl Style {
     }
 }
 
+/// Whether a root is two separators or more that no server follows.
+fn is_nameless_share(root: &[u8]) -> bool {
+    root.len() >= 2 && root.iter().all(|b| Style::Windows.is_separator(*b))
+}
+
 fn has_drive(path: &[u8]) -> bool {
     path.len() >= 2 && path[0].is_ascii_alphabetic() && path[1] == b':'
 }
@@ -286,6 +297,10 @@ mod tests {
             (r"C:\srv", "c:x", r"C:\srv\x"),
             (r"C:\srv", "D:x", "?"),
             (r"C:\srv", "C:", r"C:\srv"),
+            (r"C:\srv", r"\\", "?"),
+            (r"C:\srv", r"\/", "?"),
+            (r"C:\srv", r"\\\a", "?"),
+            (r"C:\srv", "//host/share/a", r"\\host\share\a"),
             (r"C:\srv", r"\\host\share\a\..\..\b", r"\\host\share\b"),
             (r"\\host\share\a", r"\x", r"\\host\share\x"),
             (r"\\host\share\a", "x", r"\\host\share\a\x"),
@@ -354,6 +369,16 @@ mod tests {
     fn a_circle_of_links_ends() {
         let view = MemoryView::new(&["/a -> /b", "/b -> /a"]);
         assert_eq!(Style::Unix.follow(&view, b"/a/x"), None);
+    }
+
+    #[test]
+    fn what_no_system_takes_as_a_path_is_none() {
+        for style in [Style::Unix, Style::Windows] {
+            assert_eq!(style.resolve(b"/srv", b"a\0b"), None);
+            let long = vec![b'a'; MAX_PATH_BYTES];
+            assert_eq!(style.resolve(b"/srv", &long), None);
+            assert!(style.resolve(b"/srv", &long[5..]).is_some());
+        }
     }
 
     #[test]

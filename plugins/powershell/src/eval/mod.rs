@@ -136,6 +136,11 @@ impl<'a> Evaluator<'a> {
         if has_typographic_signs(&source) {
             self.unclear("quotes, dashes or blanks beyond ASCII");
         }
+        if source.contains(&0) {
+            self.unclear("the line has a NUL byte");
+            self.answer.session.unknown = true;
+            return self.finish();
+        }
         let script = parse(&source);
         self.block(&script.body);
         self.finish()

@@ -76,8 +76,10 @@ impl Findings<'_> {
         let parts = text.split(|b| style.is_separator(*b));
         let last = parts.rev().find(|part| !part.is_empty()).unwrap_or(b".");
         if !matches!(last, b"." | b"..") {
-            if let Some(path) = style.join(directory, last) {
-                self.arrives_at(&path, moved);
+            match style.join(directory, last) {
+                Some(path) => self.arrives_at(&path, moved),
+                // `D:x`, or no path at all.
+                None => self.unclear(format!("the name of '{}' is not known", shown(source))),
             }
             return;
         }
