@@ -8,6 +8,7 @@
 //!
 //! The baseline is a cache: deleting it costs time, never data.
 
+mod assemble;
 mod capture;
 mod compare;
 mod exclude;

@@ -1,6 +1,6 @@
 //! The first walk: the state before a command, with all names of the files it meets.
 
-use super::capture::roots;
+use super::assemble::roots;
 use super::index::{Index, Registered, Rows};
 use super::links::Seeker;
 use super::observe::{Found, Observer};
