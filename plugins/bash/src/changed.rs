@@ -17,7 +17,7 @@ const KEEPING: [&str; 16] = [
 ];
 
 /// Rules that make files only.
-const OF_FILES: [&str; 5] = [">", ">>", "<>", "tee", "touch"];
+const OF_FILES: [&str; 7] = [">", ">>", "<>", "dd", "tee", "touch", "truncate"];
 
 /// Rules that change no names.
 const OF_ATTRIBUTES: [&str; 6] = ["cd", "chattr", "chgrp", "chmod", "chown", "setfacl"];
@@ -321,6 +321,8 @@ impl FileView for ChangedView<'_> {
                     Kind::Unknown
                 }
             }
+            // What writes files follows links.
+            Some(change) if before == Kind::Link && change.file => before,
             Some(_) => Kind::Unknown,
             None => before,
         }
@@ -358,7 +360,8 @@ impl FileView for ChangedView<'_> {
     }
 
     fn read_link(&self, path: &[u8]) -> Option<Vec<u8>> {
-        if self.is_linked(path) || self.at(path).is_some() {
+        // Where it was a link and may be none any more, the kind is not known; that it was one is.
+        if self.is_linked(path) {
             return None;
         }
         self.view.read_link(path)

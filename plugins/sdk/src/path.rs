@@ -210,7 +210,7 @@ impl Style {
     }
 
     /// What `path`, an absolute one, leads to when every symbolic link in it is followed. `None`
-    /// when there are too many.
+    /// when there are too many, or where something may be a link or not.
     pub fn follow(self, view: &dyn FileView, path: &[u8]) -> Option<Vec<u8>> {
         let (root, components) = self.split(path, b"")?;
         let mut ahead: Vec<Vec<u8>> = components.iter().rev().map(|c| c.to_vec()).collect();
@@ -218,7 +218,16 @@ impl Style {
         let mut links = 0;
         while let Some(component) = ahead.pop() {
             let next = self.resolve(&at, &component)?;
-            if component == b".." || view.kind(&next) != Kind::Link {
+            let kind = if component == b".." {
+                Kind::Directory
+            } else {
+                view.kind(&next)
+            };
+            if kind == Kind::Unknown && view.read_link(&next).is_some() {
+                // It may be the link that it was.
+                return None;
+            }
+            if kind != Kind::Link {
                 at = next;
                 continue;
             }

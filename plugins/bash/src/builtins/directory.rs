@@ -221,9 +221,9 @@ impl Evaluator<'_> {
         there.cwd = cwd;
         let mut here = world;
         match kind {
-            Kind::Directory | Kind::Link => here.improbable = true,
+            Kind::Directory => here.improbable = true,
             Kind::File | Kind::Other => there.improbable = true,
-            Kind::Missing | Kind::Unknown => {}
+            Kind::Missing | Kind::Unknown | Kind::Link => {}
         }
         Exit {
             worked: vec![there],
