@@ -33,6 +33,11 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>> {
     let unreadable = || format!("cannot read the directory of rules {}", escape(directory));
     let entries = match std::fs::read_dir(directory) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        // The usual places of another user are none of this one's.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            tracing::warn!(directory = %escape(directory), %error, "rules are not read");
+            return Ok(Vec::new());
+        }
         entries => entries.context(Stage::Infer, unreadable)?,
     };
     let mut files = Vec::new();

@@ -167,3 +167,64 @@ fn known_name(shell: &ShellName) -> String {
     crate::execute::shells::lookup(shell)
         .map_or_else(|_| shell.to_string(), |known| known.name.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn rules() -> Rules {
+        let mut config = EngineConfig::new("/nowhere");
+        let variables = [("HOME", "/home/u"), ("TARGET", "/srv/t"), ("SECRET", "s")];
+        config.environment = variables.map(|(n, v)| (n.into(), v.into())).to_vec();
+        Rules::new(&config).unwrap()
+    }
+
+    fn infer(line: &str, env: &[(OsString, OsString)], session: &Session) -> Scope {
+        let shell = ShellName::new("bash");
+        rules().infer_in_session(&shell, line.as_ref(), "/".as_ref(), env, session)
+    }
+
+    fn covers(scope: &Scope, path: &str) -> bool {
+        scope
+            .paths
+            .iter()
+            .any(|p| p.path.as_path() == Path::new(path))
+    }
+
+    #[test]
+    fn variables_that_the_line_names_are_known() {
+        let line = "rm -rf \"$TARGET/x\"";
+        let scope = infer(line, &[], &Session::default());
+        assert!(covers(&scope, "/srv/t/x"), "{scope:?}");
+        assert_eq!(scope.not_understood, []);
+        let given = [("TARGET".into(), "/other".into())];
+        assert!(covers(
+            &infer(line, &given, &Session::default()),
+            "/other/x"
+        ));
+        let known = rules().environment_for(line.as_bytes(), &[], &Session::default());
+        assert!(known.iter().all(|(name, _)| name != "SECRET"), "{known:?}");
+    }
+
+    #[test]
+    fn what_earlier_lines_changed_is_not_taken_for_known() {
+        let line = "rm -rf \"$TARGET/x\"";
+        let first = infer("TARGET=/elsewhere", &[], &Session::default());
+        assert_eq!(first.session.assigned, ["TARGET"]);
+        let scope = infer(line, &[], &first.session);
+        assert_ne!(scope.not_understood, []);
+        let first = infer("rm() { echo; }", &[], &Session::default());
+        assert_ne!(infer("rm /srv/t/x", &[], &first.session).not_understood, []);
+        let first = infer(". ./settings.sh", &[], &Session::default());
+        assert!(first.session.unknown);
+        assert_ne!(infer(line, &[], &first.session).not_understood, []);
+    }
+
+    #[test]
+    fn a_shell_given_by_its_path_has_its_rules() {
+        let shell = ShellName::new("/bin/bash");
+        let scope = rules().infer(&shell, "ls".as_ref(), "/".as_ref());
+        assert_eq!(scope.rules, "bash");
+    }
+}

@@ -80,8 +80,13 @@ impl Engine {
             .iter()
             .map(|(n, c)| (n.clone(), BASE64.encode(c.token())))
             .collect();
+        let notes: Vec<String> = captures
+            .iter()
+            .flat_map(|(_, c)| c.notes().iter().cloned())
+            .collect();
         let stored = open.update(|meta| {
             meta.state = SnapshotState::Captured;
+            meta.coverage.notes.extend(notes);
             meta.coverage.observed(unobserved);
             meta.capture_tokens = tokens;
         });

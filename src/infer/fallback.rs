@@ -1,7 +1,7 @@
 //! The conservative fallback: what a line could touch if nothing is known about its commands.
 //!
-//! It covers the working directory as a tree, every word that names something existing (or whose
-//! parent exists) as a tree, and every target of a redirection. It reads words, not grammar, so it
+//! It covers the working directory as a tree, every word that names something, existing or not, as a
+//! tree, and every target of a redirection. It reads words, not grammar, so it
 //! errs on the side of covering too much.
 
 use deployx_plugin_sdk::path::Style;
@@ -128,6 +128,10 @@ fn candidates(word: &Word) -> Vec<&[u8]> {
     for (at, byte) in text.iter().enumerate() {
         if matches!(byte, b'=' | b':' | b',') {
             let rest = &text[at + 1..];
+            if rest.starts_with(b"//") && *byte == b':' {
+                // `https://…` names nothing here.
+                continue;
+            }
             found.push(rest);
             // `${NAME:-/the/default}`
             let default = rest.strip_prefix(b"-").or(rest.strip_prefix(b"="));
@@ -163,22 +167,19 @@ impl Reader<'_> {
             ("named in the command", Certainty::Likely)
         };
         let there = match self.view.kind(&path) {
-            Kind::Missing => redirect || self.has_parent(&path, text),
+            Kind::Missing => redirect || self.leads_elsewhere(&path, text),
             _ => true,
         };
         there.then(|| tree(path, reason, certainty, true))
     }
 
-    /// A name that does not exist yet is covered where its directory exists. A bare word is not:
-    /// it would lie in the working directory, which is covered anyway.
-    fn has_parent(&self, path: &[u8], text: &[u8]) -> bool {
-        text.iter().any(|b| self.style.is_separator(*b))
-            && self.style.parent(path).is_some_and(|parent| {
-                matches!(
-                    self.style.kind_behind(self.view, &parent),
-                    Kind::Directory | Kind::Unknown
-                )
-            })
+    /// A name that does not exist yet is covered unless it lies in the working directory, which is
+    /// covered anyway (but for the root of the filesystem, see `reading`).
+    fn leads_elsewhere(&self, path: &[u8], text: &[u8]) -> bool {
+        let has_separator = text.iter().any(|b| self.style.is_separator(*b));
+        let within =
+            self.style.starts_with(path, self.cwd) && self.style.parent(self.cwd).is_some();
+        has_separator && !within
     }
 
     /// The absolute path that a text names; `~` and known variables at its start are expanded.
@@ -276,9 +277,17 @@ mod tests {
     #[test]
     fn covers_the_working_directory_existing_names_and_redirections() {
         let view = MemoryView::new(&["/work/", "/out/"]);
-        let line = "cp /out --target=/out/new ${X:-/out/y}; echo > /nowhere/at/all";
+        let line =
+            "cp /out /gone/x/y --target=/out/new ${X:-/out/y} https://a/b; echo > /nowhere/at/all";
         let found = infer(&view, Style::Unix, "/work", line);
-        let expected = ["/nowhere/at/all", "/out", "/out/new", "/out/y", "/work"];
+        let expected = [
+            "/gone/x/y",
+            "/nowhere/at/all",
+            "/out",
+            "/out/new",
+            "/out/y",
+            "/work",
+        ];
         assert_eq!(found, expected);
     }
 

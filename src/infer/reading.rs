@@ -7,7 +7,7 @@ use deployx_plugin_sdk::{
     Certainty, Depth, Effect, FileView, Inference, Kind, PathUse, Request, Unclear,
 };
 
-use super::{DiskView, ForeignPath, Irreversible, NotUnderstood, Scope, ScopePath, fallback};
+use super::{ForeignPath, Irreversible, NotUnderstood, Scope, ScopePath, fallback};
 use crate::path::{AbsPath, WirePath};
 
 /// The longest text of a part that was not understood, in characters.
@@ -26,7 +26,6 @@ pub(super) fn scope(
 ) -> Scope {
     let linked = links_followed(&inference.paths, style, view);
     inference.paths.extend(linked);
-    inference.unclear.extend(shared_files(&inference.paths));
     let mut widened = widen(request, &inference.unclear, style, view);
     let linked = links_followed(&widened, style, view);
     widened.extend(linked);
@@ -139,24 +138,6 @@ fn links_followed(paths: &[PathUse], style: Style, view: &dyn FileView) -> Vec<P
                 follow: false,
                 reason: format!("{}, behind a symbolic link", used.reason),
                 ..used.clone()
-            })
-        })
-        .collect()
-}
-
-/// Files that are written in place and have further names: a change shows under those too, and
-/// nobody knows where they are. The fallback covers the likeliest place.
-fn shared_files(paths: &[PathUse]) -> Vec<Unclear> {
-    paths
-        .iter()
-        .filter(|used| used.follow)
-        .filter_map(|used| {
-            let path = host_path(&used.path)?;
-            let names = DiskView::names_of_file(path.as_path());
-            (names > 1).then(|| Unclear {
-                text: used.path.clone(),
-                cwd: None,
-                reason: format!("the file has {names} names (hard links), which change with it"),
             })
         })
         .collect()

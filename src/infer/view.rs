@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use deployx_plugin_sdk::path::Style;
 use deployx_plugin_sdk::{FileView, Kind};
@@ -34,14 +34,6 @@ impl DiskView {
         }
         let path = PathBuf::from(os_string(path).ok()?);
         path.is_absolute().then_some(path)
-    }
-
-    /// How many names the file at `path` has; 1 where that cannot be told or does not matter.
-    pub(super) fn names_of_file(path: &Path) -> u64 {
-        match path.symlink_metadata() {
-            Ok(metadata) if metadata.is_file() => crate::sys::names_of_file(&metadata),
-            _ => 1,
-        }
     }
 }
 

@@ -174,6 +174,11 @@ pub trait Capture: Send {
     /// What is not covered.
     fn unobserved(&self) -> &[Unobserved];
 
+    /// Remarks on what is covered, for people.
+    fn notes(&self) -> &[String] {
+        &[]
+    }
+
     /// What is left alone, with every ignore file that was found.
     fn exclusions(&self) -> &Exclusions;
 

@@ -298,6 +298,8 @@ fn directories_that_cannot_be_read_are_named_and_left_alone() {
         .arg(&site.store)
         .args(["run", "--json", "--cwd"])
         .arg(&site.tree)
+        .arg("--path")
+        .arg(&site.tree)
         .args(["--", "echo x > new"])
         .output()
         .unwrap();

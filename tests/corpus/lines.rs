@@ -44,9 +44,13 @@ struct File {
     line: Vec<Line>,
 }
 
-/// Every `step`th line; those that contain `DEPLOYX_TEST_CORPUS_ONLY` where that is set.
+/// Every `step`th line; those that contain `DEPLOYX_TEST_CORPUS_ONLY` where that is set. They come
+/// from the file that `DEPLOYX_TEST_CORPUS_FILE` names, if it is set.
 pub(crate) fn chosen(step: usize) -> Vec<Line> {
-    let file: File = toml::from_str(include_str!("bash.toml")).expect("bash.toml");
+    let other = std::env::var_os("DEPLOYX_TEST_CORPUS_FILE");
+    let other = other.map(|path| std::fs::read_to_string(path).expect("DEPLOYX_TEST_CORPUS_FILE"));
+    let text = other.as_deref().unwrap_or(include_str!("bash.toml"));
+    let file: File = toml::from_str(text).expect("lines");
     let only = std::env::var("DEPLOYX_TEST_CORPUS_ONLY").unwrap_or_default();
     let mut lines = file.line;
     if only.is_empty() {

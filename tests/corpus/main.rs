@@ -9,6 +9,7 @@
 mod cover;
 mod lines;
 mod observe;
+mod random;
 mod score;
 mod tree;
 mod walk;
@@ -119,6 +120,24 @@ fn lines_are_taken_back() {
     }
     println!("{right} lines run and taken back; not: {told} not understood, {wrong} in silence");
     assert_eq!(wrong, 0);
+}
+
+/// `DEPLOYX_TEST_CORPUS_RANDOM` says how many, `DEPLOYX_TEST_CORPUS_SEED` which.
+#[test]
+fn lines_made_at_random_are_covered() {
+    let template = Template::new();
+    let count = common::size("DEPLOYX_TEST_CORPUS_RANDOM", 100);
+    let seed = common::size("DEPLOYX_TEST_CORPUS_SEED", 1);
+    let mut dice = random::Dice::new(seed as u64);
+    let lines: Vec<Line> = (0..count).map(|_| dice.line()).collect();
+    let mut board = Board::default();
+    for score in in_parallel(&lines, |line| observe::score(&template, line)) {
+        board.add(score);
+    }
+    println!("{}", board.table());
+    let understood = board.understood();
+    println!("{understood} of {count} lines made at random were understood");
+    assert!(board.silent().next().is_none(), "misses in silence");
 }
 
 /// Every line's file says something that can be judged: none stands in it twice.

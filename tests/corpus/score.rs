@@ -98,6 +98,14 @@ impl Board {
         self.missed().filter(|score| score.understood())
     }
 
+    /// How many lines were said to be understood.
+    pub(crate) fn understood(&self) -> usize {
+        self.scores
+            .iter()
+            .filter(|score| score.understood())
+            .count()
+    }
+
     fn missed(&self) -> impl Iterator<Item = &Score> {
         self.scores.iter().filter(|score| !score.missed.is_empty())
     }

@@ -7,6 +7,7 @@
 mod common;
 
 mod calls;
+mod cli;
 mod files;
 mod in_c;
 mod loading;

@@ -102,7 +102,7 @@ fn hostile() -> &'static [u8] {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plugins/hostile");
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hostile");
         let built = Command::new(env!("CARGO"))
-            .args(["build", "--offline", "--quiet", "--target-dir"])
+            .args(["build", "--quiet", "--target-dir"])
             .arg(&target)
             .current_dir(source)
             .status()

@@ -139,7 +139,7 @@ pub struct Unclear {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Effect {
     /// What it is on: `network`, `service`, `database`, `packages`, `process`, `device`, `container`,
-    /// `remote`, `kernel`, `time`.
+    /// `remote`, `kernel`, `time`, `registry` (that of Windows), `users` (accounts and groups).
     pub what: String,
     /// Why it is believed to happen.
     pub reason: String,

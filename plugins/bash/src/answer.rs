@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use deployx_plugin_sdk::path::Style;
-use deployx_plugin_sdk::{Depth, Effect, Inference, PathUse, Unclear};
+use deployx_plugin_sdk::{Effect, Inference, PathUse, Unclear};
 
 /// How many paths are listed one by one.
 const MAX_PATHS: usize = 20_000;
@@ -64,33 +64,6 @@ impl Answer {
     /// The line deletes or overwrites as its purpose.
     pub(crate) fn destructive(&mut self) {
         self.destructive = true;
-    }
-
-    /// Whether all was understood so far.
-    pub(crate) fn is_clear(&self) -> bool {
-        self.unclear.is_empty()
-    }
-
-    /// Names that the line may have made in `directory`; `None` where it may have made any.
-    pub(crate) fn made_in(&self, directory: &[u8]) -> Option<Vec<Vec<u8>>> {
-        if !self.is_clear() {
-            return None;
-        }
-        let mut names = Vec::new();
-        for used in &self.paths {
-            let inside = match used.depth {
-                Depth::Entry => false,
-                Depth::Children => used.path == directory,
-                Depth::Tree => Style::Unix.starts_with(directory, &used.path),
-            };
-            if inside {
-                return None;
-            }
-            if Style::Unix.parent(&used.path).as_deref() == Some(directory) {
-                names.extend(Style::Unix.name(&used.path).map(<[u8]>::to_vec));
-            }
-        }
-        Some(names)
     }
 
     /// What was collected.

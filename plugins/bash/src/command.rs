@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::rc::Rc;
 
-use deployx_plugin_sdk::Kind;
 use deployx_plugin_sdk::path::Style;
 use deployx_plugin_sdk::table::{Arg, Known, Nested, NestedCommand, Outcome, Place};
+use deployx_plugin_sdk::{Depth, FileView, Kind, PathUse};
 
 use crate::builtins::is_declaration;
 use crate::dialect::Dialect;
@@ -25,6 +25,42 @@ const PROGRAM_DIRECTORIES: [&[u8]; 9] = [
     b"/run/current-system/sw/bin/",
     b"/snap/bin/",
 ];
+
+/// Values of such variables that change nothing.
+const PLAIN_PROGRAMS: [&[u8]; 9] = [
+    b"", b":", b"cat", b"less", b"more", b"nano", b"true", b"vi", b"vim",
+];
+
+/// Variables that make a program do something else, or start another one.
+fn variables_of(program: &[u8]) -> &'static [&'static str] {
+    match program {
+        b"tar" => &["TAR_OPTIONS"],
+        b"cp" | b"mv" | b"ln" | b"install" | b"patch" => {
+            &["SIMPLE_BACKUP_SUFFIX", "VERSION_CONTROL"]
+        }
+        b"unzip" => &["UNZIP", "UNZIPOPT"],
+        b"zip" => &["ZIP", "ZIPOPT"],
+        b"gzip" | b"gunzip" => &["GZIP"],
+        b"xz" | b"unxz" => &["XZ_OPT", "XZ_DEFAULTS"],
+        b"perl" => &["PERL5OPT"],
+        b"less" | b"man" => &["LESSOPEN", "LESSEDIT", "MANPAGER"],
+        b"git" => &[
+            "EDITOR",
+            "VISUAL",
+            "PAGER",
+            "GIT_PAGER",
+            "GIT_EDITOR",
+            "GIT_SEQUENCE_EDITOR",
+            "GIT_EXTERNAL_DIFF",
+            "GIT_SSH_COMMAND",
+            "GIT_ASKPASS",
+            "GIT_CONFIG_COUNT",
+            "GIT_CONFIG_PARAMETERS",
+            "GIT_EXEC_PATH",
+        ],
+        _ => &[],
+    }
+}
 
 /// A call of a command.
 #[derive(Clone, Copy)]
@@ -49,6 +85,16 @@ impl Evaluator<'_> {
             && is_declaration(&world, &first.raw)
         {
             return self.declaration(simple, world);
+        }
+        let options_known = world.options.are_known(self.request);
+        let dialect = self.dialect;
+        let otherwise = |raw: &[u8]| dialect.reads_otherwise(raw, options_known);
+        if simple.words.iter().any(|word| otherwise(&word.raw)) {
+            self.unclear(
+                &world,
+                &simple.text,
+                "this shell reads a word in its own way",
+            );
         }
         let arguments = self.arguments(&mut world, &simple.words);
         let mut input = None;
@@ -108,10 +154,7 @@ impl Evaluator<'_> {
                 let restored = match before.get(&assignment.name) {
                     Some(variable) if self.dialect != Dialect::Dash => Some(variable.clone()),
                     None if self.dialect != Dialect::Dash => None,
-                    _ => Some(Variable {
-                        value: Value::Unknown,
-                        exported: false,
-                    }),
+                    _ => Some(Variable::unknown()),
                 };
                 match restored {
                     Some(variable) => variables.insert(assignment.name.clone(), variable),
@@ -131,6 +174,11 @@ impl Evaluator<'_> {
                 if let Some(subscript) = &assignment.subscript {
                     let at = self.arithmetic(world, subscript);
                     set_element(old(self, world), at, value)
+                } else if self.dialect != Dialect::Zsh
+                    && !assignment.append
+                    && let old @ Value::List(_) = old(self, world)
+                {
+                    set_element(old, Some(0), value)
                 } else if assignment.append {
                     append(&old(self, world), &value)
                 } else {
@@ -155,6 +203,18 @@ impl Evaluator<'_> {
             }
             AssignedValue::Unreadable => Value::Unknown,
         };
+        let harmless = match assignment.name.as_str() {
+            "BASH_CMDS" | "BASH_ALIASES" => false,
+            // It is expanded before every command where `set -x` is on.
+            "PS4" => {
+                matches!(&value, Value::Known(text) if !text.iter().any(|b| b"$`".contains(b)))
+            }
+            _ => true,
+        };
+        if !harmless {
+            let text = assignment.name.clone().into_bytes();
+            self.unclear(world, &text, "a variable changes what commands do");
+        }
         world.assign(&assignment.name, value);
     }
 
@@ -254,6 +314,21 @@ impl Evaluator<'_> {
             let reason = "PATH leads to a program of the line's own";
             self.unclear_call(&world, arguments, call, reason);
         }
+        let redirecting = |name: &&&str| match self.named(&world, name).scalar() {
+            Value::Known(text) if matches!(**name, "EDITOR" | "VISUAL" | "PAGER") => {
+                world.variables.contains_key(**name) && !PLAIN_PROGRAMS.contains(&text.as_slice())
+            }
+            Value::Known(text) => !PLAIN_PROGRAMS.contains(&text.as_slice()),
+            Value::Unset => false,
+            _ => world.variables.contains_key(**name),
+        };
+        if let Some(variable) = variables_of(name).iter().find(redirecting) {
+            let reason = format!(
+                "{variable} changes what '{}' does",
+                String::from_utf8_lossy(name)
+            );
+            self.unclear_call(&world, arguments, call, &reason);
+        }
         let home = match self.named(&world, "HOME") {
             Value::Known(home) => Some(home),
             _ => None,
@@ -277,6 +352,9 @@ impl Evaluator<'_> {
 
     /// Whether a `PATH` that the line has set may lead to another program of that name.
     fn is_shadowed(&self, world: &World, name: &[u8]) -> bool {
+        if self.dialect == Dialect::Zsh && world.variables.contains_key("path") {
+            return true;
+        }
         let (text, all) = match world.variables.get("PATH").map(|v| &v.value) {
             None => return false,
             Some(Value::Known(text)) => (text, true),
@@ -309,8 +387,12 @@ impl Evaluator<'_> {
         world: &World,
         call: Call<'_>,
     ) {
+        let linking = matches!(name, "ln" | "mv" | "cp" | "rsync").then(|| outcome.paths.clone());
         for path in outcome.paths {
-            self.answer.touch(path);
+            self.touch(world, path);
+        }
+        if let Some(paths) = linking {
+            self.note_links(name, arguments, world, &paths);
         }
         for effect in outcome.irreversible {
             self.answer.irreversible(&effect.what, effect.reason);
@@ -323,6 +405,47 @@ impl Evaluator<'_> {
         }
         for nested in outcome.nested {
             self.nested_command(nested, name, world, call);
+        }
+    }
+
+    /// Notes where a command that makes, copies or moves links may have put some.
+    fn note_links(&self, name: &str, arguments: &[Arg], world: &World, paths: &[PathUse]) {
+        let targets = || {
+            let made = |used: &&PathUse| used.depth != Depth::Entry || !used.follow;
+            paths.iter().filter(made).map(|used| used.path.as_slice())
+        };
+        let given = |letters: &[u8], long: &[&[u8]]| {
+            arguments[1..]
+                .iter()
+                .any(|arg| match arg.text.strip_prefix(b"--") {
+                    Some(text) => long.iter().any(|name| text.starts_with(name)),
+                    None => {
+                        arg.text.starts_with(b"-") && arg.text.iter().any(|b| letters.contains(b))
+                    }
+                })
+        };
+        let linking = match name {
+            "ln" => true,
+            "cp" => given(b"ls", &[b"link", b"sym"]),
+            "rsync" => given(b"", &[b"link-dest"]),
+            _ => false,
+        };
+        if linking {
+            // Written through, a hard link changes its other names.
+            for path in targets() {
+                self.view.link(path);
+            }
+            return;
+        }
+        if name == "cp" && !given(b"adPRr", &[b"a", b"no-d", b"preserve", b"rec"]) {
+            return;
+        }
+        for source in arguments[1..].iter().filter_map(Arg::value) {
+            if let Some(source) = self.locate(world, source) {
+                targets()
+                    .filter(|path| *path != source)
+                    .for_each(|path| self.view.moved(&source, path));
+            }
         }
     }
 
@@ -372,6 +495,8 @@ impl Evaluator<'_> {
                 };
                 match (readings, text.value()) {
                     (Some(dialect), Some(line)) => {
+                        let mut world = world;
+                        world.options = crate::state::Options::default();
                         evaluator.shell_line(dialect, line, &world, None);
                     }
                     _ => {

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use deployx_plugin_sdk::table::Arg;
-use deployx_plugin_sdk::{FileView, Inference, Request};
+use deployx_plugin_sdk::{Inference, PathUse, Request};
 
 use crate::answer::Answer;
+use crate::changed::ChangedView;
 use crate::commands::Commands;
 use crate::dialect::Dialect;
 use crate::parse::{self, bound};
@@ -28,7 +29,7 @@ const BUDGET_TOO_DEEP: usize = 1000;
 pub(crate) struct Evaluator<'a> {
     pub(crate) commands: &'a Commands,
     pub(crate) request: &'a Request,
-    pub(crate) view: &'a dyn FileView,
+    pub(crate) view: &'a ChangedView<'a>,
     pub(crate) dialect: Dialect,
     pub(crate) answer: Answer,
     /// Steps that are left.
@@ -45,6 +46,8 @@ pub(crate) struct Evaluator<'a> {
     pub(crate) exited: Worlds,
     /// Command lines that run later.
     pub(crate) traps: Vec<Vec<u8>>,
+    /// What runs at the same time as something else is gone through a second time.
+    pub(crate) again: bool,
     gave_up: bool,
 }
 
@@ -59,7 +62,7 @@ impl<'a> Evaluator<'a> {
     pub(crate) fn new(
         commands: &'a Commands,
         request: &'a Request,
-        view: &'a dyn FileView,
+        view: &'a ChangedView<'a>,
         dialect: Dialect,
         weight: bound::Weight,
     ) -> Self {
@@ -77,6 +80,7 @@ impl<'a> Evaluator<'a> {
             returns: Vec::new(),
             exited: Vec::new(),
             traps: Vec::new(),
+            again: false,
             gave_up: false,
         }
     }
@@ -101,6 +105,7 @@ impl<'a> Evaluator<'a> {
 
     fn finish(self, worlds: Worlds) -> Inference {
         let gave_up = self.gave_up;
+        let view = self.view;
         let mut inference = self.answer.finish();
         let joined = join_all(worlds);
         // A shell that could not be followed, or that has ended, may be anywhere.
@@ -108,6 +113,7 @@ impl<'a> Evaluator<'a> {
             // What cannot be read may have changed the directory, too.
             if let Cwd::Known { physical, .. } = &world.cwd
                 && !world.anything_assigned
+                && !view.leads_through_link(physical, true)
             {
                 inference.cwd_after = Some(physical.clone());
             }
@@ -137,6 +143,9 @@ impl<'a> Evaluator<'a> {
             });
             self.parsed.insert(key.clone(), parsed);
         }
+        if self.dialect.has_ranges(text) {
+            self.unclear(world, text, "this shell reads a word in its own way");
+        }
         match &self.parsed[&key] {
             Ok(node) => Some(Rc::clone(node)),
             Err(reason) => {
@@ -155,6 +164,18 @@ impl<'a> Evaluator<'a> {
         };
         let other = directory.filter(|path| *path != self.request.cwd.as_slice());
         self.answer.unclear(text, other, reason);
+        self.view.change_anything();
+    }
+
+    /// Lists a path. What the line itself has linked may lead anywhere.
+    pub(crate) fn touch(&mut self, world: &World, used: PathUse) {
+        if self.view.leads_through_link(&used.path, used.follow) {
+            let line = self.request.command.clone();
+            let reason = "a path leads through a link that the line itself makes";
+            self.unclear(world, &line, reason);
+        }
+        self.view.change(&used);
+        self.answer.touch(used);
     }
 
     /// Takes one step; `false` where none are left.

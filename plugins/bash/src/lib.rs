@@ -7,6 +7,7 @@
 
 mod answer;
 mod builtins;
+mod changed;
 mod command;
 mod commands;
 mod dialect;

@@ -74,18 +74,21 @@ impl Evaluator<'_> {
             && (nameless || !directory.is_empty())
         {
             let flat = !target.text[directory.len()..].contains(&b'/');
-            self.answer.touch(PathUse {
-                path,
-                depth: if nameless && flat {
-                    Depth::Children
-                } else {
-                    Depth::Tree
+            self.touch(
+                world,
+                PathUse {
+                    path,
+                    depth: if nameless && flat {
+                        Depth::Children
+                    } else {
+                        Depth::Tree
+                    },
+                    certainty: Certainty::Likely,
+                    follow: true,
+                    reason: "target of a redirection".into(),
+                    rule: ">".into(),
                 },
-                certainty: Certainty::Likely,
-                follow: true,
-                reason: "target of a redirection".into(),
-                rule: ">".into(),
-            });
+            );
             if nameless {
                 return;
             }
@@ -110,17 +113,20 @@ impl Evaluator<'_> {
             RedirectOp::ReadWrite => "<>",
             _ => ">",
         };
-        self.answer.touch(PathUse {
-            path,
-            depth: match kind {
-                Kind::Missing | Kind::Unknown => Depth::Tree,
-                _ => Depth::Entry,
+        self.touch(
+            world,
+            PathUse {
+                path,
+                depth: match kind {
+                    Kind::Missing | Kind::Unknown => Depth::Tree,
+                    _ => Depth::Entry,
+                },
+                certainty: Certainty::Certain,
+                follow: true,
+                reason: "target of a redirection".into(),
+                rule: rule.into(),
             },
-            certainty: Certainty::Certain,
-            follow: true,
-            reason: "target of a redirection".into(),
-            rule: rule.into(),
-        });
+        );
     }
 
     /// A path as the system takes it; `None` where that depends on what is not known.

@@ -3,6 +3,7 @@
 use deployx_plugin_sdk::table::RuleError;
 use deployx_plugin_sdk::{FileView, Inference, PathInference, Request, Unclear};
 
+use crate::changed::ChangedView;
 use crate::commands::Commands;
 use crate::dialect::{Dialect, SHELLS};
 use crate::evaluate::Evaluator;
@@ -38,9 +39,10 @@ impl BashRules {
 
     fn read(&self, request: &Request, view: &dyn FileView, weight: Weight) -> Inference {
         let readings = Dialect::readings(&request.shell).unwrap_or(&[Dialect::Bash]);
-        let mut inferences = readings
-            .iter()
-            .map(|dialect| Evaluator::new(&self.commands, request, view, *dialect, weight).line());
+        let mut inferences = readings.iter().map(|dialect| {
+            let view = ChangedView::new(view);
+            Evaluator::new(&self.commands, request, &view, *dialect, weight).line()
+        });
         let first = inferences.next().unwrap_or_default();
         inferences.fold(first, unite)
     }

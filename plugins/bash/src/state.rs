@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use deployx_plugin_sdk::Request;
+
 use crate::syntax::Node;
 
 /// How many possibilities are told apart.
@@ -72,6 +74,19 @@ impl Value {
 pub(crate) struct Variable {
     pub(crate) value: Value,
     pub(crate) exported: bool,
+    /// What is assigned is rewritten (`declare -i`, `-u`).
+    pub(crate) rewritten: bool,
+}
+
+impl Variable {
+    /// A variable of which nothing is known.
+    pub(crate) fn unknown() -> Self {
+        Self {
+            value: Value::Unknown,
+            exported: false,
+            rewritten: false,
+        }
+    }
 }
 
 /// The working directory.
@@ -135,8 +150,19 @@ pub(crate) struct Options {
     pub(crate) nullglob: bool,
     pub(crate) globstar: bool,
     pub(crate) nocaseglob: bool,
+    /// Functions are exported (`set -a`).
+    pub(crate) exports_all: bool,
+    /// `cd` follows links (`set -P`).
+    pub(crate) physical: bool,
     /// Something was set that this program does not follow; wildcards stand for anything then.
     pub(crate) other: bool,
+}
+
+impl Options {
+    /// Whether all that was set is followed.
+    pub(crate) fn are_known(self, request: &Request) -> bool {
+        !self.other && !request.session.options_changed
+    }
 }
 
 /// One possibility.
@@ -208,8 +234,14 @@ impl World {
 
     /// Sets a variable.
     pub(crate) fn assign(&mut self, name: &str, value: Value) {
-        let exported = self.variables.get(name).is_some_and(|v| v.exported);
-        let variable = Variable { value, exported };
+        let before = self.variables.get(name);
+        let unset = value == Value::Unset;
+        let rewritten = !unset && before.is_some_and(|v| v.rewritten);
+        let variable = Variable {
+            value: if rewritten { Value::Unknown } else { value },
+            exported: before.is_some_and(|v| v.exported),
+            rewritten,
+        };
         Rc::make_mut(&mut self.variables).insert(name.into(), variable);
     }
 
@@ -251,10 +283,7 @@ impl World {
         }
         self.join_functions(other);
         if self.hidden != other.hidden {
-            let unknown = Some(Variable {
-                value: Value::Unknown,
-                exported: false,
-            });
+            let unknown = Some(Variable::unknown());
             let names = self.hidden.keys().chain(other.hidden.keys());
             let hidden = names.map(|name| (name.clone(), unknown.clone())).collect();
             self.hidden = Rc::new(hidden);
@@ -268,15 +297,13 @@ impl World {
     }
 
     fn join_variables(&mut self, others: &BTreeMap<String, Variable>) {
-        let unknown = || Variable {
-            value: Value::Unknown,
-            exported: false,
-        };
+        let unknown = Variable::unknown;
         let variables = Rc::make_mut(&mut self.variables);
         for (name, variable) in variables.iter_mut() {
             *variable = others.get(name).map_or_else(unknown, |other| Variable {
                 value: variable.value.join(&other.value),
                 exported: variable.exported && other.exported,
+                rewritten: variable.rewritten || other.rewritten,
             });
         }
         for name in others.keys() {

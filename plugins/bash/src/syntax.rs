@@ -172,8 +172,10 @@ pub(crate) struct Parameter {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Index {
     None,
-    /// `[@]`, `[*]`
+    /// `[@]`
     All,
+    /// `[*]`
+    Joined,
     At(Vec<u8>),
 }
 

@@ -4,8 +4,9 @@ use deployx_plugin_sdk::path::Style;
 
 /// Whether the last component of `path` names a device: `nul`, `C:\x\con`, `com1:`, `nul.txt`.
 pub(crate) fn is_device(path: &[u8]) -> bool {
-    if path.starts_with(br"\\.\") {
-        return true;
+    if let Some(rest) = path.strip_prefix(br"\\.\") {
+        // `\\.\C:\x` is a file, `\\.\C:` the volume, `\\.\pipe\x` a pipe.
+        return !is_on_drive(rest);
     }
     let name = path
         .rsplit(|b| matches!(b, b'\\' | b'/'))
@@ -24,11 +25,26 @@ pub(crate) fn is_device(path: &[u8]) -> bool {
     }
 }
 
+fn is_on_drive(path: &[u8]) -> bool {
+    matches!(path, [letter, b':', b'\\' | b'/', ..] if letter.is_ascii_alphabetic())
+}
+
+/// Whether `path` names a file in a way that no drive or share tells: `\\?\Volume{…}\x`,
+/// `\\?\GLOBALROOT\…`.
+pub(crate) fn is_raw(path: &[u8]) -> bool {
+    let rest = path.strip_prefix(br"\\?\").or(path.strip_prefix(br"\??\"));
+    rest.is_some_and(|rest| {
+        let unc = rest.len() > 4 && rest[..4].eq_ignore_ascii_case(br"UNC\");
+        !unc && !is_on_drive(rest)
+    })
+}
+
 /// `path` as the file that it names: without `\\?\`, the name of a stream, and dots and blanks
 /// at the ends of components.
 pub(crate) fn plain(path: &[u8]) -> Vec<u8> {
     let mut path = match path {
-        [b'\\', b'\\', b'?', b'\\', rest @ ..] => match rest {
+        [b'\\', b'\\', b'.', b'\\', rest @ ..] if is_on_drive(rest) => rest.to_vec(),
+        [b'\\', b'\\' | b'?', b'?', b'\\', rest @ ..] => match rest {
             [u, n, c, b'\\', share @ ..] if [*u, *n, *c].eq_ignore_ascii_case(b"UNC") => {
                 [br"\\".as_slice(), share].concat()
             }
@@ -107,6 +123,18 @@ fn lower(text: &[u8]) -> Vec<u8> {
     )
 }
 
+/// Whether `name` looks like a short one: `LONGNA~1.TXT`.
+pub(crate) fn is_short(name: &[u8]) -> bool {
+    let tilde = name.iter().position(|b| *b == b'~');
+    tilde.is_some_and(|at| at > 0 && name.get(at + 1).is_some_and(u8::is_ascii_digit))
+}
+
+/// Whether the long name may have the short one.
+pub(crate) fn may_be_short_for(short: &[u8], name: &[u8]) -> bool {
+    let short = lower(short);
+    short_names(&lower(name)).any(|own| own == short)
+}
+
 /// The short names (`LONGNA~1.TXT`) that a long name may have.
 fn short_names(name: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     let dot = name.iter().rposition(|b| *b == b'.').filter(|at| *at > 0);
@@ -178,6 +206,15 @@ fn glob(pattern: &[u8], name: &[u8]) -> bool {
 /// The name that `ren` and `copy` give to `name` for a mask such as `*.bak`; `None` where the
 /// mask has another form.
 pub(crate) fn masked(mask: &[u8], name: &[u8]) -> Option<Vec<u8>> {
+    let mut new = masked_as_given(mask, name)?;
+    // Dots and blanks at the end are dropped.
+    while matches!(new.last(), Some(b'.' | b' ')) && new.iter().any(|b| *b != b'.') {
+        new.pop();
+    }
+    Some(new)
+}
+
+fn masked_as_given(mask: &[u8], name: &[u8]) -> Option<Vec<u8>> {
     if !has_wildcard(mask) {
         return Some(mask.to_vec());
     }
@@ -212,10 +249,12 @@ mod tests {
             "LPT1:",
             "nul.txt",
             r"\\.\COM3",
+            r"\\.\C:",
+            r"\\.\pipe\x",
         ] {
             assert!(is_device(device.as_bytes()), "{device}");
         }
-        for file in ["null", "console.log", "com", r"nul\x", "com12"] {
+        for file in ["null", "console.log", "com", r"nul\x", "com12", r"\\.\C:\x"] {
             assert!(!is_device(file.as_bytes()), "{file}");
         }
     }
@@ -227,6 +266,8 @@ mod tests {
             (r"C:\a.txt::$DATA", r"C:\a.txt"),
             (r"C:x", "C:x"),
             (r"\\?\C:\a", r"C:\a"),
+            (r"\\.\C:\a", r"C:\a"),
+            (r"\??\C:\a", r"C:\a"),
             (r"\\?\UNC\h\s\a", r"\\h\s\a"),
             (r"dir. \a..", r"dir\a"),
             (r"..\.\a", r"..\.\a"),
@@ -263,6 +304,8 @@ mod tests {
     fn masks_give_new_names() {
         assert_eq!(masked(b"*.bak", b"a.b.log").unwrap(), b"a.b.bak");
         assert_eq!(masked(b"x.txt", b"a").unwrap(), b"x.txt");
+        assert_eq!(masked(b"*.", b"a.txt").unwrap(), b"a");
+        assert_eq!(masked(b"b. ", b"a.txt").unwrap(), b"b");
         assert_eq!(masked(b"a?c", b"abc"), None);
     }
 }

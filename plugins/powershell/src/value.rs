@@ -27,6 +27,8 @@ pub(crate) enum Value {
     Text(Text),
     Item(Item),
     List(Vec<Value>),
+    /// Any of these, in whatever order: what a filter or `Sort-Object` lets through.
+    Choice(Vec<Value>),
     Block(Rc<ScriptBlock>),
     /// Keys in lower case.
     Hash(Vec<(Vec<u8>, Value)>),
@@ -101,7 +103,9 @@ impl Value {
 
     fn size(&self) -> usize {
         match self {
-            Self::List(values) => 1 + values.iter().map(Self::size).sum::<usize>(),
+            Self::List(values) | Self::Choice(values) => {
+                1 + values.iter().map(Self::size).sum::<usize>()
+            }
             Self::Hash(entries) => 1 + entries.iter().map(|(_, v)| v.size()).sum::<usize>(),
             _ => 1,
         }
@@ -111,8 +115,29 @@ impl Value {
     pub(crate) fn elements(self) -> Vec<Self> {
         match self {
             Self::Null => Vec::new(),
-            Self::List(values) => values.into_iter().flat_map(Self::elements).collect(),
+            Self::List(values) | Self::Choice(values) => {
+                values.into_iter().flat_map(Self::elements).collect()
+            }
             other => vec![other],
+        }
+    }
+
+    /// Any of the values that `self` holds.
+    pub(crate) fn any(self) -> Self {
+        let mut values = self.elements();
+        match values.len() {
+            0 => Self::Null,
+            1 => values.swap_remove(0),
+            _ => Self::Choice(values).bounded(),
+        }
+    }
+
+    /// Any of the values that `self` holds, or nothing.
+    pub(crate) fn some(self) -> Self {
+        match self.any() {
+            Self::Null => Self::Null,
+            value if value.string().is_some() => Self::Choice(vec![value]),
+            value => value,
         }
     }
 
@@ -143,10 +168,34 @@ impl Value {
     pub(crate) fn is_harmless(&self) -> bool {
         match self {
             Self::Harmless | Self::Null | Self::Bool(_) | Self::Int(_) | Self::Text(_) => true,
-            Self::List(values) => values.iter().all(Self::is_harmless),
+            Self::List(values) | Self::Choice(values) => values.iter().all(Self::is_harmless),
             Self::Hash(entries) => entries.iter().all(|(_, value)| value.is_harmless()),
             _ => false,
         }
+    }
+
+    /// The directory that all of the items are in.
+    fn common_place(values: &[Self]) -> Option<Self> {
+        let mut place: Option<&[u8]> = None;
+        for value in values {
+            let Self::Item(item) = value else {
+                return None;
+            };
+            let end = item.path.iter().rposition(|b| matches!(b, b'/' | b'\\'))?;
+            let directory = &item.path[..end.max(1)];
+            if item.extent != Extent::Exact || place.is_some_and(|place| place != directory) {
+                return None;
+            }
+            place = Some(directory);
+        }
+        place
+            .filter(|place| place.last() != Some(&b':'))
+            .map(|path| {
+                Self::Item(Item {
+                    path: path.to_vec(),
+                    extent: Extent::Children,
+                })
+            })
     }
 
     /// `self` followed by `other` as text.
@@ -160,6 +209,8 @@ impl Value {
                 }
                 Self::Item(item) => Self::beginning(item.path),
                 Self::Text(text) => Self::beginning(text.text),
+                Self::Choice(values) => Self::common_place(&values)
+                    .map_or_else(|| Self::beginning(""), |place| place.then(other)),
                 _ => Self::beginning(""),
             };
         };
@@ -167,6 +218,9 @@ impl Value {
             (Some(right), _) if left.len() + right.len() > MAX_TEXT => Self::beginning(left),
             (Some(right), _) => Self::text([left, right].concat()),
             (None, Self::Item(item)) if left.is_empty() => Self::Item(item.clone()),
+            (None, Self::Choice(values)) if left.is_empty() => {
+                Self::common_place(values).unwrap_or_else(|| Self::beginning(""))
+            }
             (None, Self::Item(Item { path: right, .. }) | Self::Text(Text { text: right, .. })) => {
                 Self::beginning([left.as_slice(), right].concat())
             }
@@ -177,7 +231,9 @@ impl Value {
     /// The value as arguments of a command. `separator` is that of paths.
     pub(crate) fn arguments(&self, separator: u8) -> Vec<Arg> {
         match self {
-            Self::List(values) => values.iter().flat_map(|v| v.arguments(separator)).collect(),
+            Self::List(values) | Self::Choice(values) => {
+                values.iter().flat_map(|v| v.arguments(separator)).collect()
+            }
             Self::Item(Item { path, extent }) => {
                 let mut text = path.clone();
                 let (wildcards, known) = match extent {
@@ -220,7 +276,7 @@ impl Value {
             (Self::Item(a), Self::Item(b)) => a == b,
             (Self::Object(a), Self::Object(b)) => a == b,
             (Self::Block(a), Self::Block(b)) => Rc::ptr_eq(a, b),
-            (Self::List(a), Self::List(b)) => {
+            (Self::List(a), Self::List(b)) | (Self::Choice(a), Self::Choice(b)) => {
                 a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same(b))
             }
             (Self::Hash(a), Self::Hash(b)) => {

@@ -297,3 +297,22 @@ fn rules_of_the_user_win() {
             .any(|used| used.rule.contains("rules.toml"))
     );
 }
+
+#[test]
+fn a_link_that_the_line_makes_is_not_followed_in_silence() {
+    for line in ["ln -s d e; ri e/c.txt", "ln -s d e; rm e/c.txt"] {
+        assert!(!unix(line).unclear.is_empty(), "{line}");
+    }
+    assert!(unix("ln -s d e; rm e").unclear.is_empty());
+}
+
+#[test]
+fn what_a_filter_lets_through_is_one_of_many() {
+    let line = "$n = (gci *.txt | sort Length)[0].Name; ni \"$n.x\"";
+    assert!(!windows(line).unclear.is_empty());
+    let line = "gci *.txt | sort Length | select -First 1 | ri";
+    let answer = windows(line);
+    assert!(answer.unclear.is_empty());
+    assert!(has(&answer, r"C:\srv\a.txt", Depth::Tree));
+    assert!(has(&answer, r"C:\srv\b.txt", Depth::Tree));
+}

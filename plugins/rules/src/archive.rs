@@ -9,6 +9,7 @@ pub(crate) fn zip(call: &HandlerCall<'_>) -> Outcome {
     let mut findings = call.findings();
     let mut operands: Vec<&Arg> = Vec::new();
     let (mut moves, mut output, mut list, mut ended) = (false, None, false, false);
+    let (mut listed, mut patterns) = (false, false);
     let mut args = call.rest().iter();
     while let Some(arg) = args.next() {
         if ended
@@ -41,10 +42,14 @@ pub(crate) fn zip(call: &HandlerCall<'_>) -> Outcome {
             | b"--password"
             | b"-Z"
             | b"--compression-method"
-            | b"-ws" => {
+            | b"-ds"
+            | b"--dot-size" => {
                 args.next();
             }
-            b"-s" | b"--split-size" | b"-sp" | b"--split-pause" => {
+            b"-@" | b"--names-stdin" => listed = true,
+            b"-R" | b"--recurse-patterns" => patterns = true,
+            b"-ws" | b"--wild-stop-dirs" | b"-sp" | b"--split-pause" => {}
+            b"-s" | b"--split-size" => {
                 findings.unclear("an archive of several parts is written");
                 args.next();
             }
@@ -63,10 +68,33 @@ pub(crate) fn zip(call: &HandlerCall<'_>) -> Outcome {
             {
                 return call.findings().finish();
             }
-            _ if text.starts_with(b"--") => {}
+            _ if text.starts_with(b"--") => {
+                let prefixes = [
+                    &b"--ou"[..],
+                    b"--logf",
+                    b"--te",
+                    b"--sp",
+                    b"--mov",
+                    b"--unzip",
+                ];
+                let writes = prefixes.iter().any(|prefix| text.starts_with(prefix));
+                if writes || text.contains(&b'=') {
+                    findings.unclear("an option of zip is not described");
+                    let value = text.splitn(2, |b| *b == b'=').nth(1).unwrap_or(b"");
+                    if !value.is_empty() {
+                        findings.role(&Role::Tree, &Arg::whole(value));
+                    }
+                }
+            }
             _ => {
                 let letters = &text[1..];
                 moves |= letters.contains(&b'm');
+                listed |= letters.contains(&b'@');
+                patterns |= letters.contains(&b'R');
+                if letters.iter().any(|b| b"OT".contains(b)) && letters.ends_with(b"O") {
+                    output = args.next();
+                    continue;
+                }
                 match letters.last() {
                     Some(b'b' | b'n' | b't' | b'P' | b'Z') => {
                         args.next();
@@ -89,6 +117,13 @@ pub(crate) fn zip(call: &HandlerCall<'_>) -> Outcome {
     }
     if moves {
         findings.destructive();
+        if listed {
+            findings.unclear("the files that are removed are named in its input");
+        }
+        let wild = |arg: &&Arg| arg.text.iter().any(|b| b"*?[".contains(b));
+        if patterns || files.iter().any(wild) {
+            tree(&mut findings, b".", "files that are moved into the archive");
+        }
         files
             .iter()
             .for_each(|file| findings.role(&Role::Remove, file));
@@ -101,6 +136,7 @@ pub(crate) fn unzip(call: &HandlerCall<'_>) -> Outcome {
     let mut findings = call.findings();
     let mut members: Vec<&Arg> = Vec::new();
     let (mut archive, mut directory, mut excluded) = (None, None, false);
+    let mut renames = false;
     let mut args = call.rest().iter();
     while let Some(arg) = args.next() {
         let text = arg.text.as_slice();
@@ -135,6 +171,8 @@ pub(crate) fn unzip(call: &HandlerCall<'_>) -> Outcome {
                 if text.contains(&b':') {
                     findings.unclear("members may lie above the directory");
                 }
+                // Other names than those of the archive: no directories, lower case, backups.
+                renames |= text.iter().any(|letter| b"jLBCVW".contains(letter));
                 if text.last() == Some(&b'd') {
                     directory = args.next().cloned();
                 }
@@ -145,7 +183,7 @@ pub(crate) fn unzip(call: &HandlerCall<'_>) -> Outcome {
         member.known != Known::Whole || member.text.iter().any(|b| b"*?[".contains(b))
     };
     let base = directory.unwrap_or_else(|| Arg::whole("."));
-    if members.is_empty() || members.iter().any(wild) || base.known != Known::Whole {
+    if members.is_empty() || renames || members.iter().any(wild) || base.known != Known::Whole {
         if base.known == Known::Whole {
             tree(&mut findings, &base.text, "members of the archive");
         } else {
@@ -179,7 +217,17 @@ pub(crate) fn seven_zip(call: &HandlerCall<'_>) -> Outcome {
         b"x" | b"e" => {
             if starts(b"-so").is_none() {
                 let directory = starts(b"-o").map_or(&b"."[..], |arg| &arg.text[2..]);
+                let directory = match directory.iter().position(|b| *b == b'*') {
+                    Some(star) => {
+                        let end = directory[..star].iter().rposition(|b| *b == b'/');
+                        end.map_or(&b"."[..], |end| &directory[..=end])
+                    }
+                    None => directory,
+                };
                 tree(&mut findings, directory, "members of the archive");
+                if starts(b"-spf").is_some() {
+                    findings.unclear("members may have absolute names");
+                }
             }
         }
         b"a" | b"u" | b"d" | b"rn" => {
@@ -187,6 +235,17 @@ pub(crate) fn seven_zip(call: &HandlerCall<'_>) -> Outcome {
                 findings.role(&Role::Write, archive);
                 findings.role(&Role::Write, &with_suffix(archive, b".7z"));
                 findings.role(&Role::Write, &with_suffix(archive, b".tmp"));
+                if let Some(kind) = starts(b"-t") {
+                    let ending = [b".", &kind.text[2..]].concat();
+                    findings.role(&Role::Write, &with_suffix(archive, &ending));
+                }
+                if starts(b"-u").is_some_and(|arg| arg.text.contains(&b'!')) {
+                    findings.unclear("another archive is named by an option");
+                }
+                if starts(b"-sfx").is_some() || starts(b"-t").is_some() {
+                    let directory = directory_part(&findings, &archive.text);
+                    new_names_in(&mut findings, &directory, "the archive with an ending");
+                }
                 if starts(b"-v").is_some() || starts(b"-w").is_some() || starts(b"-u").is_some() {
                     let directory = directory_part(&findings, &archive.text);
                     new_names_in(&mut findings, &directory, "parts of the archive");
@@ -194,6 +253,16 @@ pub(crate) fn seven_zip(call: &HandlerCall<'_>) -> Outcome {
             }
             if starts(b"-sdel").is_some() {
                 findings.destructive();
+                let wild = |arg: &&&Arg| {
+                    arg.text.starts_with(b"@") || arg.text.iter().any(|b| b"*?".contains(b))
+                };
+                if starts(b"-r").is_some()
+                    || starts(b"-i").is_some()
+                    || operands.iter().skip(1).any(|arg| wild(&arg))
+                {
+                    findings.unclear("the files that are removed are not named");
+                    tree(&mut findings, b".", "files that are moved into the archive");
+                }
                 operands
                     .iter()
                     .skip(1)

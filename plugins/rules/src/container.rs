@@ -21,16 +21,48 @@ pub(crate) fn run(call: &HandlerCall<'_>) -> Outcome {
                     mounted(&mut findings, mount);
                 }
             }
-            b"--cidfile" | b"--pidfile" => {
+            b"--cidfile" | b"--pidfile" | b"--pod-id-file" | b"--conmon-pidfile" => {
                 if let Some(file) = args.next() {
                     findings.role(&Role::Write, file);
                 }
             }
+            b"--volumes-from" => findings.unclear("the volumes of another container are not known"),
             b"--privileged" => findings.unclear("the container may change the host"),
             _ if arg.known != Known::Whole && (text.is_empty() || text.starts_with(b"-")) => {
                 findings.unclear("an option of the container is not known");
             }
+            _ if volume_in_bundle(text).is_some() => {
+                let value = volume_in_bundle(text).unwrap_or_default();
+                if value.is_empty() {
+                    if let Some(volume) = args.next() {
+                        bind(&mut findings, volume);
+                    }
+                } else {
+                    let volume = Arg {
+                        text: value.to_vec(),
+                        known: arg.known,
+                    };
+                    bind(&mut findings, &volume);
+                }
+            }
             _ => {
+                if text.starts_with(b"--volumes-from=") || text.starts_with(b"--privileged=") {
+                    findings.unclear("an option of the container may change the host");
+                }
+                for prefix in [
+                    &b"--cidfile="[..],
+                    b"--pidfile=",
+                    b"--conmon-pidfile=",
+                    b"--pod-id-file=",
+                ] {
+                    if let Some(file) = text.strip_prefix(prefix) {
+                        let file = Arg {
+                            text: file.to_vec(),
+                            known: arg.known,
+                        };
+                        findings.role(&Role::Write, &file);
+                    }
+                }
                 for (prefix, is_volume) in [(&b"--volume="[..], true), (b"--mount=", false)] {
                     if let Some(value) = text.strip_prefix(prefix) {
                         let value = Arg {
@@ -48,6 +80,17 @@ pub(crate) fn run(call: &HandlerCall<'_>) -> Outcome {
         }
     }
     merged(call.described(), findings.finish())
+}
+
+/// What stands behind the `v` of a bundle of options (`-itv`, `-v/a:/b`).
+fn volume_in_bundle(text: &[u8]) -> Option<&[u8]> {
+    let letters = text
+        .strip_prefix(b"-")
+        .filter(|rest| !rest.starts_with(b"-"))?;
+    let at = letters.iter().take_while(|b| b"ditPq".contains(b)).count();
+    letters[at..]
+        .strip_prefix(b"v")
+        .map(|value| value.strip_prefix(b"=").unwrap_or(value))
 }
 
 /// `HOST:CONTAINER[:ro]`; a name without a separator is a volume of the engine.

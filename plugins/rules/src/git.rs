@@ -101,6 +101,50 @@ pub(crate) fn subcommand(call: &HandlerCall<'_>) -> String {
         .map_or_else(String::new, crate::words::text)
 }
 
+/// Variables that name programs of Git.
+const PROGRAMS: [&str; 9] = [
+    "GIT_EXTERNAL_DIFF",
+    "GIT_PAGER",
+    "GIT_EDITOR",
+    "GIT_SEQUENCE_EDITOR",
+    "GIT_SSH",
+    "GIT_SSH_COMMAND",
+    "GIT_PROXY_COMMAND",
+    "GIT_ASKPASS",
+    "GIT_EXEC_PATH",
+];
+/// Variables that name a file of settings or a log.
+const FILES: [&str; 9] = [
+    "GIT_CONFIG",
+    "GIT_CONFIG_GLOBAL",
+    "GIT_CONFIG_SYSTEM",
+    "GIT_CONFIG_COUNT",
+    "GIT_CONFIG_PARAMETERS",
+    "GIT_TRACE",
+    "GIT_TRACE2",
+    "GIT_TRACE2_EVENT",
+    "GIT_TRACE2_PERF",
+];
+
+/// A subcommand that only looks: settings of the call may name programs all the same.
+pub(crate) fn looks(call: &HandlerCall<'_>) -> Outcome {
+    let mut findings = call.findings();
+    settings(call, &mut findings);
+    if matches!(subcommand(call).as_str(), "status" | "diff" | "describe") {
+        let bare = Repository::find(&findings).filter(|found| found.top.is_none());
+        let places = bare.map(|found| found.directories).unwrap_or_default();
+        let named = (call.place.variable)("GIT_DIR").filter(|path| !path.is_empty());
+        for place in places.into_iter().chain(named) {
+            findings.role(&Role::Write, &Arg::whole([&place, &b"/index"[..]].concat()));
+        }
+        if let Some(path) = (call.place.variable)("GIT_INDEX_FILE").filter(|path| !path.is_empty())
+        {
+            findings.role(&Role::Write, &Arg::whole(path));
+        }
+    }
+    merged(call.described(), findings.finish())
+}
+
 /// Any subcommand that changes the repository: what the table says, and what its hooks may do.
 pub(crate) fn changes(call: &HandlerCall<'_>) -> Outcome {
     let mut findings = call.findings();
@@ -138,8 +182,25 @@ pub(crate) fn surroundings(call: &HandlerCall<'_>, findings: &mut Findings<'_>) 
     hooks(call, findings, &repository);
 }
 
-/// `-c key=value` may name programs.
+/// `-c key=value` may name programs, and so may variables.
 fn settings(call: &HandlerCall<'_>, findings: &mut Findings<'_>) {
+    let given = |name: &str| (call.place.variable)(name).filter(|value| !value.is_empty());
+    for name in PROGRAMS {
+        let harmless =
+            |value: &Vec<u8>| matches!(value.as_slice(), b"true" | b":" | b"cat" | b"ssh");
+        if given(name).is_some_and(|value| !harmless(&value)) {
+            findings.unclear(format!("the variable {name} names a program"));
+        }
+    }
+    for name in FILES {
+        if let Some(value) = given(name).filter(|value| value != b"/dev/null") {
+            let traces = name.starts_with("GIT_TRACE") && !value.contains(&b'/');
+            if !traces {
+                findings.role(&Role::Write, &Arg::whole(value));
+                findings.unclear(format!("the variable {name} changes what Git does"));
+            }
+        }
+    }
     let harmless = [
         "user.",
         "author.",
@@ -163,7 +224,7 @@ fn settings(call: &HandlerCall<'_>, findings: &mut Findings<'_>) {
         "rebase.auto",
         "fetch.",
         "push.",
-        "gc.",
+        "gc.auto",
         "log.",
         "core.abbrev",
         "submodule.recurse",
@@ -175,6 +236,16 @@ fn settings(call: &HandlerCall<'_>, findings: &mut Findings<'_>) {
         "core.symlinks",
         "rerere.",
         "index.",
+        "core.pager=cat",
+        "core.fsmonitor=false",
+        "core.hookspath=/dev/null",
+        "column.",
+        "grep.",
+        "format.",
+        "diff.algorithm",
+        "diff.noprefix",
+        "diff.mnemonicprefix",
+        "interactive.singlekey",
     ];
     for setting in call.parsed.values("-c") {
         let key = crate::words::text(setting).to_ascii_lowercase();

@@ -132,6 +132,16 @@ pub(crate) fn restore_or_remove(call: &HandlerCall<'_>) -> Outcome {
     if parsed.has("--pathspec-from-file") {
         work_tree(&mut findings);
     }
+    if crate::git::subcommand(call) == "rm" {
+        // A submodule's description goes with it.
+        let top = Repository::find(&findings).and_then(|repository| repository.top);
+        if let Some(path) = top.and_then(|top| call.place.style.join(&top, b".gitmodules"))
+            && call.place.view.kind(&path) != deployx_plugin_sdk::Kind::Missing
+        {
+            findings.role(&Role::Write, &Arg::whole(path));
+            in_repository(&mut findings, b"config");
+        }
+    }
     parsed
         .operand_args()
         .for_each(|arg| pathspec(&mut findings, arg, true));

@@ -54,6 +54,7 @@ pub const HANDLERS: &[(&str, Handler)] = &[
     ("git_clean", git_paths::clean),
     ("git_clone", git::clone),
     ("git_init", git::init),
+    ("git_look", git::looks),
     ("git_push", git_push::push),
     ("git_paths", git_paths::restore_or_remove),
     ("npm_install", package::npm_install),

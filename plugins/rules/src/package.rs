@@ -110,6 +110,7 @@ pub(crate) fn pip_install(call: &HandlerCall<'_>) -> Outcome {
     let installs = call.args.iter().any(|arg| arg.text == b"install");
     if installs {
         findings.irreversible("network", "packages are fetched");
+        findings.irreversible("packages", "scripts of packages run");
         findings.unclear("build scripts of packages may run");
     } else {
         findings.destructive();

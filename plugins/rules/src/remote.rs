@@ -1,6 +1,6 @@
 //! `ssh` and `scp`.
 
-use deployx_plugin_sdk::table::{Arg, Findings, HandlerCall, Known, Outcome};
+use deployx_plugin_sdk::table::{Arg, Findings, HandlerCall, Known, Outcome, Role};
 
 use crate::words::{merged, not_understood};
 
@@ -15,7 +15,22 @@ fn runs_here(value: &Arg) -> bool {
         "match",
         "pkcs11",
         "securitykey",
+        "userknownhostsfile",
+        "globalknownhostsfile",
+        "controlpath",
+        "controlmaster",
+        "localforward",
+        "xauthlocation",
+        "include",
+        "identityagent",
+        "revokedhostkeys",
     ];
+    let setting = text.split(|b| matches!(b, b'=' | b' ')).nth(1);
+    let single = text.iter().filter(|b| matches!(b, b'=' | b' ')).count() == 1;
+    let off = setting.is_some_and(|setting| matches!(setting, b"/dev/null" | b"no" | b"none"));
+    if value.known == Known::Whole && single && off {
+        return false;
+    }
     value.known != Known::Whole
         || names
             .iter()
@@ -26,7 +41,27 @@ fn programs(call: &HandlerCall<'_>, findings: &mut Findings<'_>) {
     if call.parsed.values("-o").any(runs_here)
         || call.parsed.has("-S") && call.name.ends_with("scp")
     {
-        findings.unclear("an option runs a program");
+        findings.unclear("an option runs a program or names a file");
+    }
+    if call.name.ends_with("ssh") {
+        let socket = |arg: &Arg| arg.text.starts_with(b"/") || arg.text.starts_with(b".");
+        if call
+            .parsed
+            .values("-L")
+            .chain(call.parsed.values("-D"))
+            .any(socket)
+        {
+            findings.unclear("a socket is made");
+        }
+        if call.parsed.has("-M") || call.parsed.has("-S") {
+            for socket in call
+                .parsed
+                .values("-S")
+                .filter(|s| s.value() != Some(b"none"))
+            {
+                findings.role(&Role::Write, socket);
+            }
+        }
     }
 }
 

@@ -60,7 +60,8 @@ pub(crate) fn rsync(call: &HandlerCall<'_>) -> Outcome {
     if any(&["--only-write-batch"]) || remote(target) {
         return merged(call.described(), findings.finish());
     }
-    if any(&["-K", "--copy-as", "-M", "--write-devices"]) {
+    let temporary = (call.place.variable)("RSYNC_PARTIAL_DIR").is_some_and(|path| !path.is_empty());
+    if temporary || any(&["-K", "--copy-as", "-M", "--write-devices"]) {
         findings.unclear("files behind links or devices may be written");
     }
     destination(call, &mut findings, target, sources);

@@ -2,7 +2,7 @@
 
 use deployx_plugin_sdk::table::{Arg, Findings, HandlerCall, Known, Outcome, Role};
 
-use crate::words::{all_known, merged, text, tree};
+use crate::words::{all_known, directory_part, merged, new_names_in, text, tree};
 
 /// What the call does with its archive.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -83,6 +83,12 @@ fn programs(call: &HandlerCall<'_>, findings: &mut Findings<'_>) {
 /// The archive is written.
 fn write(call: &HandlerCall<'_>, findings: &mut Findings<'_>) {
     let parsed = call.parsed;
+    if parsed.has("--backup") {
+        for archive in parsed.values("-f").filter_map(Arg::value) {
+            let directory = directory_part(findings, archive);
+            new_names_in(findings, &directory, "a backup of the archive");
+        }
+    }
     for archive in parsed.values("-f") {
         if is_remote(call, archive) {
             findings.irreversible("remote", "an archive on another host is written");
@@ -132,10 +138,16 @@ fn extract(call: &HandlerCall<'_>, findings: &mut Findings<'_>) {
     if archives.iter().any(|archive| is_remote(call, archive)) {
         findings.irreversible("network", "an archive is read from another host");
     }
+    if parsed.has("-T") && !parsed.has("--verbatim-files-from") {
+        findings.unclear("a list of names may lead to other directories");
+    }
     if parsed.has("--one-top-level") {
         match parsed.value("--one-top-level") {
-            Some(directory) => findings.role(&Role::Tree, directory),
-            None => everything(call, findings),
+            Some(directory) if !parsed.has("-C") => findings.role(&Role::Tree, directory),
+            Some(directory) if directory.text.starts_with(b"/") => {
+                findings.role(&Role::Tree, directory);
+            }
+            _ => everything(call, findings),
         }
         return;
     }
@@ -144,10 +156,18 @@ fn extract(call: &HandlerCall<'_>, findings: &mut Findings<'_>) {
         "--transform",
         "--strip-components",
         "--wildcards",
+        "--no-anchored",
+        "--ignore-case",
+        "--backup",
+        "-K",
         "-T",
         "-P",
     ];
-    if named && !literal.iter().any(|name| parsed.has(name)) {
+    // A member is given without the separator at its beginning, and `bsdtar` reads patterns.
+    let plain =
+        |arg: &Arg| !arg.text.starts_with(b"/") && !arg.text.iter().any(|b| b"*?[".contains(b));
+    let plain = parsed.operand_args().all(plain);
+    if named && plain && !literal.iter().any(|name| parsed.has(name)) {
         each_in_its_directory(call, findings, |findings, name| {
             findings.role(&Role::Tree, name);
         });

@@ -32,6 +32,26 @@ pub(crate) fn curl(call: &HandlerCall<'_>) -> Outcome {
     if any(&["-K"]) {
         findings.unclear("options come from a file");
     }
+    if parsed.values("-w").any(|format| {
+        format.known != Known::Whole
+            || format.text.starts_with(b"@")
+            || format.text.windows(7).any(|part| part == b"%output")
+    }) {
+        findings.unclear("what is written at the end may go to files");
+    }
+    // An upload to an address of this host writes its file.
+    let urls = || parsed.operand_args().chain(parsed.values("--url"));
+    if parsed.has("-T") {
+        for url in urls().filter(|url| url.text.to_ascii_lowercase().starts_with(b"file:")) {
+            let path = url.text[5..].strip_prefix(b"//").unwrap_or(&url.text[5..]);
+            let path = path.strip_prefix(b"localhost").unwrap_or(path);
+            let target = Arg {
+                text: path.to_vec(),
+                known: url.known,
+            };
+            findings.role(&Role::Tree, &target);
+        }
+    }
     let base = parsed
         .value("--output-dir")
         .cloned()
@@ -101,8 +121,29 @@ pub(crate) fn wget(call: &HandlerCall<'_>) -> Outcome {
     if any(&["-b"]) && !any(&["-o", "-a"]) {
         new_names_in(&mut findings, b".", "wget-log");
     }
-    if any(&["--warc-file"]) {
-        new_names_in(&mut findings, b".", "an archive of what is fetched");
+    for file in parsed.values("--warc-file") {
+        match file.value() {
+            Some(path) => {
+                let directory = directory_part(&findings, path);
+                new_names_in(&mut findings, &directory, "an archive of what is fetched");
+            }
+            None => findings.unclear("the name of an archive is not known"),
+        }
+    }
+    if call.name.ends_with("wget2") {
+        let data = (call.place.variable)("XDG_DATA_HOME").filter(|path| !path.is_empty());
+        let data = data.or_else(|| {
+            let home = call.place.home?;
+            Some([home, b"/.local/share"].concat())
+        });
+        match data {
+            Some(data) => tree(
+                &mut findings,
+                &[&data, &b"/wget"[..]].concat(),
+                "remembered hosts",
+            ),
+            None => findings.unclear("the home directory is not known"),
+        }
     }
     let base = parsed
         .value("-P")

@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::compare::{Comparer, Difference};
 use super::index::{Index, Registered, Rows, Update, range_beneath};
 use super::objects::Objects;
-use super::observe::{Draft, DraftChild, Found, Observer};
+use super::observe::{Draft, DraftChild, Found};
 use super::record::{Child, Content, Record, Row, child_path};
+use super::scan::scan;
 use super::secure;
 use super::walk::{Bounds, walk};
 use crate::entry::EntryState;
@@ -57,6 +58,7 @@ pub struct BaselineCapture {
     before: Rows,
     entries: u64,
     unobserved: Vec<Unobserved>,
+    notes: Vec<String>,
 }
 
 impl Baseline {
@@ -114,61 +116,63 @@ impl Baseline {
     ) -> Result<BaselineCapture> {
         let deadline = Instant::now() + request.limits.max_duration;
         sweep(&mut index, &objects)?;
-        let known = index.load(&roots(request.scope), registered.generation)?;
         request.progress.event(Event::Begin {
             phase: Phase::Scan,
             total: None,
         });
-        let observer = Observer::new(&known);
         let bounds = Bounds {
             max_entries: request.limits.max_entries,
             deadline: Some(deadline),
         };
-        let walked = walk(request.scope, &request.exclusions, false, bounds, &observer)?;
+        let mut scanned = scan(
+            request.scope,
+            request.exclusions,
+            bounds,
+            &index,
+            registered,
+        )?;
         request.progress.event(Event::End);
-        let (mut found, mut unobserved) = observer.finish();
-        unobserved.extend(walked.unobserved);
         let room = sys::space(&self.root).map_or(u64::MAX, |space| {
             // Of a small volume a twentieth stays free instead.
             let reserve = request.limits.min_free_bytes.min(space.total_bytes / 20);
             space.free_bytes.saturating_sub(reserve)
         });
         let context = secure::Context {
-            scope: request.scope,
+            scope: &scanned.scope,
             limits: request.limits,
             deadline,
             room,
             objects: &objects,
             progress: request.progress,
         };
-        let secured = secure::secure(&mut found, &context, |count| index.reserve_serials(count))?;
+        let secured = secure::secure(&mut scanned.found, &context, |count| {
+            index.reserve_serials(count)
+        })?;
+        let mut unobserved = scanned.unobserved;
         unobserved.extend(secured.unobserved);
-        let assembled = assemble(found, &known, request.scope, &unobserved);
+        let assembled = assemble(scanned.found, &scanned.known, &scanned.scope, &unobserved);
         if !secured.serials.is_empty() {
             objects.sync(&secured.dirs, &secured.serials)?;
         }
         let update = Update {
             upsert: &assembled.upsert,
             remove: &assembled.remove,
-            roots: request.scope,
+            roots: &scanned.scope,
             claim: secured.claim,
         };
         let (registered, freed) = index.commit(registered, &update)?;
         freed.into_iter().for_each(|serial| objects.remove(serial));
-        let exclusions = Exclusions {
-            files: walked.ignore_files,
-            ..request.exclusions
-        };
         Ok(BaselineCapture {
             objects,
             index,
             registered,
-            scope: request.scope.to_vec(),
-            exclusions,
+            scope: scanned.scope,
+            exclusions: scanned.exclusions,
             limits: request.limits,
             before: assembled.before,
-            entries: walked.entries,
+            entries: scanned.entries,
             unobserved,
+            notes: scanned.notes,
         })
     }
 
@@ -224,6 +228,7 @@ impl Baseline {
             entries: before.len() as u64,
             before,
             unobserved: token.unobserved,
+            notes: Vec::new(),
         })
     }
 }
@@ -250,6 +255,10 @@ impl Capture for BaselineCapture {
 
     fn unobserved(&self) -> &[Unobserved] {
         &self.unobserved
+    }
+
+    fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     fn exclusions(&self) -> &Exclusions {
@@ -544,7 +553,7 @@ fn restrict(rows: Rows, scope: &[ScopePath]) -> Rows {
     before
 }
 
-fn roots(scope: &[ScopePath]) -> Vec<(&AbsPath, bool)> {
+pub(super) fn roots(scope: &[ScopePath]) -> Vec<(&AbsPath, bool)> {
     scope
         .iter()
         .map(|s| (&s.path, s.depth != Depth::Entry))

@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::sync::Mutex;
 
 use super::index::Rows;
+use super::links::Groups;
 use super::record::{Child, Content, Record, Row};
 use super::walk::{Descend, Visit, Visitor, lock};
 use crate::entry::{EntryKind, Timestamp};
@@ -39,6 +40,7 @@ pub(super) struct Observer<'a> {
     known: &'a Rows,
     found: Mutex<Vec<(AbsPath, Found)>>,
     unobserved: Mutex<Vec<Unobserved>>,
+    groups: Groups,
 }
 
 impl<'a> Observer<'a> {
@@ -47,10 +49,11 @@ impl<'a> Observer<'a> {
             known,
             found: Mutex::default(),
             unobserved: Mutex::default(),
+            groups: Groups::default(),
         }
     }
 
-    pub(super) fn finish(self) -> (Vec<(AbsPath, Found)>, Vec<Unobserved>) {
+    pub(super) fn finish(self) -> (Vec<(AbsPath, Found)>, Vec<Unobserved>, Groups) {
         (
             self.found
                 .into_inner()
@@ -58,6 +61,7 @@ impl<'a> Observer<'a> {
             self.unobserved
                 .into_inner()
                 .unwrap_or_else(std::sync::PoisonError::into_inner),
+            self.groups,
         )
     }
 
@@ -105,6 +109,7 @@ impl<'a> Observer<'a> {
                 children.push((name.clone(), DraftChild::Done(Child::Directory)));
                 continue;
             }
+            self.groups.meet(stat, || visit.path.join(name).ok());
             let before = known
                 .binary_search_by(|(n, _)| n.as_slice().cmp(name.as_encoded_bytes()))
                 .ok()
@@ -168,6 +173,7 @@ impl Visitor for Observer<'_> {
             };
             return self.push(path, found);
         };
+        self.groups.meet(stat, || Some(path.clone()));
         let before = known.own.clone().map(Child::Entry);
         match Self::child(dir, name, stat, before.as_ref()) {
             Ok(DraftChild::Done(Child::Entry(record))) => {

@@ -14,12 +14,6 @@ pub use volume::{Mount, Space, mounts, space, sync_volume};
 
 use crate::entry::Timestamp;
 
-/// How many names a file has.
-pub fn names_of_file(metadata: &std::fs::Metadata) -> u64 {
-    use std::os::unix::fs::MetadataExt as _;
-    metadata.nlink()
-}
-
 /// Whether everybody may put entries into the directory at `path`, but take away only their own
 /// (`/tmp`).
 pub fn is_shared_directory(path: &std::path::Path) -> bool {

@@ -4,11 +4,12 @@ use std::rc::Rc;
 
 use deployx_plugin_sdk::table::{Arg, Known};
 
+use super::variables::EXPORTED_FUNCTION;
 use super::worked;
 use crate::command::Call;
 use crate::dialect::Dialect;
 use crate::evaluate::{Evaluator, forget_variables};
-use crate::state::{Exit, Options, Value, World, merge};
+use crate::state::{Cwd, Exit, Options, Value, World, merge};
 
 impl Evaluator<'_> {
     pub(super) fn eval(&mut self, rest: &[Arg], mut world: World, call: Call<'_>) -> Exit {
@@ -40,9 +41,19 @@ impl Evaluator<'_> {
             .iter()
             .skip_while(|arg| matches!(arg.value(), Some(b"--" | b"-p" | b"-l")))
             .collect();
-        if let [action, _, ..] = operands.as_slice() {
+        if let [action, signals @ ..] = operands.as_slice()
+            && !signals.is_empty()
+        {
+            let at_end = signals
+                .iter()
+                .all(|signal| matches!(signal.value(), Some(b"EXIT" | b"0")));
             match action.value() {
                 Some(b"" | b"-") => {}
+                Some(line) if !at_end && changes_shell(line) => {
+                    self.unclear_call(&world, rest, call, "a trap changes the shell at any time");
+                    forget_variables(&mut world);
+                    world.cwd = Cwd::Unknown;
+                }
                 Some(line) => {
                     if !self.traps.iter().any(|trap| trap == line) {
                         self.traps.push(line.to_vec());
@@ -161,6 +172,8 @@ impl Evaluator<'_> {
         let mut line_follows = false;
         let mut login = false;
         let mut rest = &arguments[1..];
+        // What the options set in the new shell.
+        let mut fresh = World::new(b"/");
         while let Some((first, more)) = rest.split_first() {
             let Some(text) = first.value() else {
                 break;
@@ -172,6 +185,7 @@ impl Evaluator<'_> {
                     break;
                 }
                 b"--rcfile" | b"--init-file" => {
+                    self.unclear_call(&world, arguments, call, "a start-up file may do anything");
                     login = true;
                     rest = more.get(1..).unwrap_or_default();
                     continue;
@@ -181,10 +195,24 @@ impl Evaluator<'_> {
                 _ if text.len() > 1 && matches!(text[0], b'-' | b'+') => {
                     line_follows |= text.contains(&b'c');
                     login |= text.iter().any(|b| b"li".contains(b));
-                    if text.iter().any(|b| b"oO".contains(b)) {
+                    if text.contains(&b'O') {
+                        let on = if text[0] == b'-' { "-s" } else { "-u" };
+                        let name = more.first().into_iter().cloned();
+                        let option: Vec<Arg> = [Arg::whole(on)].into_iter().chain(name).collect();
+                        fresh = join_any(super::options::shopt(&option, fresh), dialect);
                         rest = more.get(1..).unwrap_or_default();
                         continue;
                     }
+                    let letters: Vec<u8> = text.iter().copied().filter(|b| *b != b'c').collect();
+                    if text.contains(&b'o') {
+                        let name = more.first().into_iter().cloned();
+                        let option: Vec<Arg> =
+                            [Arg::whole(letters)].into_iter().chain(name).collect();
+                        fresh = join_any(super::options::set(&option, fresh), dialect);
+                        rest = more.get(1..).unwrap_or_default();
+                        continue;
+                    }
+                    fresh = join_any(super::options::set(&[Arg::whole(letters)], fresh), dialect);
                 }
                 _ => break,
             }
@@ -194,6 +222,20 @@ impl Evaluator<'_> {
             // What its start-up files set is not known.
             forget_variables(&mut inner);
         }
+        let set = |name: &str| match self.named(&world, name) {
+            Value::Known(text) => !text.is_empty(),
+            Value::Unset => false,
+            _ => world.variables.contains_key(name),
+        };
+        if set("BASH_ENV") || set("ENV") {
+            self.unclear_call(&world, arguments, call, "a start-up file may do anything");
+        }
+        if world.options.exports_all {
+            for name in world.functions.keys() {
+                inner.assign(&format!("{EXPORTED_FUNCTION}{name}"), Value::Unknown);
+            }
+        }
+        inner.options = fresh.options;
         self.shell_commands(dialect, line_follows, rest, arguments, &inner, call);
         Exit::either(vec![world])
     }
@@ -249,8 +291,11 @@ impl Evaluator<'_> {
     ) {
         let mut inner = world.clone();
         inner.functions = Rc::default();
-        inner.redefined = Rc::default();
-        inner.options = Options::default();
+        let exported = inner.variables.keys().filter_map(|name| {
+            let name = name.strip_prefix(EXPORTED_FUNCTION)?;
+            Some(name.to_string())
+        });
+        inner.redefined = Rc::new(exported.collect());
         inner.positional = positional.map(Rc::new);
         for variable in Rc::make_mut(&mut inner.variables).values_mut() {
             if !variable.exported {
@@ -263,4 +308,50 @@ impl Evaluator<'_> {
         }
         self.dialect = outer;
     }
+}
+
+/// The world after an option was set; one that is not understood may be anything.
+fn join_any(exit: Exit, dialect: Dialect) -> World {
+    let mut world = exit
+        .worked
+        .into_iter()
+        .next()
+        .unwrap_or_else(|| World::new(b"/"));
+    world.options.other |= dialect == Dialect::Zsh && world.options != Options::default();
+    world
+}
+
+/// Words that change the shell that runs them.
+const CHANGING: [&[u8]; 18] = [
+    b"cd",
+    b"pushd",
+    b"popd",
+    b"read",
+    b"export",
+    b"declare",
+    b"typeset",
+    b"local",
+    b"readonly",
+    b"unset",
+    b"set",
+    b"shopt",
+    b"eval",
+    b"source",
+    b".",
+    b"let",
+    b"mapfile",
+    b"printf",
+];
+
+/// Whether a line may change variables, options or the working directory of its shell.
+fn changes_shell(line: &[u8]) -> bool {
+    let words = line.split(|b| b.is_ascii_whitespace() || b";&|(){}".contains(b));
+    words.into_iter().any(|word| {
+        let name = word
+            .iter()
+            .take_while(|b| b.is_ascii_alphanumeric() || **b == b'_')
+            .count();
+        let assigns = name > 0 && matches!(word.get(name), Some(b'=' | b'+' | b'['));
+        assigns || CHANGING.contains(&word)
+    }) || line.windows(2).any(|pair| pair == b"((")
 }

@@ -2,7 +2,7 @@
 
 use deployx_plugin_sdk::path::Style;
 use deployx_plugin_sdk::table::{Arg, Known};
-use deployx_plugin_sdk::{Certainty, Depth, Kind, PathUse};
+use deployx_plugin_sdk::{Certainty, Depth, FileView, Kind, PathUse};
 
 use crate::command::Call;
 use crate::evaluate::Evaluator;
@@ -20,7 +20,7 @@ enum Target {
 
 impl Evaluator<'_> {
     pub(super) fn cd(&mut self, rest: &[Arg], world: World, call: Call<'_>) -> Exit {
-        let mut physical = false;
+        let mut physical = world.options.physical;
         let mut operands = rest;
         while let Some((first, more)) = operands.split_first() {
             match first.value() {
@@ -29,7 +29,8 @@ impl Evaluator<'_> {
                     break;
                 }
                 Some(b"-P") => physical = true,
-                Some(b"-L" | b"-e" | b"-@" | b"-q" | b"-s") => {}
+                Some(b"-L") => physical = false,
+                Some(b"-e" | b"-@" | b"-q" | b"-s") => {}
                 _ => break,
             }
             operands = more;
@@ -117,15 +118,16 @@ impl Evaluator<'_> {
         let relative = !fixed.iter().any(|prefix| target.text.starts_with(prefix))
             && target.text != b"."
             && target.text != b"..";
-        let set = match world.variables.get("CDPATH").map(|v| &v.value) {
-            Some(Value::Known(text)) => !text.is_empty(),
-            Some(Value::Unset) => false,
-            Some(_) => true,
-            None => self
-                .request
-                .variable("CDPATH")
-                .is_some_and(|v| !v.is_empty()),
-        };
+        let set = world.variables.contains_key("cdpath")
+            || match world.variables.get("CDPATH").map(|v| &v.value) {
+                Some(Value::Known(text)) => !text.is_empty(),
+                Some(Value::Unset) => false,
+                Some(_) => true,
+                None => self
+                    .request
+                    .variable("CDPATH")
+                    .is_some_and(|v| !v.is_empty()),
+            };
         relative && set
     }
 

@@ -52,6 +52,10 @@ impl Evaluator<'_> {
         world: World,
         call: Call<'_>,
     ) -> Result<Exit, Box<World>> {
+        if name == b"hash" && rest.iter().any(|arg| arg.text.starts_with(b"-")) {
+            // `hash -p /bin/rm ls`
+            return Ok(options::alias(rest, world));
+        }
         if HARMLESS.contains(&name) {
             return Ok(Exit::either(vec![world]));
         }
@@ -61,7 +65,14 @@ impl Evaluator<'_> {
                 worked: Vec::new(),
                 failed: vec![world],
             },
-            b"[" | b"test" => test(name, rest, world),
+            b"[" | b"test" => {
+                let mut world = world;
+                for arg in rest {
+                    // `-v 'a[i++]'`
+                    self.forget_assigned(&mut world, &arg.text);
+                }
+                test(name, rest, world)
+            }
             b"cd" | b"chdir" => self.cd(rest, world, call),
             b"pushd" => self.pushd(rest, world, call),
             b"popd" => self.popd(rest, world),
@@ -89,6 +100,14 @@ impl Evaluator<'_> {
                 let mut world = world;
                 world.options.other = true;
                 worked(world)
+            }
+            b"alias"
+                if rest
+                    .iter()
+                    .any(|arg| arg.text.starts_with(b"-") && arg.text != b"-p") =>
+            {
+                self.unclear_call(&world, rest, call, "an alias may stand for any word");
+                Exit::either(vec![world])
             }
             b"alias" | b"unalias" | b"autoload" => options::alias(rest, world),
             b"eval" => self.eval(rest, world, call),

@@ -61,6 +61,8 @@ pub(super) fn set(rest: &[Arg], mut world: World) -> Exit {
                 for letter in &text[1..] {
                     match letter {
                         b'f' => world.options.noglob = on,
+                        b'a' => world.options.exports_all = on,
+                        b'P' => world.options.physical = on,
                         b'B' => world.options.other |= !on,
                         b'o' => {
                             if let Some(name) = rest.get(at) {
@@ -133,6 +135,8 @@ fn set_positional(world: &mut World, arguments: &[Arg]) {
 fn set_long(world: &mut World, name: &Arg, on: bool) {
     match name.value() {
         Some(b"noglob") => world.options.noglob = on,
+        Some(b"allexport") => world.options.exports_all = on,
+        Some(b"physical") => world.options.physical = on,
         Some(b"braceexpand") => world.options.other |= !on,
         Some(b"posix" | b"keyword") | None => world.options.other = true,
         Some(_) => {}

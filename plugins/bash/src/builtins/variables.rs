@@ -10,6 +10,9 @@ use crate::parse;
 use crate::state::{Exit, Value, World};
 use crate::syntax::Simple;
 
+/// How the variables begin that stand for exported functions.
+pub(crate) const EXPORTED_FUNCTION: &str = "BASH_FUNC_";
+
 impl Evaluator<'_> {
     /// `export a=b` and its like: the right sides are not split.
     pub(crate) fn declaration(&mut self, simple: &Simple, mut world: World) -> Exit {
@@ -17,50 +20,66 @@ impl Evaluator<'_> {
             self.redirect(&mut world, redirect);
         }
         let mut others = Vec::new();
-        let exports = simple.words[0].raw == b"export"
-            || simple
-                .words
-                .iter()
-                .any(|w| w.raw.starts_with(b"-") && w.raw.contains(&b'x'));
-        let changed = simple
-            .words
-            .iter()
-            .any(|w| w.raw.starts_with(b"-") && w.raw.iter().any(|b| b"iuln".contains(b)));
-        let functions = simple.words.iter().any(|w| w.raw == b"-f");
-        let global = simple
-            .words
-            .iter()
-            .any(|w| w.raw.starts_with(b"-") && w.raw.contains(&b'g'));
+        let mut assignments = Vec::new();
+        for word in &simple.words[1..] {
+            match parse::assignment(&word.raw) {
+                Some(assignment) => assignments.push(assignment),
+                None => others.push(word.clone()),
+            }
+        }
+        let others = self.arguments(&mut world, &others);
+        let option = |letters: &[u8]| {
+            others.iter().any(|arg| {
+                arg.text.starts_with(b"-") && arg.text.iter().any(|b| letters.contains(b))
+            })
+        };
+        let changed = option(b"iulc");
+        let global = option(b"g");
+        let functions = option(b"f");
+        let exports = simple.words[0].raw == b"export" || option(b"x");
+        if simple.words[0].raw != b"export" && option(b"n") {
+            self.unclear(&world, &simple.text, "a variable stands for another one");
+            forget_variables(&mut world);
+        }
         let local = !self.returns.is_empty()
             && !global
             && !matches!(simple.words[0].raw.as_slice(), b"export" | b"readonly");
-        for word in &simple.words[1..] {
-            let Some(assignment) = parse::assignment(&word.raw) else {
-                others.push(word.clone());
-                continue;
-            };
+        // Outside functions some shells refuse it.
+        let misplaced = self.returns.is_empty() && simple.words[0].raw == b"local";
+        for assignment in assignments {
             if local {
                 world.hide(&assignment.name);
             }
             self.assign(&mut world, &assignment);
+            if misplaced {
+                world.assign(&assignment.name, Value::Unknown);
+            }
             if changed {
                 // The value is rewritten (`declare -i`, `-u`, `-n`).
-                world.assign(&assignment.name, Value::Unknown);
+                rewrite(&mut world, &assignment.name);
             }
             if exports {
                 self.export(&mut world, &assignment.name);
             }
         }
-        let others = self.arguments(&mut world, &others);
         for other in others.iter().filter(|arg| !arg.text.starts_with(b"-")) {
             match other.value().and_then(name_of) {
-                Some(name) if functions => drop(name),
+                // Shells that are started have it, too.
+                Some(name) if functions && exports => {
+                    let name = format!("{EXPORTED_FUNCTION}{name}");
+                    world.assign(&name, Value::Unknown);
+                }
+                Some(_) if functions => {}
                 Some(name) if exports => self.export(&mut world, &name),
                 Some(name) if local => {
                     // The value that was there is hidden, or in some shells kept.
                     world.hide(&name);
                     world.assign(&name, Value::Unknown);
+                    if changed {
+                        rewrite(&mut world, &name);
+                    }
                 }
+                Some(name) if changed => rewrite(&mut world, &name),
                 Some(_) => {}
                 None => assign_unknown(&mut world, other),
             }
@@ -89,6 +108,14 @@ impl Evaluator<'_> {
             }
         }
         Exit::either(vec![world])
+    }
+}
+
+/// What is assigned to a variable is rewritten from here on.
+fn rewrite(world: &mut World, name: &str) {
+    world.assign(name, Value::Unknown);
+    if let Some(variable) = Rc::make_mut(&mut world.variables).get_mut(name) {
+        variable.rewritten = true;
     }
 }
 
@@ -142,6 +169,8 @@ pub(super) fn read(rest: &[Arg], mut world: World, others: &[&str]) -> Exit {
             Some(text) => {
                 if let Some(name) = name_of(text) {
                     world.assign(&name, Value::Unknown);
+                } else if text.contains(&b'[') {
+                    forget_variables(&mut world);
                 } else if text.starts_with(b"-")
                     && let Some(name) = text.get(2..).and_then(name_of)
                 {
@@ -202,7 +231,12 @@ pub(crate) fn is_declaration(world: &World, name: &[u8]) -> bool {
 pub(super) fn declare(rest: &[Arg], mut world: World) -> Exit {
     for argument in rest {
         match argument.value() {
-            Some(option) if option.starts_with(b"-") => {}
+            Some(option) if option.starts_with(b"-") => {
+                if option.iter().any(|b| b"niulc".contains(b)) {
+                    forget_variables(&mut world);
+                    world.options.other = true;
+                }
+            }
             Some(text) => {
                 let at = text.iter().position(|b| *b == b'=').unwrap_or(text.len());
                 match name_of(&text[..at]) {

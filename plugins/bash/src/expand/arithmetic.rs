@@ -13,6 +13,14 @@ pub(crate) trait Variables {
 
 /// Evaluates `expression`; `None` where the value cannot be told.
 pub(crate) fn evaluate(expression: &[u8], variables: &mut dyn Variables) -> Option<i64> {
+    let pairs = || expression.windows(2);
+    if (expression.contains(&b'?') || pairs().any(|pair| pair == b"&&" || pair == b"||"))
+        && sets(expression)
+    {
+        // What is set depends on values.
+        forget(expression, variables);
+        return None;
+    }
     let mut reader = Reader {
         text: expression,
         at: 0,
@@ -31,11 +39,7 @@ pub(crate) fn evaluate(expression: &[u8], variables: &mut dyn Variables) -> Opti
 
 /// Makes every variable that `expression` may set unknown.
 pub(crate) fn forget(expression: &[u8], variables: &mut dyn Variables) {
-    let sets = expression.contains(&b'=')
-        || expression
-            .windows(2)
-            .any(|pair| pair == b"++" || pair == b"--");
-    if !sets {
+    if !sets(expression) {
         return;
     }
     for word in expression.split(|b| !b.is_ascii_alphanumeric() && *b != b'_') {
@@ -43,6 +47,25 @@ pub(crate) fn forget(expression: &[u8], variables: &mut dyn Variables) {
             variables.set(&String::from_utf8_lossy(word), None);
         }
     }
+}
+
+/// Whether `expression` may set a variable.
+fn sets(expression: &[u8]) -> bool {
+    let compares: [&[u8]; 4] = [b"==", b"!=", b"<=", b">="];
+    let mut pairs = expression.windows(2);
+    let steps = pairs.any(|pair| pair == b"++" || pair == b"--");
+    let signs = expression.iter().enumerate().filter(|(_, b)| **b == b'=');
+    steps
+        || signs.into_iter().any(|(at, _)| {
+            let before = at.checked_sub(1).and_then(|from| expression.get(from..=at));
+            let behind = expression.get(at..at + 2);
+            let shift = at >= 2 && matches!(&expression[at - 2..at], b"<<" | b">>");
+            shift
+                || ![before, behind]
+                    .into_iter()
+                    .flatten()
+                    .any(|pair| compares.contains(&pair))
+        })
 }
 
 struct Reader<'a> {

@@ -25,17 +25,12 @@ pub(crate) enum Matches {
     Unknown,
 }
 
-/// Names that a line may have made in a directory.
-pub(crate) type NamesMade<'a> = dyn Fn(&[u8]) -> Option<Vec<Vec<u8>>> + 'a;
-
 /// Where a pattern is matched.
 pub(crate) struct Files<'a> {
     pub(crate) view: &'a dyn FileView,
     /// The working directory; `None` where it is not known.
     pub(crate) cwd: Option<&'a [u8]>,
     pub(crate) options: Options,
-    /// Names that the line itself may have made in a directory; `None` where any may have been.
-    pub(crate) made: &'a NamesMade<'a>,
 }
 
 /// Paths found so far: as written, and absolute.
@@ -106,7 +101,7 @@ impl Files<'_> {
             if !has_wildcards(component) {
                 let name: Vec<u8> = component.iter().map(|(byte, _)| *byte).collect();
                 let path = Style::Unix.locate(self.view, &path, &name)?;
-                let there = !last || self.view.kind(&path) != Kind::Missing || self.made_in(&path);
+                let there = !last || self.view.kind(&path) != Kind::Missing;
                 if there {
                     next.push(([written, name].concat(), path));
                 }
@@ -117,7 +112,7 @@ impl Files<'_> {
                     name.starts_with(b".") && !self.options.dotglob && component[0].0 != b'.';
                 if !hidden && matches(component, &name, self.options.nocaseglob) {
                     let below = Style::Unix.join(&path, &name)?;
-                    if last || self.is_directory(&below) || self.made_in(&below) {
+                    if last || self.is_directory(&below) {
                         next.push(([written.as_slice(), &name].concat(), below));
                     }
                 }
@@ -126,25 +121,13 @@ impl Files<'_> {
         Some(next)
     }
 
-    /// Whether the line may have made something at `path` or beneath it.
-    fn made_in(&self, path: &[u8]) -> bool {
-        let parent = Style::Unix.parent(path);
-        parent.is_some_and(|parent| match (self.made)(&parent) {
-            None => true,
-            Some(names) => Style::Unix
-                .name(path)
-                .is_some_and(|name| names.iter().any(|made| made == name)),
-        })
-    }
-
     fn names(&self, dir: &[u8], budget: &mut usize) -> Option<Vec<Vec<u8>>> {
-        let mut names = (self.made)(dir)?;
-        match self.view.list(dir) {
-            Some(list) => names.extend(list.into_iter().map(|(name, _)| name)),
+        let mut names: Vec<Vec<u8>> = match self.view.list(dir) {
+            Some(list) => list.into_iter().map(|(name, _)| name).collect(),
             // What is no directory has nothing in it.
-            None if !self.is_directory(dir) => {}
+            None if !self.is_directory(dir) => Vec::new(),
             None => return None,
-        }
+        };
         names.sort();
         names.dedup();
         *budget = budget.checked_sub(names.len())?;
@@ -206,7 +189,6 @@ mod tests {
             view: &view,
             cwd: Some(b"/w"),
             options,
-            made: &|_| Some(Vec::new()),
         };
         let pattern: Vec<_> = pattern.bytes().map(|b| (b, false)).collect();
         files.expand(&pattern)

@@ -11,9 +11,10 @@ mod variable;
 
 use deployx_plugin_sdk::table::{Arg, Known};
 
+use crate::dialect::Dialect;
 use crate::evaluate::Evaluator;
 use crate::state::{Value, World};
-use crate::syntax::{Parameter, ParameterOp, Part, Word};
+use crate::syntax::{Index, Parameter, ParameterOp, Part, Word};
 use fields::{Field, Fields, Piece};
 use operation::{is_list, takes_default};
 use pattern::{PatternByte, is_wild};
@@ -165,6 +166,16 @@ impl Evaluator<'_> {
             fields.hole(true);
             return;
         };
+        if quoted && parameter.index != Index::All && parameter.name != "@" {
+            // "$*" is one word.
+            if self.separators(world).as_deref() == Some(b" \t\n") {
+                let value = join_with_blanks(values);
+                self.fill_value(world, &value, quoted, fields);
+            } else {
+                fields.hole(false);
+            }
+            return;
+        }
         for (at, value) in values.iter().enumerate() {
             if at > 0 {
                 fields.end_field(false);
@@ -175,6 +186,11 @@ impl Evaluator<'_> {
 
     fn fill_value(&mut self, world: &World, value: &Value, quoted: bool, fields: &mut Fields) {
         let splits = !quoted && self.dialect.splits();
+        if self.dialect == Dialect::Zsh && !quoted && !world.options.are_known(self.request) {
+            // `setopt shwordsplit`
+            fields.hole(true);
+            return;
+        }
         let separators = if splits {
             self.separators(world)
         } else {
@@ -282,13 +298,11 @@ impl Evaluator<'_> {
         }
         self.budget -= GLOB_STEPS;
         let mut options = world.options;
-        options.globstar |= self.dialect == crate::dialect::Dialect::Zsh;
-        let made = |directory: &[u8]| self.answer.made_in(directory);
+        options.globstar |= self.dialect == Dialect::Zsh;
         let files = glob::Files {
             view: self.view,
             cwd: world.cwd.physical(),
             options,
-            made: &made,
         };
         match files.expand(&pattern) {
             glob::Matches::Unknown => arguments.push(unexpanded(&pattern)),

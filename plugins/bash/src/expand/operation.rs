@@ -1,6 +1,7 @@
 //! `${…}`: the value of a parameter and what is done with it.
 
 use super::parameter;
+use crate::dialect::Dialect;
 use crate::evaluate::Evaluator;
 use crate::state::{Value, World};
 use crate::syntax::{Index, Parameter, ParameterOp, Word};
@@ -42,6 +43,13 @@ impl Evaluator<'_> {
                 self.value(world, word);
                 None
             }
+            ParameterOp::Slice { offset, length } => {
+                self.forget_assigned(world, offset);
+                if let Some(length) = length {
+                    self.forget_assigned(world, length);
+                }
+                None
+            }
             _ => None,
         }
     }
@@ -54,11 +62,15 @@ impl Evaluator<'_> {
             return self.length(world, parameter);
         }
         let value = self.variable(world, &parameter.name, &parameter.index);
+        if self.dialect == Dialect::Zsh && matches!(value, Value::List(_)) {
+            return Value::Unknown;
+        }
         self.operate(world, &parameter.op, value.scalar())
     }
 
     fn length(&mut self, world: &mut World, parameter: &Parameter) -> Value {
-        let whole = parameter.index == Index::All || ["@", "*"].contains(&parameter.name.as_str());
+        let whole = matches!(parameter.index, Index::All | Index::Joined)
+            || ["@", "*"].contains(&parameter.name.as_str());
         let count = if whole {
             let plain = Parameter {
                 op: ParameterOp::None,
@@ -131,8 +143,17 @@ impl Evaluator<'_> {
                 parameter::replace(&value, pattern.as_deref(), with.as_deref(), *mode)
             }
             ParameterOp::Slice { offset, length } => {
-                let offset = self.arithmetic(world, offset);
-                let known = length.as_ref().map(|text| self.arithmetic(world, text));
+                let numbers = [Some(offset), length.as_ref()].into_iter().flatten();
+                let before = world.clone();
+                for text in numbers {
+                    // Which of them are evaluated depends on the value.
+                    self.forget_assigned(world, text);
+                }
+                let mut before = before;
+                let offset = self.arithmetic(&mut before, offset);
+                let known = length
+                    .as_ref()
+                    .map(|text| self.arithmetic(&mut before, text));
                 match known {
                     Some(None) => Value::Unknown,
                     known => parameter::slice(&value, offset, known.flatten()),
@@ -150,7 +171,8 @@ impl Evaluator<'_> {
 
 /// Whether the expansion may be several words even between quotes.
 pub(super) fn is_list(parameter: &Parameter) -> bool {
-    let all = parameter.index == Index::All || ["@", "*"].contains(&parameter.name.as_str());
+    let all = matches!(parameter.index, Index::All | Index::Joined)
+        || ["@", "*"].contains(&parameter.name.as_str());
     all && !is_length(parameter)
 }
 

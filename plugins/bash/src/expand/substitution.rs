@@ -1,8 +1,8 @@
 //! Command substitution: the effects of the command, and its output in the few cases where that is
 //! worth knowing.
 
-use deployx_plugin_sdk::Kind;
 use deployx_plugin_sdk::path::Style;
+use deployx_plugin_sdk::{FileView, Kind};
 
 use crate::evaluate::Evaluator;
 use crate::state::{Value, World};

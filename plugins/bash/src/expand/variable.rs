@@ -1,7 +1,8 @@
 //! Looking up variables, and arithmetic on them.
 
 use super::arithmetic::{self, Variables};
-use crate::evaluate::Evaluator;
+use crate::dialect::Dialect;
+use crate::evaluate::{Evaluator, forget_variables};
 use crate::parse;
 use crate::state::{Value, World};
 use crate::syntax::Index;
@@ -15,6 +16,8 @@ impl Evaluator<'_> {
         };
         let at = self.arithmetic(world, text);
         match (value, at) {
+            // Elements are counted from 1 there, or characters.
+            (Value::List(_) | Value::Known(_), _) if self.dialect == Dialect::Zsh => Value::Unknown,
             (Value::List(values), Some(at)) => {
                 let at = if at < 0 { at + values.len() as i64 } else { at };
                 let found = usize::try_from(at).ok().and_then(|at| values.get(at));
@@ -46,6 +49,9 @@ impl Evaluator<'_> {
             "?" | "$" | "!" | "-" => return Value::Token,
             _ => {}
         }
+        if opens_descriptor(&self.request.command, name) {
+            return Value::Unknown;
+        }
         if let Some(variable) = world.variables.get(name) {
             return variable.value.clone();
         }
@@ -74,6 +80,15 @@ impl Evaluator<'_> {
         }
     }
 
+    /// Makes every variable unknown that an arithmetic expression may set.
+    pub(crate) fn forget_assigned(&mut self, world: &mut World, expression: &[u8]) {
+        let scope = &mut Scope {
+            evaluator: self,
+            world,
+        };
+        arithmetic::forget(expression, scope);
+    }
+
     /// The value of an arithmetic expression, with its effects on variables.
     pub(crate) fn arithmetic(&mut self, world: &mut World, expression: &[u8]) -> Option<i64> {
         let mut text = expression.to_vec();
@@ -98,6 +113,14 @@ impl Evaluator<'_> {
     }
 }
 
+/// Whether `{name}>file` stands in the line: it sets the variable to the number of a descriptor.
+fn opens_descriptor(line: &[u8], name: &str) -> bool {
+    let braced = format!("{{{name}}}");
+    let mut parts = line.windows(braced.len() + 1);
+    parts
+        .any(|part| part.starts_with(braced.as_bytes()) && matches!(part.last(), Some(b'<' | b'>')))
+}
+
 fn numbered(world: &World, name: &str) -> Value {
     let (Some(values), Ok(number)) = (&world.positional, name.parse::<usize>()) else {
         return Value::Unknown;
@@ -119,7 +142,14 @@ impl Variables for Scope<'_, '_, '_> {
         match self.evaluator.named(self.world, name).scalar() {
             Value::Unset => Some(0),
             Value::Known(text) if text.is_empty() => Some(0),
-            Value::Known(text) => std::str::from_utf8(&text).ok()?.trim().parse().ok(),
+            Value::Known(text) => {
+                let number = std::str::from_utf8(&text).ok()?.trim().parse().ok();
+                if number.is_none() && text.iter().any(|b| b"=+-[$`".contains(b)) {
+                    // The value is an expression in turn, and may set variables.
+                    forget_variables(self.world);
+                }
+                number
+            }
             _ => None,
         }
     }

@@ -63,6 +63,10 @@ impl Evaluator<'_> {
                 let mut worlds = worlds;
                 for world in &mut worlds {
                     world.assign("COPROC", Value::Unknown);
+                    // It may have a name of its own.
+                    for variable in Rc::make_mut(&mut world.variables).values_mut() {
+                        variable.value = Value::Unknown;
+                    }
                 }
                 Exit::either(worlds)
             }
@@ -77,7 +81,11 @@ impl Evaluator<'_> {
                 let mut worlds = worlds;
                 for world in &mut worlds {
                     for word in words {
-                        self.value(world, word);
+                        let value = self.value(world, word);
+                        // Operands of comparisons are expressions.
+                        if let Value::Known(text) = value {
+                            self.forget_assigned(world, &text);
+                        }
                     }
                 }
                 Exit::either(worlds)
@@ -120,10 +128,12 @@ impl Evaluator<'_> {
             worked: worlds,
             failed: Vec::new(),
         };
+        let mut behind: Vec<(&Node, Worlds)> = Vec::new();
         for step in steps {
             let worlds = exit.any();
             exit = if step.background {
                 self.isolated(&step.node, worlds.clone());
+                behind.push((&step.node, worlds.clone()));
                 Exit {
                     worked: worlds,
                     failed: Vec::new(),
@@ -131,6 +141,14 @@ impl Evaluator<'_> {
             } else {
                 self.run(&step.node, worlds)
             };
+        }
+        if !self.again {
+            self.again = true;
+            for (node, worlds) in behind {
+                // It may go on only now, and find what the rest of the line made.
+                self.isolated(node, worlds);
+            }
+            self.again = false;
         }
         exit
     }
@@ -153,11 +171,30 @@ impl Evaluator<'_> {
         let Some((last, before)) = commands.split_last() else {
             return Exit::either(worlds);
         };
+        let changes = self.view.count();
         for command in before {
             self.isolated(command, worlds.clone());
         }
+        if !before.is_empty() && !self.again {
+            // They run at the same time: each may find what another made.
+            self.again = true;
+            self.isolated(last, worlds.clone());
+            if self.view.count() > changes {
+                for command in before {
+                    self.isolated(command, worlds.clone());
+                }
+            }
+            self.again = false;
+        }
         if self.dialect.last_of_pipeline_in_shell() {
             return self.run(last, worlds);
+        }
+        let in_shell = worlds.iter().any(|world| world.options.other);
+        if in_shell || self.request.session.options_changed {
+            // `lastpipe` may be set.
+            let mut exit = self.apart(last, &worlds);
+            exit.add(self.run(last, worlds));
+            return exit;
         }
         self.apart(last, &worlds)
     }

@@ -27,6 +27,16 @@ pub(super) fn awk(call: &HandlerCall<'_>) -> Outcome {
     if !named && let Some(first) = operands.next() {
         program(&mut findings, first, false);
     }
+    // Without a name these write where gawk says.
+    for (option, file) in [
+        ("-d", "awkvars.out"),
+        ("-o", "awkprof.out"),
+        ("-p", "awkprof.out"),
+    ] {
+        if parsed.has(option) && parsed.value(option).is_none() {
+            findings.role(&Role::Write, &Arg::whole(file));
+        }
+    }
     if parsed.has("-l") || parsed.has("-D") {
         findings.unclear("an extension is loaded");
     }
@@ -102,7 +112,9 @@ fn outputs(program: &[u8]) -> Result<Vec<Vec<u8>>, &'static str> {
                     parens = 0;
                 }
                 b"system" => return Err("the program runs commands"),
-                b"@load" | b"@include" => return Err("the program loads others"),
+                word if word.starts_with(b"@") => {
+                    return Err("the program loads others or calls by name");
+                }
                 _ => {}
             },
             Token::Sign(b'|') => return Err("the program may run commands"),
@@ -116,7 +128,10 @@ fn outputs(program: &[u8]) -> Result<Vec<Vec<u8>>, &'static str> {
                 );
                 match tokens.get(at + 1) {
                     Some(Token::Text(file)) if ends => {
-                        if !file.starts_with(b"/dev/std") {
+                        if file.contains(&b'\\') {
+                            return Err("the names of files that the program writes have escapes");
+                        }
+                        if !matches!(file.as_slice(), b"/dev/stdout" | b"/dev/stderr") {
                             files.push(file.clone());
                         }
                     }
@@ -144,6 +159,9 @@ fn tokens(program: &[u8]) -> Result<Vec<Token>, &'static str> {
                 while program.get(at).is_some_and(|b| *b != b'\n') {
                     at += 1;
                 }
+            }
+            b'/' if after_step(&tokens) => {
+                return Err("a slash behind '++' may be a division");
             }
             b'/' if begins_regex(tokens.last()) => at = regex_end(program, at)?,
             b'>' if program.get(at) == Some(&b'>') => {
@@ -181,7 +199,15 @@ fn string(program: &[u8], mut at: usize) -> Result<(Vec<u8>, usize), &'static st
             None => return Err("a string does not end"),
             Some(b'"') => return Ok((text, at + 1)),
             Some(b'\\') => {
-                text.extend(program.get(at + 1));
+                match program.get(at + 1) {
+                    Some(b'\n') => {}
+                    Some(plain @ (b'"' | b'/')) => text.push(*plain),
+                    // Any other escape stays one.
+                    escaped => {
+                        text.push(b'\\');
+                        text.extend(escaped);
+                    }
+                }
                 at += 2;
             }
             Some(byte) => {
@@ -202,6 +228,14 @@ fn begins_regex(before: Option<&Token>) -> bool {
         Some(Token::Text(_)) => false,
         Some(Token::Sign(sign)) => !matches!(sign, b')' | b']' | b'$'),
     }
+}
+
+/// Whether `x++` or `x--` stands before.
+fn after_step(tokens: &[Token]) -> bool {
+    let [.., first, second] = tokens else {
+        return false;
+    };
+    first == second && matches!(first, Token::Sign(b'+' | b'-'))
 }
 
 fn regex_end(program: &[u8], mut at: usize) -> Result<usize, &'static str> {
@@ -261,6 +295,9 @@ mod tests {
             r#"{print | "sort"}"#,
             r#"{"date" | getline d}"#,
             r#"{print "x"#,
+            r#"{print > "o\x75t"}"#,
+            r#"BEGIN{f = "system"; @f("x")}"#,
+            r#"{print x++/y > "out"; z = 2/1}"#,
         ] {
             assert!(outputs(program.as_bytes()).is_err(), "{program}");
         }

@@ -162,6 +162,7 @@ pub(super) fn zstd(call: &HandlerCall<'_>) -> Outcome {
     let mut expands = base.starts_with("un");
     let mut removes = old;
     let mut outputs = false;
+    let mut ending: Vec<u8> = ending(call.name).to_vec();
     let mut files: Vec<&Arg> = Vec::new();
     let mut args = call.rest().iter();
     while let Some(arg) = args.next() {
@@ -188,7 +189,11 @@ pub(super) fn zstd(call: &HandlerCall<'_>) -> Outcome {
                     findings.role(&Role::Tree, directory);
                 }
             }
-            b"-D" | b"--patch-from" | b"-M" | b"-S" | b"-w" | b"-q"
+            b"-S" | b"--suffix" if base == "brotli" => match args.next().and_then(Arg::value) {
+                Some(suffix) => ending = suffix.to_vec(),
+                None => findings.unclear("the suffix is not known"),
+            },
+            b"-D" | b"--patch-from" | b"-M" | b"-w" | b"-q"
                 if base == "brotli" || text == b"-D" =>
             {
                 args.next();
@@ -199,12 +204,41 @@ pub(super) fn zstd(call: &HandlerCall<'_>) -> Outcome {
                 outputs = true;
                 findings.role(&Role::Write, &Arg::whole(&text[9..]));
             }
-            _ if text.starts_with(b"--train") || text.starts_with(b"--filelist") => {
+            _ if text.starts_with(b"--suffix=") => ending = text[9..].to_vec(),
+            _ if text.starts_with(b"--output-dir-") => {
+                outputs = true;
+                let directory = text.splitn(2, |b| *b == b'=').nth(1).unwrap_or(b".");
+                findings.role(&Role::Tree, &Arg::whole(directory));
+            }
+            _ if text.starts_with(b"--format=") => {
+                ending = match &text[9..] {
+                    b"gzip" => b".gz".to_vec(),
+                    b"xz" => b".xz".to_vec(),
+                    b"lzma" => b".lzma".to_vec(),
+                    b"lz4" => b".lz4".to_vec(),
+                    _ => ending,
+                };
+            }
+            _ if text.starts_with(b"--train")
+                || text.starts_with(b"--filelist")
+                || text.starts_with(b"--trace") =>
+            {
                 findings.unclear("an option of zstd that is not described");
             }
             _ if text.starts_with(b"--") => {}
+            _ if text.starts_with(b"-o") => {
+                outputs = true;
+                findings.role(&Role::Write, &Arg::whole(&text[2..]));
+            }
             _ if text.starts_with(b"-") => {
                 expands |= text.contains(&b'd');
+                if text.ends_with(b"o") && text.len() > 2 {
+                    outputs = true;
+                    if let Some(file) = args.next().filter(|file| file.value() != Some(b"-")) {
+                        findings.role(&Role::Write, file);
+                    }
+                    continue;
+                }
                 if text.contains(&b'c') || text.contains(&b't') && !text.starts_with(b"-T") {
                     return findings.finish();
                 }
@@ -229,14 +263,9 @@ pub(super) fn zstd(call: &HandlerCall<'_>) -> Outcome {
                 findings.role(&Role::Remove, file);
             }
         } else if expands {
-            expand(&mut findings, file, ending(call.name), !removes);
+            expand(&mut findings, file, &ending, !removes);
         } else {
-            replace(
-                &mut findings,
-                file,
-                &with_suffix(file, ending(call.name)),
-                !removes,
-            );
+            replace(&mut findings, file, &with_suffix(file, &ending), !removes);
         }
     }
     findings.finish()

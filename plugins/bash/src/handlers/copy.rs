@@ -88,6 +88,12 @@ fn with_backups(call: &HandlerCall<'_>, outcome: Outcome) -> Outcome {
         return outcome;
     }
     let mut findings = call.findings();
+    let given = |name: &str| (call.place.variable)(name).is_some_and(|value| !value.is_empty());
+    if given("VERSION_CONTROL") && parsed.value("--backup").is_none()
+        || given("SIMPLE_BACKUP_SUFFIX") && !parsed.has("-S")
+    {
+        findings.unclear("a variable says how backups are named");
+    }
     let control = parsed.value("--backup").map(|arg| arg.text.clone());
     if matches!(control.as_deref(), Some(b"none" | b"off")) {
         return outcome;

@@ -38,17 +38,21 @@ pub(super) fn cpio(call: &HandlerCall<'_>) -> Outcome {
             _ if text.starts_with(b"--directory=") => findings.chdir(&Arg::whole(&text[12..])),
             _ if text.starts_with(b"--") => {}
             _ if text.starts_with(b"-") && text.len() > 1 => {
-                letters.extend(&text[1..]);
-                match text.last() {
-                    Some(b'F' | b'O' | b'I') => archive = args.next().cloned(),
-                    Some(b'H' | b'E' | b'C' | b'R' | b'M') => {
-                        args.next();
-                    }
-                    Some(b'D') => {
-                        if let Some(directory) = args.next() {
-                            findings.chdir(directory);
-                        }
-                    }
+                let takes = text[1..].iter().position(|b| b"FOIHECRMD".contains(b));
+                let end = takes.map_or(text.len(), |at| at + 1);
+                letters.extend(&text[1..end]);
+                let Some(letter) = text.get(end) else {
+                    continue;
+                };
+                let attached = &text[end + 1..];
+                let value = if attached.is_empty() {
+                    args.next().cloned()
+                } else {
+                    Some(Arg::whole(attached))
+                };
+                match letter {
+                    b'F' | b'O' | b'I' => archive = value,
+                    b'D' => value.iter().for_each(|directory| findings.chdir(directory)),
                     _ => {}
                 }
             }

@@ -326,7 +326,12 @@ impl<'a> Search<'a> {
             Some(found) if found.len() <= MAX_ENTRIES => {
                 for (text, _) in found {
                     if let Some(path) = findings.resolve(&text) {
-                        findings.path(&path, Depth::Entry, Certainty::Certain, false, "deleted");
+                        // A directory that goes is only recorded with what is in it.
+                        let depth = match findings.place().view.kind(&path) {
+                            Kind::Directory => Depth::Children,
+                            _ => Depth::Entry,
+                        };
+                        findings.path(&path, depth, Certainty::Certain, false, "deleted");
                     }
                 }
             }

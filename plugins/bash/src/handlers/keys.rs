@@ -34,14 +34,31 @@ pub(super) fn openssl(call: &HandlerCall<'_>) -> Outcome {
     }
     let mut new_key = false;
     let mut key_out = false;
-    let mut serial = false;
     let mut rest = options.iter();
     while let Some(arg) = rest.next() {
         let text = arg.text.strip_prefix(b"-").unwrap_or(b"");
-        match text.strip_prefix(b"-").unwrap_or(text) {
-            b"out" | b"keyout" | b"writerand" | b"CAserial" | b"sess_out" | b"msgfile"
-            | b"keylogfile" | b"outdir" | b"certsout" | b"signer_out" | b"certout"
-            | b"cacertsout" | b"extracertsout" => {
+        let text = text.strip_prefix(b"-").unwrap_or(text);
+        if let Some(equals) = text.iter().position(|b| *b == b'=') {
+            // `-out=file`; what the rules below say of a key does not matter here.
+            let (option, value) = (&text[..equals], &text[equals + 1..]);
+            if writes_file(option) || option.ends_with(b"out") {
+                key_out |= option == b"keyout";
+                let file = Arg {
+                    text: value.to_vec(),
+                    known: arg.known,
+                };
+                findings.role(&Role::Write, &file);
+            } else if option == b"newkey" {
+                new_key = true;
+            } else if option == b"CA" {
+                let directory = directory_part(&findings, value);
+                new_names_in(&mut findings, &directory, "the serial number");
+            }
+            continue;
+        }
+        match text {
+            b"noout" | b"pubout" | b"pk7out" | b"text_out" | b"token_out" | b"param_out" => {}
+            _ if writes_file(text) => {
                 key_out |= text.ends_with(b"keyout");
                 if let Some(file) = rest.next() {
                     findings.role(&Role::Write, file);
@@ -53,14 +70,14 @@ pub(super) fn openssl(call: &HandlerCall<'_>) -> Outcome {
                 key_out = true;
                 rest.next();
             }
-            b"CAcreateserial" => serial = true,
             b"CA" => {
                 if let Some(file) = rest.next() {
                     let directory = directory_part(&findings, &file.text);
-                    if serial || options.iter().any(|arg| arg.text == b"-CAcreateserial") {
-                        new_names_in(&mut findings, &directory, "the serial number");
-                    }
+                    new_names_in(&mut findings, &directory, "the serial number");
                 }
+            }
+            _ if text.ends_with(b"out") && !text.is_empty() => {
+                findings.unclear("an option of openssl may write a file");
             }
             _ if arg.known != Known::Whole
                 && (arg.text.is_empty() || arg.text.starts_with(b"-")) =>
@@ -74,6 +91,37 @@ pub(super) fn openssl(call: &HandlerCall<'_>) -> Outcome {
         findings.role(&Role::Write, &Arg::whole("privkey.pem"));
     }
     findings.finish()
+}
+
+/// Whether an option of `openssl` names a file that it writes.
+fn writes_file(option: &[u8]) -> bool {
+    const OUTPUTS: [&[u8]; 24] = [
+        b"out",
+        b"keyout",
+        b"writerand",
+        b"CAserial",
+        b"sess_out",
+        b"msgfile",
+        b"keylogfile",
+        b"outdir",
+        b"certsout",
+        b"signer_out",
+        b"certout",
+        b"cacertsout",
+        b"extracertsout",
+        b"outpubkey",
+        b"respout",
+        b"reqout",
+        b"rspout",
+        b"crlout",
+        b"chainout",
+        b"centralkeyout",
+        b"csrout",
+        b"newkeyout",
+        b"early_data_out",
+        b"secout",
+    ];
+    OUTPUTS.contains(&option)
 }
 
 /// Files in a directory of the home directory.
@@ -124,7 +172,33 @@ pub(super) fn ssh_keygen(call: &HandlerCall<'_>) -> Outcome {
                 findings.role(&Role::Write, &Arg::whole(&text[2..]));
                 findings.role(&Role::Write, &Arg::whole([&text[2..], b".pub"].concat()));
             }
-            _ if text.starts_with(b"-") => {}
+            _ if text.starts_with(b"-") && text.len() > 1 => {
+                // A bundle: letters that only look, and the last one's value behind it.
+                let letters = &text[1..];
+                let flags = letters
+                    .iter()
+                    .take_while(|b| b"qvhHcopx".contains(b))
+                    .count();
+                match &letters[flags..] {
+                    b"" => {}
+                    b"f" => file = args.next(),
+                    b"lf" | b"yf" | b"Lf" | b"Bf" | b"lvf" => {
+                        looks = true;
+                        args.next();
+                    }
+                    b"l" | b"y" | b"L" | b"B" | b"lv" => looks = true,
+                    [
+                        b'a' | b'b' | b'C' | b't' | b'N' | b'P' | b'm' | b'E' | b'O',
+                        ..,
+                    ] => {
+                        if letters.len() == flags + 1 {
+                            args.next();
+                        }
+                    }
+                    [b'R', ..] if letters.len() > flags + 1 => {}
+                    _ => findings.unclear("a bundle of options of ssh-keygen"),
+                }
+            }
             _ => operands.push(arg),
         }
     }
@@ -150,6 +224,24 @@ pub(super) fn ssh_keygen(call: &HandlerCall<'_>) -> Outcome {
     findings.finish()
 }
 
+/// A keyring or log that an option of `gpg` names; without a separator it lies in its home.
+fn written_by_gpg(findings: &mut Findings<'_>, file: &Arg) {
+    let file = match file.text.strip_prefix(b"gnupg-ring:") {
+        Some(path) => Arg {
+            text: path.to_vec(),
+            known: file.known,
+        },
+        None => file.clone(),
+    };
+    if file.value() == Some(b"-") {
+        return;
+    }
+    findings.role(&Role::Write, &file);
+    for suffix in [&b"~"[..], b".lock"] {
+        findings.role(&Role::Write, &with_suffix(&file, suffix));
+    }
+}
+
 /// `gpg -o out -d in`
 pub(super) fn gpg(call: &HandlerCall<'_>) -> Outcome {
     let mut findings = call.findings();
@@ -157,6 +249,7 @@ pub(super) fn gpg(call: &HandlerCall<'_>) -> Outcome {
     let mut files: Vec<&Arg> = Vec::new();
     let mut home = false;
     let mut to_output = false;
+    let mut several = false;
     let mut args = call.rest().iter();
     while let Some(arg) = args.next() {
         let Some(text) = arg.value() else {
@@ -170,6 +263,21 @@ pub(super) fn gpg(call: &HandlerCall<'_>) -> Outcome {
                 if let Some(file) = args.next().filter(|file| file.value() != Some(b"-")) {
                     findings.role(&Role::Write, file);
                 }
+            }
+            b"--keyring" | b"--primary-keyring" | b"--secret-keyring" | b"--trustdb-name"
+            | b"--attribute-file" | b"--status-file" | b"--logger-file" | b"--log-file" => {
+                if let Some(file) = args.next() {
+                    written_by_gpg(&mut findings, file);
+                }
+            }
+            b"--multifile" | b"--decrypt-files" | b"--encrypt-files" => several = true,
+            _ if text.starts_with(b"--")
+                && text
+                    .windows(6)
+                    .any(|part| part == b"-file=" || part == b"yring=") =>
+            {
+                let value = text.splitn(2, |b| *b == b'=').nth(1).unwrap_or(b"");
+                written_by_gpg(&mut findings, &Arg::whole(value));
             }
             b"--homedir" => {
                 home = true;
@@ -203,7 +311,6 @@ pub(super) fn gpg(call: &HandlerCall<'_>) -> Outcome {
             | b"--passphrase-file"
             | b"--cipher-algo"
             | b"--digest-algo"
-            | b"--keyring"
             | b"--trust-model"
             | b"--pinentry-mode"
             | b"--status-fd"
@@ -240,7 +347,7 @@ pub(super) fn gpg(call: &HandlerCall<'_>) -> Outcome {
             _ => files.push(arg),
         }
     }
-    if !output && !to_output {
+    if !output && (!to_output || several) {
         for file in files {
             for suffix in [&b".gpg"[..], b".asc", b".sig"] {
                 findings.role(&Role::Edit, &with_suffix(file, suffix));

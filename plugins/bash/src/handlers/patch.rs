@@ -1,7 +1,7 @@
 //! `patch`: the files are named on the command line or in the patch.
 
 use deployx_plugin_sdk::table::{Arg, Findings, HandlerCall, Outcome, Role};
-use deployx_rules_common::words::{merged, tree, with_suffix};
+use deployx_rules_common::words::{directory_part, merged, new_names_in, tree, with_suffix};
 
 /// How much of a patch is read, in bytes.
 const MAX_PATCH: usize = 1 << 20;
@@ -16,8 +16,16 @@ pub(super) fn patch(call: &HandlerCall<'_>) -> Outcome {
     {
         return findings.finish();
     }
-    if parsed.has("-B") || parsed.has("-Y") || parsed.has("-z") {
+    let other_backups = ["-B", "-Y", "-z", "-V"].iter().any(|name| parsed.has(name));
+    if other_backups || (call.place.variable)("VERSION_CONTROL").is_some_and(|v| !v.is_empty()) {
         tree(&mut findings, b".", "backups");
+        if let Some(file) = parsed.operand_args().next() {
+            let directory = directory_part(&findings, &file.text);
+            new_names_in(&mut findings, &directory, "backups");
+        }
+        if parsed.has("-B") {
+            findings.unclear("backups go where a prefix leads");
+        }
     }
     if let Some(file) = parsed.operand_args().next() {
         patched(&mut findings, file);
@@ -80,7 +88,14 @@ fn named_files(call: &HandlerCall<'_>, findings: &Findings<'_>) -> Option<Vec<Ve
             b"Index: ",
             b"rename to ",
             b"rename from ",
+            b"copy to ",
+            b"copy from ",
         ];
+        if let Some(both) = line.strip_prefix(b"diff --git ") {
+            // Files that are only made, removed or given a mode are named nowhere else.
+            files.extend(named_by_git(both, strip)?);
+            continue;
+        }
         let Some(rest) = header.iter().find_map(|header| line.strip_prefix(*header)) else {
             continue;
         };
@@ -99,8 +114,26 @@ fn named_files(call: &HandlerCall<'_>, findings: &Findings<'_>) -> Option<Vec<Ve
             }
             continue;
         }
+        // Names in the lines of Git about renames have no prefix.
+        let bare = line.starts_with(b"rename ") || line.starts_with(b"copy ");
+        let strip = strip.saturating_sub(usize::from(bare));
         let stripped = name.splitn(strip + 1, |b| *b == b'/').nth(strip)?;
         files.push(stripped.to_vec());
     }
     Some(files)
+}
+
+/// The files of a line `diff --git a/NAME b/NAME`; `None` where they cannot be told.
+fn named_by_git(both: &[u8], strip: usize) -> Option<Vec<Vec<u8>>> {
+    let both = both.trim_ascii();
+    let mut names = both.split(|b| *b == b' ');
+    let (first, second) = (names.next()?, names.next()?);
+    if names.next().is_some() || both.starts_with(b"\"") {
+        return None;
+    }
+    let stripped = |name: &[u8]| {
+        let part = name.splitn(strip + 1, |b| *b == b'/').nth(strip);
+        part.map(<[u8]>::to_vec)
+    };
+    Some(vec![stripped(first)?, stripped(second)?])
 }

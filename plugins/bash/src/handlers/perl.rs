@@ -46,6 +46,14 @@ pub(super) fn perl(call: &HandlerCall<'_>) -> Outcome {
     } else if !understood {
         findings.unclear("the code may do anything");
     }
+    // Without `-i`, what stands for a file may be a command (`ls|`) or a target (`>x`).
+    let magic = |file: &Arg| {
+        let text = file.text.trim_ascii();
+        text.ends_with(b"|") || matches!(text.first(), Some(b'|' | b'>' | b'+'))
+    };
+    if switches.loops && args.get(at..).unwrap_or(&[]).iter().any(magic) {
+        findings.unclear("an argument may be a command");
+    }
     if let Some(extension) = switches.in_place.filter(|_| switches.loops) {
         for file in args.get(at..).unwrap_or(&[]) {
             edit(&mut findings, file, &extension);
@@ -220,7 +228,32 @@ fn part(text: &[u8], close: u8) -> Option<(&[u8], &[u8])> {
 /// Whether interpolation in a pattern or replacement cannot run code.
 fn harmless(text: &[u8]) -> bool {
     let has = |part: &[u8]| text.windows(part.len()).any(|window| window == part);
-    !(has(b"@{") || has(b"${") || has(b"(?{") || has(b"(??") || has(b"->"))
+    !(has_subscript(text) || has(b"@{") || has(b"${") || has(b"(?{") || has(b"(??") || has(b"->"))
+}
+
+/// Whether an element of an array or hash is interpolated whose subscript may be code.
+fn has_subscript(text: &[u8]) -> bool {
+    let mut parts = text.split(|b| matches!(b, b'$' | b'@'));
+    parts.next();
+    parts.any(|after| {
+        let name = after
+            .iter()
+            .take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b':'))
+            .count();
+        if name == 0 {
+            return false;
+        }
+        let rest = &after[name..];
+        let plain = |close: u8, fits: fn(&u8) -> bool| {
+            let end = rest.iter().position(|b| *b == close);
+            end.is_some_and(|end| rest[1..end].iter().all(fits))
+        };
+        match rest.first() {
+            Some(b'[') => !plain(b']', |b| b.is_ascii_digit() || *b == b'-'),
+            Some(b'{') => !plain(b'}', |b| b.is_ascii_alphanumeric() || *b == b'_'),
+            _ => false,
+        }
+    })
 }
 
 #[cfg(test)]
@@ -260,6 +293,8 @@ mod tests {
             "print F",
             "sleep 1",
             "s/a/b/ if system 1",
+            "s/a/$x[unlink 1]/",
+            "s/$x{unlink 1}/b/",
             "system",
             "y = 3",
             "s/a/b/ and unlink 'x'",

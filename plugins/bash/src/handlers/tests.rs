@@ -84,7 +84,7 @@ fn paths(found: &Inference) -> Vec<String> {
 /// Lines that are understood, each with every path that must be listed, and with what must not be.
 const UNDERSTOOD: &[(&str, &[&str], &[&str])] = &[
     ("rm -rf logs", &["t:logs"], &["t:/srv/app"]),
-    ("rmdir -p logs/x", &["e:logs", "e:logs/x"], &["t:logs"]),
+    ("rmdir -p logs/x", &["c:logs", "c:logs/x"], &["t:logs"]),
     ("chmod -x a.txt", &["e:a.txt"], &["t:logs"]),
     ("chmod -R u+w logs", &["t:logs"], &["t:/srv/app"]),
     ("chown -R u:g logs", &["t:logs"], &[]),

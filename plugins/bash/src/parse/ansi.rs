@@ -1,7 +1,7 @@
 //! `$'…'`: escapes as in C.
 
-/// The bytes that the text between the quotes stands for.
-pub(crate) fn decode(text: &[u8]) -> Vec<u8> {
+/// The bytes that the text between the quotes stands for; `None` where that depends on the locale.
+pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let mut plain = Vec::with_capacity(text.len());
     let mut at = 0;
     while let Some(&byte) = text.get(at) {
@@ -30,13 +30,20 @@ pub(crate) fn decode(text: &[u8]) -> Vec<u8> {
             b'u' | b'U' => {
                 let digits = if escape == b'u' { 4 } else { 8 };
                 let code = number(text, &mut { at }, digits, 16, &mut at);
+                if code > 0x7f {
+                    return None;
+                }
                 let character = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
                 let mut buffer = [0; 4];
                 plain.extend_from_slice(character.encode_utf8(&mut buffer).as_bytes());
             }
             b'c' => {
                 if let Some(&control) = text.get(at) {
-                    plain.push(control & 0x1f);
+                    plain.push(if control == b'?' {
+                        0x7f
+                    } else {
+                        control & 0x1f
+                    });
                     at += 1;
                 }
             }
@@ -46,7 +53,7 @@ pub(crate) fn decode(text: &[u8]) -> Vec<u8> {
     // The value ends at its first NUL, as in the shell.
     let end = plain.iter().position(|b| *b == 0).unwrap_or(plain.len());
     plain.truncate(end);
-    plain
+    Some(plain)
 }
 
 /// Up to `most` digits of a number, from `from`; `at` is moved behind them.
@@ -71,13 +78,14 @@ mod tests {
     fn escapes_are_decoded() {
         for (text, expected) in [
             (r"a\nb", b"a\nb".as_slice()),
-            (r"\x41\101\u00e9", "AAé".as_bytes()),
+            (r"\x41\101\u0041", b"AAA"),
             (r"\'\\\q", br"'\\q"),
             (r"a\0b", b"a"),
             (r"\xff", b"\xff"),
+            (r"\c?\ca", b"\x7f\x01"),
             ("\\", b"\\"),
         ] {
-            assert_eq!(decode(text.as_bytes()), expected, "{text}");
+            assert_eq!(decode(text.as_bytes()).unwrap(), expected, "{text}");
         }
     }
 }

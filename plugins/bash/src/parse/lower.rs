@@ -369,7 +369,7 @@ pub(crate) fn assignment(raw: &[u8]) -> Option<Assignment> {
     let value = if value.first() == Some(&b'(') {
         array(value).map_or(AssignedValue::Unreadable, AssignedValue::Array)
     } else {
-        AssignedValue::Word(word::read(value, word::Context::Word)?)
+        AssignedValue::Word(word::read(value, word::Context::Value)?)
     };
     Some(Assignment {
         name,

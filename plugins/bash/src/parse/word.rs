@@ -8,6 +8,8 @@ use crate::syntax::{Index, Parameter, ParameterOp, Part, ReplaceMode, Word};
 pub(crate) enum Context {
     /// A word of a command.
     Word,
+    /// The right side of an assignment: a tilde counts behind a colon, too.
+    Value,
     /// Between double quotes, where a double quote ends nothing and counts as text.
     HereDocument,
     /// Between double quotes.
@@ -45,15 +47,15 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn run(&mut self, context: Context) -> Option<()> {
-        let quoted = context != Context::Word;
-        if context == Context::Word {
+        let quoted = !matches!(context, Context::Word | Context::Value);
+        if !quoted {
             // `of=~/x`: a tilde counts behind what looks like an assignment, too.
             let name = self
                 .raw
                 .iter()
                 .take_while(|b| b.is_ascii_alphanumeric() || **b == b'_');
             let name = name.count();
-            if name > 0 && self.raw[name..].starts_with(b"=~") {
+            if name > 0 && self.raw[name..].starts_with(b"=~") && context == Context::Word {
                 self.text(&self.raw[..=name], false);
                 self.at = name + 1;
             }
@@ -69,8 +71,16 @@ impl Reader<'_> {
                     self.text(&self.raw[self.at + 1..end - 1], true);
                     self.at = end;
                 }
-                b'"' if context == Context::Word => self.double_quoted()?,
-                b'"' if context == Context::Quoted => self.double_quoted()?,
+                b'"' if context != Context::HereDocument => self.double_quoted()?,
+                b':' if context == Context::Value && self.raw.get(self.at + 1) == Some(&b'~') => {
+                    self.text(b":", false);
+                    self.at += 1;
+                    self.tilde();
+                    if self.raw.get(self.at) == Some(&b'~') {
+                        self.text(b"~", false);
+                        self.at += 1;
+                    }
+                }
                 b'`' => {
                     let end = delimit::backtick(self.raw, self.at + 1)?;
                     let body = unescape_backticks(&self.raw[self.at + 1..end - 1], quoted);
@@ -143,8 +153,8 @@ impl Reader<'_> {
     /// `~` at the beginning of a word. What it stands for is a matter of expansion.
     fn tilde(&mut self) {
         let rest = &self.raw[self.at..];
-        let length = rest.iter().position(|b| *b == b'/').unwrap_or(rest.len());
-        let end = self.at + length;
+        let length = rest.iter().position(|b| b"/:".contains(b));
+        let end = self.at + length.unwrap_or(rest.len());
         let name = &self.raw[self.at + 1..end];
         let parameter = match name {
             b"" => "HOME",
@@ -193,8 +203,10 @@ impl Reader<'_> {
             }
             Some(b'\'') if !quoted => {
                 let end = delimit::ansi_quote(self.raw, self.at + 2)?;
-                let text = super::ansi::decode(&self.raw[self.at + 2..end - 1]);
-                self.text(&text, true);
+                match super::ansi::decode(&self.raw[self.at + 2..end - 1]) {
+                    Some(text) => self.text(&text, true),
+                    None => self.parts.push(Part::Unknown { quoted: true }),
+                }
                 self.at = end;
                 Some(())
             }
@@ -290,7 +302,8 @@ fn parameter(inner: &[u8], quoted: bool, depth: usize) -> Option<Parameter> {
     if body.get(at) == Some(&b'[') {
         let end = delimit::bracket(body, at + 1, depth)?;
         index = match &body[at + 1..end - 1] {
-            b"@" | b"*" => Index::All,
+            b"@" => Index::All,
+            b"*" => Index::Joined,
             text => Index::At(text.to_vec()),
         };
         at = end;

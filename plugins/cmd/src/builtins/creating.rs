@@ -62,6 +62,9 @@ pub(crate) fn mklink(call: &mut Call<'_, '_>) {
     for (path, _) in &targets.known {
         call.evaluator.touch_parent(path, "directory of a new link");
         call.evaluator.make(path, "new link");
+        if !call.has("h") {
+            call.evaluator.links.push(path.clone());
+        }
     }
     call.evaluator
         .note_within(&targets, Depth::Children, "new link in it");

@@ -125,6 +125,13 @@ pub(crate) fn robocopy(call: &mut Call<'_, '_>) {
     }
     if let Some(file) = call.value("save") {
         call.write_word(&file, "saved settings");
+        // The ending is added to a name that has none.
+        if let Some(name) = file.text() {
+            call.write_word(
+                &word(&[&name, b".rcj".as_slice()].concat()),
+                "saved settings",
+            );
+        }
     }
     if call.has("job") {
         call.unclear("settings are read from a file");

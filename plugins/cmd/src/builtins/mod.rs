@@ -97,6 +97,8 @@ pub(crate) fn program(name: &[u8]) -> Option<ProgramRun> {
         b"makecab" | b"diamond" => system::makecab,
         b"msiexec" => system::msiexec,
         b"format" => system::format,
+        b"subst" => system::subst,
+        b"doskey" => system::doskey,
         b"forfiles" => forfiles::forfiles,
         _ => return None,
     })

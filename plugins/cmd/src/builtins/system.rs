@@ -4,6 +4,7 @@ use deployx_plugin_sdk::Depth;
 
 use super::Call;
 use super::call::here;
+use crate::cell::bytes;
 use crate::words::Word;
 
 /// The words of a call in lower case; empty where one is not known.
@@ -149,4 +150,34 @@ pub(crate) fn makecab(call: &mut Call<'_, '_>) {
             }
         }
     }
+}
+
+/// `subst X: path`, `subst X: /d`
+pub(crate) fn subst(call: &mut Call<'_, '_>) {
+    let Some(drive) = call.operands.first() else {
+        return;
+    };
+    match drive.text().as_deref() {
+        Some([letter, b':', ..]) => {
+            let letter = letter.to_ascii_uppercase();
+            call.evaluator.remapped.push(letter);
+        }
+        _ => call.unclear("a drive that is not known gets another meaning"),
+    }
+    call.evaluator
+        .effect("device", "a drive stands for another place");
+}
+
+/// `doskey name=text`: a name that is typed later means something else.
+pub(crate) fn doskey(call: &mut Call<'_, '_>) {
+    let from_file = call.value("macrofile").is_some();
+    let session = &mut call.evaluator.out.session;
+    let text = bytes(&call.tail);
+    let Some(equals) = text.iter().position(|b| *b == b'=') else {
+        session.unknown |= from_file;
+        return;
+    };
+    let name = text[..equals].split(u8::is_ascii_whitespace).next_back();
+    let name = String::from_utf8_lossy(name.unwrap_or_default()).into_owned();
+    session.redefined.push(name);
 }

@@ -46,6 +46,10 @@ pub(crate) struct Evaluator<'a> {
     pub(crate) made_directories: Vec<Vec<u8>>,
     /// Paths that the line may have removed so far.
     removed: Vec<Vec<u8>>,
+    /// Links to directories that the line makes.
+    pub(crate) links: Vec<Vec<u8>>,
+    /// Letters of drives that the line gives another meaning.
+    pub(crate) remapped: Vec<u8>,
     /// Variables of the loops around, the innermost last.
     variables: Vec<(u8, Vec<Cell>)>,
     commands: usize,
@@ -65,6 +69,8 @@ impl<'a> Evaluator<'a> {
             created: Vec::new(),
             made_directories: Vec::new(),
             removed: Vec::new(),
+            links: Vec::new(),
+            remapped: Vec::new(),
             variables: Vec::new(),
             commands: 0,
             listings: Counter::new(0),

@@ -36,9 +36,31 @@ impl Evaluator<'_> {
             run(&mut call);
             return;
         }
+        if program == b"net" {
+            self.remap_by_net(tail);
+        }
         match rules.own_rule(&program) {
             Some(rule) => self.described(rule, &program, tail, &shown, world),
             None => self.add_unclear(shown, world.cwd.clone(), "unknown program"),
+        }
+    }
+
+    /// `net use Z: …`: from here on, the drive is what it was not before.
+    fn remap_by_net(&mut self, tail: &[Cell]) {
+        let words = split_for_program(tail);
+        let mut texts = words.iter().filter_map(Word::text);
+        let uses = texts
+            .next()
+            .is_some_and(|verb| verb.eq_ignore_ascii_case(b"use"));
+        if !uses {
+            return;
+        }
+        for text in texts {
+            match text.as_slice() {
+                [letter, b':'] => self.remapped.push(letter.to_ascii_uppercase()),
+                b"*" => self.remapped.extend(b'A'..=b'Z'),
+                _ => {}
+            }
         }
     }
 

@@ -2,9 +2,11 @@
 
 use deployx_plugin_sdk::Kind;
 
-use super::{Evaluator, World};
+use super::{Evaluator, MAX_LISTINGS, World};
 use crate::cell::{ANY_DEEP, Cell, byte, bytes, has_unknown};
-use crate::names::{has_wildcard, is_device, matches, split_last};
+use crate::names::{
+    STYLE, has_wildcard, is_device, is_raw, is_short, matches, may_be_short_for, plain, split_last,
+};
 use crate::words::Word;
 
 /// What an operand names.
@@ -43,28 +45,103 @@ impl Evaluator<'_> {
             return within_mark(world, &word.cells, mark);
         }
         let mut text = bytes(&word.cells);
-        if text.starts_with(br"\\?\") {
-            text = crate::names::plain(&text);
+        if is_raw(&text) {
+            return Targets {
+                doubt: Some("a path that names no drive"),
+                ..Targets::default()
+            };
+        }
+        if text.starts_with(br"\\?\") || text.starts_with(br"\??\") {
+            text = plain(&text);
         }
         if text.is_empty() || is_device(&text) {
             return Targets::default();
         }
-        if has_wildcard(&text) {
-            return self.matching(world, &text);
-        }
-        match world.resolve(&text) {
-            Some(path) => {
-                let kind = self.view.kind(&path);
-                Targets {
-                    known: vec![(path, kind)],
+        let mut targets = if has_wildcard(&text) {
+            self.matching(world, &text)
+        } else {
+            match world.resolve(&text) {
+                Some(path) => {
+                    let kind = self.view.kind(&path);
+                    Targets {
+                        known: vec![(path, kind)],
+                        ..Targets::default()
+                    }
+                }
+                None => Targets {
+                    doubt: Some(UNKNOWN_DIRECTORY),
                     ..Targets::default()
+                },
+            }
+        };
+        // These act on a link, not on what it leads to.
+        let on_links = matches!(
+            self.rule.as_str(),
+            "rd" | "rmdir" | "ren" | "rename" | "move" | "mklink"
+        );
+        let directory = world.resolve(split_last(&text).0);
+        let doubt = directory
+            .and_then(|path| self.leads_elsewhere(&path, true))
+            .or_else(|| {
+                let mut known = targets.known.iter();
+                known.find_map(|(path, _)| self.leads_elsewhere(path, !on_links))
+            });
+        if let Some(doubt) = doubt {
+            targets.doubt.get_or_insert(doubt);
+        }
+        targets
+    }
+
+    /// Why what is at `path` may lie elsewhere under another name. `follow`: links at the end count.
+    fn leads_elsewhere(&self, path: &[u8], follow: bool) -> Option<&'static str> {
+        if let [letter, b':', ..] = path
+            && self.remapped.contains(&letter.to_ascii_uppercase())
+        {
+            return Some("the drive stands for another place now");
+        }
+        if let Some(rest) = path.strip_prefix(br"\\") {
+            let host = rest.split(|b| STYLE.is_separator(*b)).next()?;
+            let local: [&[u8]; 5] = [b"localhost", b"127.0.0.1", b"::1", b".", b"?"];
+            let own = self.environment("COMPUTERNAME");
+            if local.iter().any(|name| host.eq_ignore_ascii_case(name))
+                || own.is_some_and(|own| host.eq_ignore_ascii_case(&own))
+            {
+                return Some("a share of this computer");
+            }
+        }
+        let behind_link =
+            |link: &Vec<u8>| STYLE.starts_with(path, link) && (follow || path.len() > link.len());
+        if self.links.iter().any(behind_link) {
+            return Some("a path through a link that the line makes");
+        }
+        self.has_short_name(path)
+            .then_some("a short name of a file that has a longer one")
+    }
+
+    /// Whether a part of the path is the short name of an entry, which the view does not know by it.
+    fn has_short_name(&self, path: &[u8]) -> bool {
+        if !path.contains(&b'~') {
+            return false;
+        }
+        let mut at = Some(path.to_vec());
+        while let Some(path) = at {
+            let parent = STYLE.parent(&path);
+            if let (Some(parent), Some(name)) = (&parent, STYLE.name(&path))
+                && is_short(name)
+                && self.view.kind(&path) == Kind::Missing
+            {
+                if self.listings.get() >= MAX_LISTINGS {
+                    return true;
+                }
+                self.listings.set(self.listings.get() + 1);
+                let names = self.view.list(parent).unwrap_or_default();
+                if names.iter().any(|(long, _)| may_be_short_for(name, long)) {
+                    return true;
                 }
             }
-            None => Targets {
-                doubt: Some(UNKNOWN_DIRECTORY),
-                ..Targets::default()
-            },
+            at = parent;
         }
+        false
     }
 
     fn matching(&self, world: &World, text: &[u8]) -> Targets {
@@ -102,7 +179,7 @@ impl Evaluator<'_> {
         let mut found: Vec<_> = names
             .into_iter()
             .filter(|(name, _)| matches(pattern, name))
-            .filter_map(|(name, kind)| Some((crate::names::STYLE.join(dir, &name)?, kind)))
+            .filter_map(|(name, kind)| Some((STYLE.join(dir, &name)?, kind)))
             .collect();
         found.sort_by(|a, b| a.0.cmp(&b.0));
         Some(found)

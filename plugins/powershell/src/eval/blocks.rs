@@ -6,6 +6,7 @@ use crate::syntax::ast::ScriptBlock;
 use crate::value::{Extent, Item, Value};
 
 use super::arguments::{Call, Given};
+use super::object::is_property;
 use super::{Evaluator, MAX_CALLS};
 
 impl Evaluator<'_> {
@@ -35,7 +36,9 @@ impl Evaluator<'_> {
         }
         let mutations = self.mutations;
         let escaped = std::mem::take(&mut self.escaped);
+        let jumps = self.jumps.len();
         let value = self.deeper(|e| e.block(&block.body));
+        let value = if self.land(jumps) { value.any() } else { value };
         self.variables = outer;
         for name in &self.escaped {
             self.variables.insert(name.clone(), Value::Unknown);
@@ -130,7 +133,7 @@ impl Evaluator<'_> {
             let one = representative(&input);
             self.each(one, b"_", &mut |e| e.block(&block.body));
         }
-        input
+        input.some()
     }
 
     pub(super) fn foreach_object(&mut self, call: &Call) -> Value {
@@ -148,22 +151,7 @@ impl Evaluator<'_> {
         if let Some(name) = bound.get("MemberName").or(text).and_then(Value::string) {
             let arguments = bound.get("ArgumentList").or(bound.get("RemainingScripts"));
             let arguments = arguments.cloned().map(Value::elements);
-            let property = matches!(
-                name.to_ascii_lowercase().as_slice(),
-                b"fullname"
-                    | b"name"
-                    | b"basename"
-                    | b"directory"
-                    | b"directoryname"
-                    | b"parent"
-                    | b"length"
-                    | b"extension"
-                    | b"path"
-                    | b"count"
-                    | b"id"
-                    | b"version"
-            );
-            if property && arguments.is_none() {
+            if is_property(&name) && arguments.is_none() {
                 return self.member(input, &name);
             }
             // A member of this name may be a method.
@@ -221,12 +209,12 @@ impl Evaluator<'_> {
         let input = call.input.clone().unwrap_or(Value::Null);
         if let Some(name) = bound.get("ExpandProperty") {
             return match name.string() {
-                Some(name) => self.member(input, &name),
+                Some(name) => self.member(input.any(), &name),
                 None => Value::Unknown,
             };
         }
         match bound.get("Property") {
-            None => input,
+            None => input.any(),
             Some(_) if input.is_harmless() => Value::Harmless,
             Some(_) => Value::Unknown,
         }
@@ -234,13 +222,20 @@ impl Evaluator<'_> {
 
     /// Follows blocks that a command is given, in whatever way it runs them.
     pub(super) fn script_arguments(&mut self, call: &Call) {
-        let values = call.values().flat_map(|value| value.clone().elements());
-        let blocks: Vec<Rc<ScriptBlock>> = values
-            .filter_map(|value| match value {
-                Value::Block(block) => Some(block),
-                _ => None,
-            })
-            .collect();
+        let mut blocks: Vec<Rc<ScriptBlock>> = Vec::new();
+        for value in call.values().flat_map(|value| value.clone().elements()) {
+            match value {
+                Value::Block(block) => blocks.push(block),
+                // `@{ n = 'x'; e = { … } }`
+                Value::Hash(entries) => {
+                    blocks.extend(entries.into_iter().filter_map(|(_, value)| match value {
+                        Value::Block(block) => Some(block),
+                        _ => None,
+                    }));
+                }
+                _ => {}
+            }
+        }
         let one = call.input.as_ref().map_or(Value::Unknown, representative);
         for block in blocks {
             let before = self.state();
@@ -343,7 +338,7 @@ fn first_block(call: &Call) -> Option<Rc<ScriptBlock>> {
 
 /// One value that stands for any that a pipeline passes on, for blocks that only choose.
 fn representative(input: &Value) -> Value {
-    let Value::List(values) = input else {
+    let (Value::List(values) | Value::Choice(values)) = input else {
         return input.clone();
     };
     let items = values.iter().all(|value| matches!(value, Value::Item(_)));

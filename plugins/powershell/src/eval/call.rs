@@ -136,7 +136,11 @@ impl Evaluator<'_> {
             "where-object" => self.where_object(call),
             "foreach-object" => self.foreach_object(call),
             "select-object" => self.select_object(call),
-            "sort-object" | "get-unique" | "out-default" => {
+            "sort-object" | "get-unique" => {
+                self.script_arguments(call);
+                call.input.clone().unwrap_or(Value::Null).any()
+            }
+            "out-default" => {
                 self.script_arguments(call);
                 call.input.clone().unwrap_or(Value::Null)
             }
@@ -204,7 +208,18 @@ impl Evaluator<'_> {
             (Some(path), None) | (None, Some(path)) => path.clone(),
             (None, None) => return Value::Unknown,
         };
-        match self.named_items(&path, true).as_slice() {
+        let link = bound.any(&["ItemType", "Type"]).is_some_and(|kind| {
+            kind.string().is_none_or(|kind| {
+                let kind = kind.to_ascii_lowercase();
+                kind == b"symboliclink" || kind == b"junction"
+            })
+        });
+        let items = self.named_items(&path, true);
+        if link {
+            let made = items.iter().filter_map(Value::string);
+            self.links.extend(made);
+        }
+        match items.as_slice() {
             [item @ Value::Item(_)] => item.clone(),
             _ => Value::Unknown,
         }

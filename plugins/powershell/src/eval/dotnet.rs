@@ -1,156 +1,16 @@
 //! Calls of .NET: `[IO.File]::Delete('x')`, `New-Object Net.WebClient`.
 
+use deployx_plugin_sdk::path::Style;
 use deployx_plugin_sdk::{Depth, Kind};
 
 use crate::value::{Extent, Item, Value};
 
 use super::Evaluator;
-
-/// What a method does with one of its arguments.
-#[derive(Debug, Clone, Copy)]
-enum Use {
-    Read,
-    Write,
-    Remove,
-    Create,
-    Meta,
-    Tree,
-}
-
-use Use::{Create, Meta, Read, Remove, Tree, Write};
-
-/// Methods of `io.file`, `io.directory` and `io.compression` that change something.
-const CHANGES: [(&str, &str, &[Use]); 33] = [
-    ("io.file", "appendalllines", &[Write]),
-    ("io.file", "appendalltext", &[Write]),
-    ("io.file", "appendtext", &[Write]),
-    ("io.file", "copy", &[Read, Write]),
-    ("io.file", "create", &[Write]),
-    ("io.file", "createsymboliclink", &[Write]),
-    ("io.file", "createtext", &[Write]),
-    ("io.file", "decrypt", &[Write]),
-    ("io.file", "delete", &[Remove]),
-    ("io.file", "encrypt", &[Write]),
-    ("io.file", "move", &[Remove, Write]),
-    ("io.file", "open", &[Write]),
-    ("io.file", "openwrite", &[Write]),
-    ("io.file", "replace", &[Remove, Write, Write]),
-    ("io.file", "setattributes", &[Meta]),
-    ("io.file", "setcreationtime", &[Meta]),
-    ("io.file", "setlastaccesstime", &[Meta]),
-    ("io.file", "setlastwritetime", &[Meta]),
-    ("io.file", "setlastwritetimeutc", &[Meta]),
-    ("io.file", "writeallbytes", &[Write]),
-    ("io.file", "writealllines", &[Write]),
-    ("io.file", "writealltext", &[Write]),
-    ("io.directory", "createdirectory", &[Create]),
-    ("io.directory", "createsymboliclink", &[Write]),
-    ("io.directory", "delete", &[Remove]),
-    ("io.directory", "move", &[Remove, Tree]),
-    ("io.directory", "setcreationtime", &[Meta]),
-    ("io.directory", "setlastaccesstime", &[Meta]),
-    ("io.directory", "setlastwritetime", &[Meta]),
-    (
-        "io.compression.zipfile",
-        "createfromdirectory",
-        &[Read, Write],
-    ),
-    (
-        "io.compression.zipfile",
-        "extracttodirectory",
-        &[Read, Tree],
-    ),
-    ("io.compression.zipfile", "open", &[Write]),
-    (
-        "io.compression.zipfileextensions",
-        "extracttodirectory",
-        &[Read, Tree],
-    ),
-];
-
-/// Types whose static methods change nothing outside of memory, and whose objects neither do.
-const PURE: [&str; 72] = [
-    "array",
-    "bitconverter",
-    "bool",
-    "boolean",
-    "byte",
-    "char",
-    "console",
-    "consolecolor",
-    "convert",
-    "dateonly",
-    "datetime",
-    "datetimeoffset",
-    "decimal",
-    "diagnostics.stopwatch",
-    "double",
-    "enum",
-    "environmentvariabletarget",
-    "float",
-    "gc",
-    "globalization.cultureinfo",
-    "guid",
-    "hashtable",
-    "int",
-    "int16",
-    "int32",
-    "int64",
-    "io.compression.compressionlevel",
-    "io.fileattributes",
-    "io.filemode",
-    "io.memorystream",
-    "io.path",
-    "io.searchoption",
-    "io.streamreader",
-    "io.stringreader",
-    "linq.enumerable",
-    "long",
-    "management.automation.pscredential",
-    "math",
-    "net.dns",
-    "net.ipaddress",
-    "net.networkcredential",
-    "net.securityprotocoltype",
-    "net.servicepointmanager",
-    "net.webproxy",
-    "net.webutility",
-    "object",
-    "ordered",
-    "pscredential",
-    "pscustomobject",
-    "psobject",
-    "random",
-    "regex",
-    "runtime.interopservices.marshal",
-    "runtime.interopservices.runtimeinformation",
-    "security.accesscontrol.filesystemaccessrule",
-    "security.principal.windowsbuiltinrole",
-    "security.principal.windowsidentity",
-    "security.principal.windowsprincipal",
-    "security.securestring",
-    "single",
-    "string",
-    "stringcomparer",
-    "stringsplitoptions",
-    "text.asciiencoding",
-    "text.encoding",
-    "text.regularexpressions.regex",
-    "text.stringbuilder",
-    "text.utf8encoding",
-    "timespan",
-    "timezoneinfo",
-    "uri",
-    "version",
-];
-
-fn is_pure(kind: &str) -> bool {
-    PURE.contains(&kind)
-        || kind.starts_with("collections.")
-        || kind.starts_with("security.cryptography.") && !kind.contains("x509store")
-        || kind == "threading.thread"
-        || kind == "uint32"
-}
+use super::dotnet_types::{
+    CHANGES, Use,
+    Use::{Create, Meta, Read, Remove, Tree, Write},
+    XML, is_pure,
+};
 
 impl Evaluator<'_> {
     /// `[type]::Name`
@@ -286,7 +146,7 @@ impl Evaluator<'_> {
                 }
                 path
             }
-            "getfullpath" => match first.string().and_then(|path| self.absolute(&path)) {
+            "getfullpath" => match self.object_at(&first).string() {
                 Some(path) => Value::text(path),
                 None => Value::Unknown,
             },
@@ -296,7 +156,16 @@ impl Evaluator<'_> {
                 self.unclear("a file is made in the directory for temporary files");
                 Value::Unknown
             }
-            "gettemppath" => self.environment_value(b"TEMP"),
+            "gettemppath" => {
+                let names: &[&[u8]] = match self.style {
+                    Style::Windows => &[b"TMP", b"TEMP"],
+                    Style::Unix => &[b"TMPDIR"],
+                };
+                let mut values = names.iter().map(|name| self.environment_value(name));
+                values
+                    .find(|value| !matches!(value, Value::Unknown))
+                    .unwrap_or_default()
+            }
             "changeextension" => {
                 let extension = arguments.get(1).and_then(Value::string);
                 let (Some(path), Some(extension)) = (first.string(), extension) else {
@@ -346,12 +215,7 @@ impl Evaluator<'_> {
     pub(super) fn new_object(&mut self, kind: &str, arguments: &[Value]) -> Value {
         let first = arguments.first().cloned().unwrap_or(Value::Null);
         match kind {
-            "io.fileinfo" | "io.directoryinfo" => {
-                match first.string().and_then(|path| self.absolute(&path)) {
-                    Some(path) => Value::exact(path),
-                    None => Value::Unknown,
-                }
-            }
+            "io.fileinfo" | "io.directoryinfo" => self.object_at(&first),
             "io.streamwriter" | "io.filestream" | "io.binarywriter" => {
                 if !matches!(first, Value::Harmless) {
                     self.use_argument(Write, &first, &format!("[{kind}]::new"));
@@ -359,6 +223,7 @@ impl Evaluator<'_> {
                 Value::Harmless
             }
             "net.webclient" | "net.http.httpclient" => Value::Object(kind.as_bytes().to_vec()),
+            "xml" | "xml.xmldocument" => Value::Object(b"xml".to_vec()),
             _ if is_pure(kind) => Value::Harmless,
             _ => {
                 self.unclear(&format!(
@@ -367,6 +232,19 @@ impl Evaluator<'_> {
                 Value::Unknown
             }
         }
+    }
+
+    /// The entry that .NET finds at a path: one that is relative is taken from the directory of the
+    /// process, which is not known.
+    pub(super) fn object_at(&self, path: &Value) -> Value {
+        if let Value::Item(_) = path {
+            return path.clone();
+        }
+        let text = path
+            .string()
+            .filter(|text| self.style.is_absolute(&self.separators(text)));
+        text.and_then(|path| self.absolute(&path))
+            .map_or(Value::Unknown, Value::exact)
     }
 
     /// A method of an object of a known type.
@@ -378,6 +256,15 @@ impl Evaluator<'_> {
                     self.use_argument(Write, target, ".DownloadFile()");
                 }
                 Value::Null
+            }
+            (b"xml", "save") => {
+                if let Some(target) = arguments.first() {
+                    self.use_argument(Write, target, ".Save()");
+                }
+                Value::Null
+            }
+            (b"xml", name) if XML.contains(&name) || name.starts_with("create") => {
+                Value::Object(kind.to_vec())
             }
             (b"net.webclient" | b"net.http.httpclient", _) if !name.contains("file") => {
                 self.effect("network", "a request is sent");

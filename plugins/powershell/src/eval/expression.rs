@@ -1,6 +1,6 @@
 //! Expressions.
 
-use crate::syntax::ast::{Expr, Part};
+use crate::syntax::ast::{Expr, Part, Statement, StatementKind};
 use crate::value::{Extent, Text, Value};
 
 use super::Evaluator;
@@ -16,7 +16,13 @@ impl Evaluator<'_> {
             Expr::Number(text) => number(text),
             Expr::Variable(name) => self.variable(name),
             Expr::Splat(_) => Value::Unknown,
-            Expr::Paren(statement) => self.statement(statement),
+            Expr::Paren(statement) => self.valued(statement),
+            Expr::Array(block) => match self.block(block) {
+                value @ (Value::List(_) | Value::Choice(_) | Value::Unknown | Value::Harmless) => {
+                    value
+                }
+                value => Value::List(value.elements()),
+            },
             Expr::Statements(block) => self.block(block),
             Expr::Script(block) => Value::Block(block.clone()),
             Expr::Hash(entries) => {
@@ -96,7 +102,7 @@ impl Evaluator<'_> {
                 let name = self.expression(name).string();
                 let arguments: Vec<Value> = arguments.iter().map(|a| self.expression(a)).collect();
                 self.blocks_of_method(&arguments, name.as_deref());
-                if matches!(object, Value::Hash(_) | Value::List(_))
+                if matches!(object, Value::Hash(_) | Value::List(_) | Value::Choice(_))
                     && changes_in_place(name.as_deref())
                 {
                     self.forget(place);
@@ -115,7 +121,11 @@ impl Evaluator<'_> {
                 let index = self.expression(index);
                 element(object, &index)
             }
-            Expr::Step(operand) => self.stepped(operand),
+            Expr::Step {
+                operand,
+                by,
+                before,
+            } => self.stepped(operand, *by, *before),
         }
     }
 
@@ -147,17 +157,37 @@ impl Evaluator<'_> {
         value
     }
 
-    /// `$i++`
-    fn stepped(&mut self, operand: &Expr) -> Value {
-        let old = self.expression(operand);
+    /// `$i++`, `--$i`; what it is where it stands within an expression.
+    fn stepped(&mut self, operand: &Expr, by: i64, before: bool) -> Value {
+        let old = match self.expression(operand) {
+            Value::Null => Value::Int(0),
+            old => old,
+        };
         let new = match old {
-            Value::Int(number) => number.checked_add(1).map_or(Value::Harmless, Value::Int),
+            Value::Int(number) => number.checked_add(by).map_or(Value::Harmless, Value::Int),
             _ => Value::Harmless,
         };
-        if let Expr::Variable(name) = operand {
-            self.set_variable(name, new);
+        match operand {
+            Expr::Variable(name) => self.set_variable(name, new.clone()),
+            other => self.forget(other),
         }
-        Value::Null
+        if before { new } else { old }
+    }
+
+    /// A statement in parentheses: there an assignment has a value.
+    pub(super) fn valued(&mut self, statement: &Statement) -> Value {
+        let value = self.statement(statement);
+        match &statement.what {
+            StatementKind::Assign { target, .. } => match target {
+                Expr::Variable(name) => self.variable(name),
+                Expr::Cast(_, inner) => match &**inner {
+                    Expr::Variable(name) => self.variable(name),
+                    _ => Value::Unknown,
+                },
+                _ => Value::Unknown,
+            },
+            _ => value,
+        }
     }
 
     pub(super) fn cast(&mut self, name: &[u8], value: Value) -> Value {
@@ -171,9 +201,10 @@ impl Evaluator<'_> {
                 },
             },
             b"void" => Value::Null,
-            b"io.fileinfo" | b"io.directoryinfo" => match value.string() {
-                Some(path) => self.absolute(&path).map_or(Value::Unknown, Value::exact),
-                None => value,
+            b"xml" | b"xml.xmldocument" => Value::Object(b"xml".to_vec()),
+            b"io.fileinfo" | b"io.directoryinfo" => match value {
+                Value::Item(_) => value,
+                other => self.object_at(&other),
             },
             b"array" | b"object[]" | b"string[]" | b"psobject" | b"object" | b"ordered"
             | b"pscustomobject" | b"hashtable" | b"scriptblock" => value,
@@ -216,6 +247,13 @@ fn number(text: &[u8]) -> Value {
 /// An element of a list or hash table.
 fn element(object: Value, index: &Value) -> Value {
     match (object, index) {
+        // The order of entries is not that of the view.
+        (Value::List(values), _)
+            if values.len() > 1 && values.iter().any(|v| matches!(v, Value::Item(_))) =>
+        {
+            Value::Choice(values)
+        }
+        (Value::Choice(values), _) => Value::Choice(values),
         (Value::List(values), Value::Int(at)) => {
             let length = i64::try_from(values.len()).unwrap_or(i64::MAX);
             let at = if *at < 0 { length + at } else { *at };

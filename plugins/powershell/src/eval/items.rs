@@ -1,6 +1,6 @@
 //! Cmdlets that give entries of the filesystem: `Get-ChildItem`, `Get-Item`, `Join-Path`.
 
-use deployx_plugin_sdk::Kind;
+use deployx_plugin_sdk::{Certainty, Depth, Kind};
 
 use crate::value::{Extent, Item, Text, Value};
 use crate::wildcard;
@@ -8,6 +8,8 @@ use crate::wildcard;
 use super::Evaluator;
 use super::arguments::{Bound, Call};
 
+/// With how many paths of the line a directory is compared.
+const MAX_COMPARED: usize = 200;
 /// How many directories are looked into, and how many entries are given one by one.
 const MAX_DIRECTORIES: usize = 48;
 const MAX_ITEMS: usize = 200;
@@ -46,9 +48,10 @@ impl Evaluator<'_> {
         for value in value.clone().elements() {
             match &value {
                 Value::Item(_) => items.push(value),
-                Value::Text(Text { text, whole: true }) if !Self::has_provider(text) => {
-                    items.extend(self.items_at(text, literal));
-                }
+                Value::Text(Text { text, whole: true }) => match Self::without_provider(text) {
+                    Some(text) => items.extend(self.items_at(text, literal)),
+                    None => items.push(Value::Unknown),
+                },
                 Value::Int(number) => {
                     items.extend(self.items_at(number.to_string().as_bytes(), true));
                 }
@@ -71,6 +74,7 @@ impl Evaluator<'_> {
             return vec![Value::Unknown];
         };
         if !text.starts_with(b"~")
+            && !self.is_remade(&self.before_wildcard(&text), true)
             && let Some(found) = wildcard::expand(self.style, self.view, cwd, &text)
         {
             if found.is_empty() {
@@ -85,18 +89,51 @@ impl Evaluator<'_> {
         // No answer: anything in the directory before the first wildcard.
         let first = text.iter().position(|b| matches!(b, b'*' | b'?' | b'['));
         let first = first.unwrap_or(0);
-        let end = text[..first]
-            .iter()
-            .rposition(|b| self.style.is_separator(*b));
-        let directory = end.map_or(b".".as_slice(), |end| &text[..=end]);
         let deeper = text[first..].iter().any(|b| self.style.is_separator(*b));
         let extent = if deeper {
             Extent::Tree
         } else {
             Extent::Children
         };
-        let path = self.absolute(directory);
+        let path = self.absolute(&self.before_wildcard(&text));
         vec![path.map_or(Value::Unknown, |path| Value::Item(Item { path, extent }))]
+    }
+
+    /// The directory that stands before the first wildcard.
+    fn before_wildcard(&self, text: &[u8]) -> Vec<u8> {
+        let first = text.iter().position(|b| matches!(b, b'*' | b'?' | b'['));
+        let end = text[..first.unwrap_or(0)]
+            .iter()
+            .rposition(|b| self.style.is_separator(*b));
+        end.map_or(b".".to_vec(), |end| text[..=end].to_vec())
+    }
+
+    /// Whether the line may have put something into a directory before, so that the view does not
+    /// know all that is there; `deep`: or beneath it.
+    fn is_remade(&self, directory: &[u8], deep: bool) -> bool {
+        let Some(directory) = self.absolute(directory) else {
+            return false;
+        };
+        let paths = &self.answer.paths;
+        if paths.len() > MAX_COMPARED {
+            return true;
+        }
+        paths.iter().any(|used| {
+            // What is written stays where it was, and what is removed adds nothing.
+            let made = used.depth != Depth::Entry
+                && !matches!(used.reason.as_str(), "removed" | "moved away");
+            if !made || used.certainty == Certainty::Possible {
+                return false;
+            }
+            let within = if deep {
+                self.style.starts_with(&used.path, &directory)
+            } else {
+                let parent = self.style.parent(&used.path);
+                parent.is_some_and(|parent| self.style.starts_with(&directory, &parent))
+                    && self.style.starts_with(&used.path, &directory)
+            };
+            within || self.style.starts_with(&directory, &used.path)
+        })
     }
 
     pub(super) fn get_item(&mut self, call: &Call) -> Value {
@@ -119,11 +156,7 @@ impl Evaluator<'_> {
              Hidden ah h ReadOnly System Name Depth= Attributes= FollowSymlink",
             "Path Filter",
         );
-        if call.splatted
-            || bound.unknown.is_some()
-            || bound.has("FollowSymlink")
-            || bound.has("Name")
-        {
+        if call.splatted || bound.unknown.is_some() || bound.has("FollowSymlink") {
             return Value::Unknown;
         }
         let literal = bound.get("LiteralPath").is_some();
@@ -143,8 +176,17 @@ impl Evaluator<'_> {
         let wild = path
             .string()
             .is_some_and(|text| !literal && wildcard::has_wildcards(&text));
-        let filter = Self::filter(&bound, pattern);
+        let filter = Self::filter(&bound, pattern.clone());
         let mut found = Vec::new();
+        if let Some(pattern) = pattern {
+            // Directories that fit are looked into as well.
+            let Some(inside) =
+                self.in_matching(&path, &pattern, Self::filter(&bound, None).as_ref())
+            else {
+                return Value::Unknown;
+            };
+            found.extend(inside);
+        }
         for item in self.named_items(&path, literal) {
             match item {
                 Value::Item(item) => {
@@ -153,7 +195,65 @@ impl Evaluator<'_> {
                 _ => return Value::Unknown,
             }
         }
+        if bound.has("Name") {
+            return self.names_of(&found, recurse || wild);
+        }
         Value::gather(found)
+    }
+
+    /// `-Name`: names instead of items; below other directories also the way to them.
+    fn names_of(&self, found: &[Value], deep: bool) -> Value {
+        let name = |value: &Value| match value {
+            Value::Item(Item {
+                path,
+                extent: Extent::Exact,
+            }) => self.style.name(path).map(Value::text),
+            _ => None,
+        };
+        let names: Option<Vec<Value>> = found.iter().map(name).collect();
+        match names {
+            Some(names) if !deep => Value::gather(names),
+            _ => Value::Unknown,
+        }
+    }
+
+    /// What is in directories whose name fits the pattern of `Get-ChildItem x\a* -Recurse`.
+    fn in_matching(
+        &self,
+        path: &Value,
+        pattern: &[u8],
+        filter: Option<&Filter>,
+    ) -> Option<Vec<Value>> {
+        let directories = Filter {
+            include: vec![vec![pattern.to_vec()]],
+            exclude: Vec::new(),
+            files: false,
+            directories: true,
+        };
+        let mut found = Vec::new();
+        for top in self.named_items(path, false) {
+            let Value::Item(Item {
+                path: top,
+                extent: Extent::Exact,
+            }) = top
+            else {
+                continue;
+            };
+            if self.is_remade(&top, true) {
+                continue;
+            }
+            for directory in self.search(&top, &directories, true)? {
+                if self.kind(&directory) == Kind::File {
+                    continue;
+                }
+                let item = Item {
+                    path: directory,
+                    extent: Extent::Exact,
+                };
+                self.beneath(&item, filter, true, false, &mut found);
+            }
+        }
+        Some(found)
     }
 
     /// `x\*.log` as `x` and the pattern.
@@ -239,6 +339,7 @@ impl Evaluator<'_> {
             found.push(Value::Item(item.clone()));
         }
         let listed = match filter {
+            _ if self.is_remade(&item.path, recurse) => None,
             Some(filter) if !recurse || filter.narrows() => {
                 self.search(&item.path, filter, recurse)
             }
@@ -272,97 +373,5 @@ impl Evaluator<'_> {
             }
         }
         Some(found)
-    }
-
-    pub(super) fn join_path(&self, left: Value, right: &Value) -> Value {
-        let is_separator = |b: &u8| matches!(b, b'/' | b'\\');
-        let left = match left {
-            Value::Text(Text { text, whole: true }) if text.last().is_some_and(is_separator) => {
-                Value::text(&text[..text.len() - 1])
-            }
-            other => other,
-        };
-        let right = match right {
-            Value::Text(Text { text, whole }) if text.first().is_some_and(is_separator) => {
-                Value::Text(Text {
-                    text: text[1..].to_vec(),
-                    whole: *whole,
-                })
-            }
-            other => other.clone(),
-        };
-        let separator = Value::text([self.separator()]);
-        if let Value::Item(Item {
-            extent: Extent::Children | Extent::Tree,
-            path,
-        }) = left
-        {
-            return Value::beginning([path, vec![self.separator()]].concat());
-        }
-        left.then(&separator).then(&right)
-    }
-
-    pub(super) fn join_path_call(&mut self, call: &Call) -> Value {
-        let bound = call.bind(
-            "Path= ChildPath= AdditionalChildPath= Resolve Credential=",
-            "Path ChildPath AdditionalChildPath...",
-        );
-        let Some(path) = bound.get("Path").or(call.input.as_ref()) else {
-            return Value::Unknown;
-        };
-        let mut parts: Vec<Value> = bound.get("ChildPath").into_iter().cloned().collect();
-        if let Some(more) = bound.get("AdditionalChildPath") {
-            parts.extend(more.clone().elements());
-        }
-        let mut joined = Vec::new();
-        for mut path in path.clone().elements() {
-            for part in &parts {
-                path = self.join_path(path, part);
-            }
-            joined.push(path);
-        }
-        if bound.has("Resolve") {
-            let items = joined.iter().flat_map(|path| self.named_items(path, false));
-            return Value::gather(items.collect());
-        }
-        Value::gather(joined)
-    }
-
-    pub(super) fn split_path_call(call: &Call) -> Value {
-        let bound = call.bind(
-            "Path= LiteralPath= Parent Leaf LeafBase Extension Qualifier NoQualifier IsAbsolute \
-             Resolve Credential=",
-            "Path",
-        );
-        let path = bound.any(&["Path", "LiteralPath"]).or(call.input.as_ref());
-        let Some(path) = path.cloned() else {
-            return Value::Unknown;
-        };
-        let other = [
-            "LeafBase",
-            "Extension",
-            "Qualifier",
-            "NoQualifier",
-            "IsAbsolute",
-        ];
-        if other.iter().any(|name| bound.has(name)) {
-            return Value::Harmless;
-        }
-        let part = if bound.has("Leaf") { "leaf" } else { "parent" };
-        Self::split_path(&path, part)
-    }
-
-    pub(super) fn split_path(path: &Value, part: &str) -> Value {
-        let Some(text) = path.string() else {
-            return match (path, part) {
-                (Value::Item(item), "parent") => Value::Item(item.clone()),
-                _ => Value::Unknown,
-            };
-        };
-        let end = text.iter().rposition(|b| matches!(b, b'/' | b'\\'));
-        match part {
-            "parent" => Value::text(&text[..end.unwrap_or(0)]),
-            _ => Value::text(&text[end.map_or(0, |end| end + 1)..]),
-        }
     }
 }

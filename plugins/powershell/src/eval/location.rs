@@ -1,5 +1,6 @@
 //! `Set-Location`, `Push-Location`, `Pop-Location`, and drives that are no part of the filesystem.
 
+use deployx_plugin_sdk::path::Style;
 use deployx_plugin_sdk::{Certainty, Depth, Kind, PathUse};
 
 use crate::value::{Extent, Item, Value};
@@ -7,6 +8,7 @@ use crate::wildcard;
 
 use super::Evaluator;
 use super::arguments::Call;
+use super::names::is_indirect;
 
 /// Drives of providers other than the filesystem, and what a change on them is on.
 const DRIVES: [(&str, Option<&str>); 16] = [
@@ -27,6 +29,9 @@ const DRIVES: [(&str, Option<&str>); 16] = [
     ("alias", None),
     ("function", None),
 ];
+
+/// How many directories are listed to look for entries by their short names.
+const MAX_LISTINGS: usize = 64;
 
 /// What a path says about its drive.
 pub(super) enum Drive {
@@ -56,6 +61,69 @@ impl Evaluator<'_> {
             return Drive::Files;
         }
         Drive::Unknown
+    }
+
+    /// Whether a path may lead to another place than its text says: through a link that the line
+    /// makes, or by the short name of an entry that has a longer one.
+    pub(super) fn may_be_elsewhere(&self, path: &[u8]) -> bool {
+        let computer = self.environment_value(b"COMPUTERNAME").string();
+        if self.style == Style::Windows && is_indirect(path, computer.as_deref()) {
+            return true;
+        }
+        if self.links.is_empty() && !path.contains(&b'~') {
+            return false;
+        }
+        let Some(mut path) = self.absolute(path) else {
+            return false;
+        };
+        if self
+            .links
+            .iter()
+            .any(|link| self.style.starts_with(&path, link))
+        {
+            return true;
+        }
+        while let Some(parent) = self.style.parent(&path) {
+            let name = self.style.name(&path).unwrap_or_default();
+            let tilde = name.iter().position(|b| *b == b'~');
+            let short = tilde.is_some_and(|at| name.get(at + 1).is_some_and(u8::is_ascii_digit));
+            if short && self.style == Style::Windows && self.kind(&path) == Kind::Missing {
+                if self.listings.get() >= MAX_LISTINGS {
+                    return true;
+                }
+                self.listings.set(self.listings.get() + 1);
+                let start = &name[..tilde.unwrap_or(0)];
+                let names = self.view.list(&parent).unwrap_or_default();
+                let begins = |(long, _): &(Vec<u8>, Kind)| {
+                    let plain: Vec<u8> = long.iter().copied().filter(|b| *b != b' ').collect();
+                    let beginning = plain.get(..start.len());
+                    beginning.is_some_and(|beginning| beginning.eq_ignore_ascii_case(start))
+                };
+                if names.iter().any(begins) {
+                    return true;
+                }
+            }
+            path = parent;
+        }
+        false
+    }
+
+    /// A path of the filesystem without the name of its provider (`FileSystem::C:\x`); `None` where
+    /// it is of another one.
+    pub(super) fn without_provider(path: &[u8]) -> Option<&[u8]> {
+        let path = match path.windows(2).position(|pair| pair == b"::") {
+            Some(at) => {
+                let name = path[..at].to_ascii_lowercase();
+                let known: [&[u8]; 2] = [b"filesystem", br"microsoft.powershell.core\filesystem"];
+                if !known.contains(&name.as_slice()) {
+                    return None;
+                }
+                &path[at + 2..]
+            }
+            None => path,
+        };
+        let path = super::names::without_prefix(path);
+        matches!(Self::drive(path), Drive::Files).then_some(path)
     }
 
     /// Whether a path is not simply one of the filesystem.

@@ -6,20 +6,25 @@
 //! understood.
 
 mod arguments;
+mod binding;
 mod blocks;
 mod call;
 mod content;
 mod dotnet;
+mod dotnet_types;
 mod expression;
 mod items;
 mod location;
+mod names;
 mod object;
 mod operators;
+mod paths;
 mod shells;
 mod statements;
 mod table_call;
 mod variables;
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::rc::Rc;
@@ -34,6 +39,7 @@ use crate::aliases::Edition;
 use crate::syntax::ast::ScriptBlock;
 use crate::syntax::parse;
 use crate::value::Value;
+use variables::State;
 
 /// How many commands and expressions are followed.
 const MAX_STEPS: usize = 8_000;
@@ -71,6 +77,12 @@ pub(crate) struct Evaluator<'a> {
     calls: usize,
     /// Bytes of lines within lines that were read.
     nested: usize,
+    /// How many directories were listed to look for short names.
+    listings: Cell<usize>,
+    /// Links that the line makes.
+    links: Vec<Vec<u8>>,
+    /// How things stood wherever something led out of the loop or block before its end.
+    jumps: Vec<State>,
     /// How often a hash table or list was changed in place.
     mutations: usize,
     /// Variables of an outer scope that the block being followed sets.
@@ -109,6 +121,9 @@ impl<'a> Evaluator<'a> {
             steps: 0,
             calls: 0,
             nested: 0,
+            listings: Cell::new(0),
+            links: Vec::new(),
+            jumps: Vec::new(),
             mutations: 0,
             escaped: Vec::new(),
             gave_up: false,
@@ -225,6 +240,9 @@ impl<'a> Evaluator<'a> {
     /// separators are taken. `None` where it cannot be told.
     fn absolute(&self, path: &[u8]) -> Option<Vec<u8>> {
         let mut path = self.separators(path);
+        if self.style == Style::Windows {
+            path = names::plain(&path);
+        }
         let separator = |b: &u8| self.style.is_separator(*b);
         if path.first() == Some(&b'~') && path.get(1).is_none_or(separator) {
             path = [self.request.home.as_deref()?, &path[1..]].concat();

@@ -68,6 +68,10 @@ impl Evaluator<'_> {
                     Value::gather(members.collect())
                 }
             },
+            Value::Choice(values) => {
+                let members = values.into_iter().map(|v| self.member(v, &name));
+                Value::Choice(members.collect()).some()
+            }
             Value::Item(item) => self.item_member(item, &name),
             Value::Hash(entries) => entries
                 .into_iter()
@@ -78,6 +82,7 @@ impl Evaluator<'_> {
                 b"path" | b"providerpath" | b"source" | b"fullname" => Value::Text(text),
                 _ => Value::Harmless,
             },
+            Value::Object(kind) if kind == b"xml" => Value::Object(kind),
             Value::Harmless | Value::Int(_) | Value::Bool(_) => Value::Harmless,
             Value::Null => Value::Null,
             _ => match name.as_slice() {
@@ -131,7 +136,7 @@ impl Evaluator<'_> {
                 };
                 self.touch(item.path.clone(), depth, true, "attributes changed", "=");
             }
-            Value::List(values) => {
+            Value::List(values) | Value::Choice(values) => {
                 for value in values {
                     self.set_member(value);
                 }
@@ -148,7 +153,7 @@ impl Evaluator<'_> {
         if matches!(lower.as_str(), "foreach" | "where") {
             return self.each_method(object, &lower, arguments);
         }
-        if let Value::List(values) = &object
+        if let Value::List(values) | Value::Choice(values) = &object
             && values.iter().any(|v| matches!(v, Value::Item(_)))
         {
             let results = values
@@ -188,11 +193,16 @@ impl Evaluator<'_> {
                 let filter = name == "where";
                 let kept = object.clone();
                 let output = self.each(object, b"_", &mut |e| e.block(&block.body));
-                if filter { kept } else { output }
+                if filter { kept.some() } else { output }
             }
             Some(Value::Text(text)) if text.whole => {
-                let name = text.text.clone();
-                self.member(object, &name)
+                // The name of a property or of a method.
+                let member = text.text.clone();
+                let property = name == "where" || arguments.len() == 1 && is_property(&member);
+                if property {
+                    return self.member(object, &member);
+                }
+                self.method(object, &member, &arguments[1..])
             }
             _ => {
                 self.unclear("a block that is not known is run");
@@ -244,17 +254,22 @@ impl Evaluator<'_> {
             _ if PURE.contains(&name)
                 || matches!(
                     name,
-                    "refresh"
-                        | "openread"
-                        | "opentext"
-                        | "getfiles"
-                        | "getdirectories"
-                        | "enumeratefiles"
-                        | "getaccesscontrol"
-                        | "getfilesysteminfos"
+                    "refresh" | "openread" | "opentext" | "getaccesscontrol"
                 ) =>
             {
                 Value::Harmless
+            }
+            "getfiles"
+            | "getdirectories"
+            | "enumeratefiles"
+            | "enumeratedirectories"
+            | "getfilesysteminfos"
+            | "enumeratefilesysteminfos" => {
+                let deep = arguments.len() > 1 || item.extent != Extent::Exact;
+                Value::Item(Item {
+                    path: item.path.clone(),
+                    extent: if deep { Extent::Tree } else { Extent::Children },
+                })
             }
             _ => {
                 self.unclear(&format!("what the method '{name}' does is not known"));
@@ -289,6 +304,25 @@ impl Evaluator<'_> {
             }
         }
     }
+}
+
+/// Whether entries of the filesystem have a property of this name.
+pub(super) fn is_property(name: &[u8]) -> bool {
+    matches!(
+        name.to_ascii_lowercase().as_slice(),
+        b"fullname"
+            | b"name"
+            | b"basename"
+            | b"directory"
+            | b"directoryname"
+            | b"parent"
+            | b"length"
+            | b"extension"
+            | b"path"
+            | b"count"
+            | b"id"
+            | b"version"
+    )
 }
 
 /// Methods of a known string.

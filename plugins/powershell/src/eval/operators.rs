@@ -19,6 +19,7 @@ impl Evaluator<'_> {
             b"," => Value::List(vec![value]),
             b"-join" => match value {
                 Value::List(values) => values.iter().fold(Value::text(""), Value::then),
+                Value::Choice(_) => Value::beginning(""),
                 other => other,
             },
             b"+" => value,
@@ -52,6 +53,10 @@ impl Evaluator<'_> {
 
     pub(super) fn plus(left: Value, right: Value) -> Value {
         match (left, right) {
+            (Value::Choice(mut values), right) => {
+                values.extend(right.elements());
+                Value::Choice(values).bounded()
+            }
             (Value::Int(a), Value::Int(b)) => a.checked_add(b).map_or(Value::Harmless, Value::Int),
             (Value::List(mut values), right) => {
                 values.extend(right.elements());
@@ -124,6 +129,9 @@ fn join(left: Value, right: &Value) -> Value {
     let Some(separator) = right.string() else {
         return Value::beginning("");
     };
+    if matches!(left, Value::Choice(_)) {
+        return Value::beginning("");
+    }
     let mut result = Value::text("");
     for (at, value) in left.elements().iter().enumerate() {
         if at > 0 {
@@ -145,8 +153,8 @@ fn compare(left: Value, operator: &[u8], right: &Value) -> Value {
             _ => a >= b,
         }),
         // With a list on the left the elements that fit are the result.
-        (Value::List(_), _) => match left {
-            Value::List(values) if values.iter().all(Value::is_harmless) => Value::Harmless,
+        (Value::List(_) | Value::Choice(_), _) => match left.any() {
+            Value::Choice(values) if values.iter().all(Value::is_harmless) => Value::Harmless,
             other => other,
         },
         (Value::Item(_) | Value::Unknown, _) => Value::Unknown,
@@ -156,7 +164,7 @@ fn compare(left: Value, operator: &[u8], right: &Value) -> Value {
 
 /// `-like` and `-match` with a list on the left keep elements.
 fn keep(left: Value, operator: &[u8], right: &Value) -> Value {
-    let Value::List(values) = left else {
+    let (Value::List(values) | Value::Choice(values)) = left else {
         return match left {
             Value::Unknown | Value::Item(_) => Value::Unknown,
             _ => Value::Harmless,
@@ -170,7 +178,7 @@ fn keep(left: Value, operator: &[u8], right: &Value) -> Value {
             (b"notlike", Some(pattern), Some(text)) => !wildcard::fits(pattern, &text),
             _ => true,
         });
-    Value::List(kept.collect())
+    Value::Choice(kept.collect()).some()
 }
 
 /// `-replace` with a pattern that has no special characters.
@@ -180,7 +188,7 @@ fn replace(left: &Value, right: &Value) -> Value {
     let with = arguments.next().map_or(Some(Vec::new()), |v| v.string());
     let (Some(text), Some(pattern), Some(with)) = (left.string(), pattern, with) else {
         return match left {
-            Value::List(_) | Value::Unknown => Value::Unknown,
+            Value::List(_) | Value::Choice(_) | Value::Unknown => Value::Unknown,
             Value::Harmless => Value::Harmless,
             _ => Value::beginning(""),
         };

@@ -3,7 +3,7 @@
 use deployx_plugin_sdk::{Depth, Kind};
 
 use crate::syntax::ast::{
-    Block, ElementKind, Pipeline, PipelineElement, Redirection, Statement, StatementKind,
+    Block, ElementKind, Expr, Pipeline, PipelineElement, Redirection, Statement, StatementKind,
 };
 use crate::value::{Extent, Item, Text, Value};
 
@@ -20,7 +20,10 @@ impl Evaluator<'_> {
             if !self.step() {
                 return Value::Unknown;
             }
-            output.extend(self.statement(statement).elements());
+            let value = self.statement(statement);
+            if !is_step(statement) {
+                output.extend(value.elements());
+            }
         }
         Value::gather(output)
     }
@@ -46,7 +49,7 @@ impl Evaluator<'_> {
                 operator,
                 value,
             } => {
-                let value = self.statement(value);
+                let value = self.valued(value);
                 self.assign(target, operator, value);
                 Value::Null
             }
@@ -69,11 +72,18 @@ impl Evaluator<'_> {
                 self.each(source, &name, &mut |e| e.block(body))
             }
             StatementKind::Loop { head, body, once } => self.looped(head, body, *once),
-            StatementKind::Switch { subject, clauses } => {
+            StatementKind::Switch {
+                subject,
+                file,
+                clauses,
+            } => {
                 let subject = self.statement(subject);
-                self.variables.insert(b"_".to_vec(), subject);
+                let subject = if *file { Value::Harmless } else { subject };
                 let branches: Vec<&Block> = clauses.iter().collect();
-                self.branches(&branches, true)
+                // Each value of a list is taken, and several clauses may fit.
+                self.each(subject, b"_", &mut |e| {
+                    e.repeated(&mut |e| e.branches(&branches, true))
+                })
             }
             StatementKind::Try {
                 body,
@@ -98,6 +108,7 @@ impl Evaluator<'_> {
             }
             StatementKind::Flow { value, leaves } => {
                 let value = value.as_ref().map(|v| self.statement(v));
+                self.jump();
                 match (leaves, value) {
                     (true, Some(value)) => value,
                     _ => Value::Null,
@@ -121,6 +132,9 @@ impl Evaluator<'_> {
             }
             self.restore(before);
             return Value::Harmless;
+        }
+        if let [only] = pipelines {
+            return self.pipeline(only);
         }
         let mut output = Vec::new();
         let mut ends = Vec::new();
@@ -237,8 +251,12 @@ impl Evaluator<'_> {
         name: &[u8],
         body: &mut dyn FnMut(&mut Self) -> Value,
     ) -> Value {
+        let choice = matches!(source, Value::Choice(_));
         let values = source.elements();
         let mut output = Vec::new();
+        let (before, jumps) = (self.state(), self.jumps.len());
+        let mut left = false;
+        let unordered = values.len() > 1 && values.iter().any(|v| matches!(v, Value::Item(_)));
         if values.len() <= MAX_ROUNDS && !values.iter().any(|v| matches!(v, Value::Unknown)) {
             for value in values {
                 if !self.step() {
@@ -246,8 +264,17 @@ impl Evaluator<'_> {
                 }
                 self.variables.insert(name.to_vec(), value);
                 output.extend(body(self).elements());
+                // A round may end before its end, and the rounds may.
+                left |= self.land(jumps);
+                if left || choice {
+                    self.merge(&before);
+                }
             }
-            return Value::gather(output);
+            if unordered {
+                self.forget_order(&before);
+            }
+            let output = Value::gather(output);
+            return if choice || left { output.any() } else { output };
         }
         let together = join(&values);
         let value = self.repeated(&mut |e| {
@@ -267,10 +294,13 @@ impl Evaluator<'_> {
     /// changes from one time to the next.
     pub(super) fn repeated(&mut self, body: &mut dyn FnMut(&mut Self) -> Value) -> Value {
         let before = self.state();
+        let jumps = self.jumps.len();
         let value = body(self);
+        self.land(jumps);
         if self.merge(&before) && self.step() {
             let before = self.state();
             let again = body(self);
+            self.land(jumps);
             self.merge(&before);
             if !again.same(&value) {
                 return Value::Unknown;
@@ -307,12 +337,19 @@ impl Evaluator<'_> {
         // Dry: conditions of counting loops change nothing.
         let before = self.state();
         let noted = (self.answer.clone(), self.steps);
+        let jumps = self.jumps.len();
+        let mut left = false;
         let mut output = Vec::new();
         for _ in 0..=MAX_ROUNDS {
             match self.statement(condition) {
+                Value::Bool(false) if left => {
+                    self.merge(&before);
+                    return Some(Value::gather(output).any());
+                }
                 Value::Bool(false) => return Some(Value::gather(output)),
                 Value::Bool(true) => {
                     output.extend(self.block(body).elements());
+                    left |= self.land(jumps);
                     self.statement(next);
                 }
                 _ => break,
@@ -326,6 +363,23 @@ impl Evaluator<'_> {
         self.restore(before);
         None
     }
+}
+
+/// Whether a statement is `$i++`, which gives nothing where it stands alone.
+fn is_step(statement: &Statement) -> bool {
+    let StatementKind::Chain { pipelines, .. } = &statement.what else {
+        return false;
+    };
+    let [Pipeline { elements }] = pipelines.as_slice() else {
+        return false;
+    };
+    matches!(
+        elements.as_slice(),
+        [PipelineElement {
+            what: ElementKind::Expression(Expr::Step { .. }),
+            ..
+        }]
+    )
 }
 
 /// One value for any of `values`.

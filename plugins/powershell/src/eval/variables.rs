@@ -12,9 +12,11 @@ use super::arguments::{Call, Given, common_parameter};
 
 /// How many variables a line may have.
 const MAX_VARIABLES: usize = 128;
+/// How many ways out of loops and blocks are kept at a time.
+const MAX_JUMPS: usize = 32;
 
 /// What a branch may change.
-pub(super) struct State {
+pub(crate) struct State {
     cwd: Option<Vec<u8>>,
     stack: Vec<Option<Vec<u8>>>,
     variables: HashMap<Vec<u8>, Value>,
@@ -36,6 +38,40 @@ impl Evaluator<'_> {
         self.stack = state.stack;
         self.variables = state.variables;
         self.environment = state.environment;
+    }
+
+    /// Notes that something may lead out of a loop or block here.
+    pub(super) fn jump(&mut self) {
+        if self.jumps.len() >= MAX_JUMPS {
+            self.give_up("the line leaves loops in too many places");
+            return;
+        }
+        self.jumps.push(self.state());
+    }
+
+    /// Takes in how things stood where the loop or block that began after `before` jumps was left;
+    /// whether it was.
+    pub(super) fn land(&mut self, before: usize) -> bool {
+        let jumps = self.jumps.split_off(before.min(self.jumps.len()));
+        for jump in &jumps {
+            self.merge(jump);
+        }
+        !jumps.is_empty()
+    }
+
+    /// Forgets what the last round of a loop left in variables: which one is the last is not known.
+    pub(super) fn forget_order(&mut self, before: &State) {
+        for (name, value) in &mut self.variables {
+            let single = matches!(value, Value::Item(_) | Value::Text(_));
+            if single
+                && !before
+                    .variables
+                    .get(name)
+                    .is_some_and(|old| old.same(value))
+            {
+                *value = Value::Unknown;
+            }
+        }
     }
 
     /// Keeps what is the same now and in `other`; whether anything was not.
@@ -220,7 +256,14 @@ impl Evaluator<'_> {
                 self.assign(inner, operator, value);
             }
             Expr::Comma(targets) => {
+                let by_chance = !matches!(value, Value::List(_))
+                    || matches!(&value, Value::List(v) if v.iter().any(|v| matches!(v, Value::Item(_))));
                 let mut values = value.elements();
+                if by_chance && values.len() > 1 {
+                    // Which of them comes first is not known.
+                    let any = Value::Choice(values.clone());
+                    values = vec![any; values.len()];
+                }
                 let fits = values.len() == targets.len();
                 values.resize(targets.len(), Value::Unknown);
                 for (target, value) in targets.iter().zip(values) {
@@ -326,6 +369,8 @@ impl Evaluator<'_> {
     /// Nothing is known any more of what `object` holds.
     pub(super) fn forget(&mut self, object: &Expr) {
         match object {
+            // Its type is all that is known of it.
+            Expr::Variable(name) if matches!(self.variable(name), Value::Object(_)) => {}
             Expr::Variable(name) => {
                 let harmless = matches!(
                     self.variable(name),

@@ -45,6 +45,8 @@ pub(crate) enum StatementKind {
     },
     Switch {
         subject: Box<Statement>,
+        /// The subject is a file; each of its lines is taken.
+        file: bool,
         clauses: Vec<Block>,
     },
     Try {
@@ -148,8 +150,10 @@ pub(crate) enum Expr {
     Splat(Vec<u8>),
     /// `( … )`
     Paren(Box<Statement>),
-    /// `$( … )` and `@( … )`
+    /// `$( … )`
     Statements(Block),
+    /// `@( … )`
+    Array(Block),
     Script(Rc<ScriptBlock>),
     Hash(Vec<(Expr, Statement)>),
     Type(Vec<u8>),
@@ -171,8 +175,13 @@ pub(crate) enum Expr {
         fixed: bool,
     },
     Index(Box<Expr>, Box<Expr>),
-    /// `$x++`
-    Step(Box<Expr>),
+    /// `$x++`, `--$x`
+    Step {
+        operand: Box<Expr>,
+        by: i64,
+        /// The sign stands before the operand: the new value counts.
+        before: bool,
+    },
 }
 
 /// A piece of a string.

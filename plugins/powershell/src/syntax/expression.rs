@@ -119,9 +119,14 @@ impl Parser<'_> {
             p.blanks();
             match p.peek() {
                 Some(b'+' | b'-') if p.peek_at(1) == p.peek() => {
+                    let by = if p.peek() == Some(b'+') { 1 } else { -1 };
                     p.at += 2;
-                    let operand = p.unary()?;
-                    Ok(Expr::Step(Box::new(operand)))
+                    let operand = Box::new(p.unary()?);
+                    Ok(Expr::Step {
+                        operand,
+                        by,
+                        before: true,
+                    })
                 }
                 Some(b'-') if p.peek_at(1).is_some_and(|b| b.is_ascii_alphabetic()) => {
                     let rest = &p.rest()[1..];
@@ -206,7 +211,7 @@ impl Parser<'_> {
             (Some(b'@'), Some(b'(')) => {
                 self.at += 2;
                 let statements = self.nested(|p| p.statements_until(b")"))?;
-                Ok(Expr::Statements(statements))
+                Ok(Expr::Array(statements))
             }
             (Some(b'@'), Some(b'{')) => self.nested(Self::hash),
             (Some(b'@'), Some(byte)) if is_name(byte) => {
@@ -294,8 +299,13 @@ impl Parser<'_> {
                 self.expect(b"]", "a bracket is not closed")?;
                 value = Expr::Index(Box::new(value), Box::new(index));
             } else if self.rest().starts_with(b"++") || self.rest().starts_with(b"--") {
+                let by = if self.peek() == Some(b'+') { 1 } else { -1 };
                 self.at += 2;
-                value = Expr::Step(Box::new(value));
+                value = Expr::Step {
+                    operand: Box::new(value),
+                    by,
+                    before: false,
+                };
             } else {
                 return Ok(value);
             }

@@ -8,6 +8,8 @@ pub(crate) mod ast;
 mod command;
 mod cursor;
 mod expression;
+mod keyword;
+mod script_block;
 mod statement;
 mod text;
 

@@ -1,10 +1,6 @@
 //! Statements and blocks.
 
-use super::ast::{
-    Block, ElementKind, Expr, Parameter, Pipeline, PipelineElement, ScriptBlock, Statement,
-    StatementKind,
-};
-use super::command::plain;
+use super::ast::{Block, ElementKind, Expr, Pipeline, PipelineElement, Statement, StatementKind};
 use super::cursor::{Parsed, Parser, ends_word, is_name};
 
 /// After how many unreadable statements the rest is given up.
@@ -73,7 +69,7 @@ impl Parser<'_> {
     }
 
     /// `{ … }`
-    fn braces(&mut self) -> Parsed<Block> {
+    pub(super) fn braces(&mut self) -> Parsed<Block> {
         self.blank_lines();
         self.expect(b"{", "a block is missing")?;
         self.nested(|p| p.statements_until(b"}"))
@@ -108,7 +104,7 @@ impl Parser<'_> {
     }
 
     /// The word that comes next, where it is nothing but letters.
-    fn keyword(&mut self) -> &[u8] {
+    pub(super) fn keyword(&mut self) -> &[u8] {
         let start = self.at;
         while self.peek().is_some_and(|b| b.is_ascii_alphabetic()) {
             self.at += 1;
@@ -121,7 +117,7 @@ impl Parser<'_> {
     }
 
     /// Takes `word` if it comes next, behind blanks and ends of lines.
-    fn take_keyword(&mut self, word: &[u8]) -> bool {
+    pub(super) fn take_keyword(&mut self, word: &[u8]) -> bool {
         let before = self.at;
         self.blank_lines();
         if self.keyword().eq_ignore_ascii_case(word) {
@@ -180,7 +176,7 @@ impl Parser<'_> {
     }
 
     /// `( statement )`
-    fn parenthesized(&mut self) -> Parsed<Statement> {
+    pub(super) fn parenthesized(&mut self) -> Parsed<Statement> {
         self.blank_lines();
         self.expect(b"(", "a parenthesis is missing")?;
         self.blank_lines();
@@ -188,171 +184,6 @@ impl Parser<'_> {
         self.blank_lines();
         self.expect(b")", "a parenthesis is not closed")?;
         Ok(statement)
-    }
-
-    fn if_statement(&mut self) -> Parsed<StatementKind> {
-        let mut clauses = vec![(self.parenthesized()?, self.braces()?)];
-        while self.take_keyword(b"elseif") {
-            clauses.push((self.parenthesized()?, self.braces()?));
-        }
-        let otherwise = if self.take_keyword(b"else") {
-            Some(self.braces()?)
-        } else {
-            None
-        };
-        Ok(StatementKind::If { clauses, otherwise })
-    }
-
-    fn foreach(&mut self) -> Parsed<StatementKind> {
-        self.expect(b"(", "a parenthesis is missing")?;
-        self.blank_lines();
-        let Some(Expr::Variable(variable)) = self.dollar()? else {
-            return Err("'foreach' without a variable");
-        };
-        if !self.take_keyword(b"in") {
-            return Err("'foreach' without 'in'");
-        }
-        self.blank_lines();
-        let source = Box::new(self.statement()?);
-        self.blank_lines();
-        self.expect(b")", "a parenthesis is not closed")?;
-        Ok(StatementKind::Foreach {
-            variable,
-            source,
-            body: self.braces()?,
-        })
-    }
-
-    fn for_statement(&mut self) -> Parsed<StatementKind> {
-        self.blank_lines();
-        self.expect(b"(", "a parenthesis is missing")?;
-        let head = self.nested(|p| p.statements_until(b")"))?;
-        Ok(StatementKind::Loop {
-            head,
-            body: self.braces()?,
-            once: false,
-        })
-    }
-
-    fn do_statement(&mut self) -> Parsed<StatementKind> {
-        let body = self.braces()?;
-        if !(self.take_keyword(b"while") || self.take_keyword(b"until")) {
-            return Err("'do' without 'while' or 'until'");
-        }
-        let condition = self.parenthesized()?;
-        Ok(StatementKind::Loop {
-            head: vec![condition],
-            body,
-            once: true,
-        })
-    }
-
-    fn switch(&mut self) -> Parsed<StatementKind> {
-        let mut file = false;
-        loop {
-            self.blanks();
-            if !self.take(b"-") {
-                break;
-            }
-            file |= self.keyword().eq_ignore_ascii_case(b"file");
-        }
-        let subject = Box::new(if file && self.peek() != Some(b'(') {
-            let start = self.at;
-            let name = self.word()?;
-            let span = start..self.at;
-            expression_statement(Expr::Word(name), span)
-        } else {
-            self.parenthesized()?
-        });
-        self.blank_lines();
-        self.expect(b"{", "a block is missing")?;
-        let mut clauses = Vec::new();
-        loop {
-            self.separators();
-            if self.take(b"}") {
-                return Ok(StatementKind::Switch { subject, clauses });
-            }
-            let start = self.at;
-            let mut body = Vec::new();
-            match self.peek() {
-                Some(b'\'' | b'"' | b'$' | b'(' | b'{' | b'@') => {
-                    let value = self.primary()?;
-                    let span = start..self.at;
-                    match self.postfix(value)? {
-                        Expr::Script(block) => body.extend(block.body.iter().cloned()),
-                        other => body.push(expression_statement(other, span)),
-                    }
-                }
-                _ => {
-                    if self.word()?.is_empty() {
-                        return Err("'switch' without a value");
-                    }
-                }
-            }
-            body.extend(self.braces()?);
-            clauses.push(body);
-        }
-    }
-
-    fn try_statement(&mut self) -> Parsed<StatementKind> {
-        let body = self.braces()?;
-        let mut catches = Vec::new();
-        while self.take_keyword(b"catch") {
-            loop {
-                self.blank_lines();
-                if self.peek() == Some(b'[') {
-                    self.type_name()?;
-                } else if !self.take(b",") {
-                    break;
-                }
-            }
-            catches.push(self.braces()?);
-        }
-        let finally = if self.take_keyword(b"finally") {
-            Some(self.braces()?)
-        } else {
-            None
-        };
-        Ok(StatementKind::Try {
-            body,
-            catches,
-            finally,
-        })
-    }
-
-    fn function(&mut self) -> Parsed<StatementKind> {
-        self.blanks();
-        let name = self.word()?;
-        let name = plain(&name).ok_or("a function without a name")?.to_vec();
-        self.blank_lines();
-        let mut parameters = Vec::new();
-        if self.take(b"(") {
-            parameters = self.nested(Self::parameter_list)?;
-            self.blank_lines();
-        }
-        self.expect(b"{", "a block is missing")?;
-        let mut block = self.nested(Self::script_block)?;
-        block.parameters.extend(parameters);
-        Ok(StatementKind::Function {
-            name,
-            body: block.into(),
-        })
-    }
-
-    fn flow(&mut self, keyword: &[u8]) -> Parsed<StatementKind> {
-        self.blanks();
-        let ended = self
-            .peek()
-            .is_none_or(|b| matches!(b, b'\n' | b'\r' | b';' | b'}' | b')' | b'|' | b'&'));
-        let value = if ended {
-            None
-        } else {
-            Some(Box::new(self.statement()?))
-        };
-        Ok(StatementKind::Flow {
-            value,
-            leaves: !matches!(keyword, b"break" | b"continue"),
-        })
     }
 
     /// An assignment, or pipelines joined by `&&` and `||`.
@@ -443,134 +274,9 @@ impl Parser<'_> {
         let found = operators.iter().find(|o| rest.starts_with(o))?;
         Some(found.to_vec())
     }
-
-    /// What stands between the braces of a script block, and the closing brace.
-    pub(super) fn script_block(&mut self) -> Parsed<ScriptBlock> {
-        let mut block = ScriptBlock::default();
-        self.separators();
-        if self.begins_parameters() {
-            block.parameters = self.parameters()?;
-            self.separators();
-        }
-        loop {
-            let before = self.at;
-            let word = self.keyword().to_ascii_lowercase();
-            let named = matches!(
-                word.as_slice(),
-                b"begin" | b"process" | b"end" | b"clean" | b"dynamicparam"
-            );
-            self.blank_lines();
-            if !(named && self.peek() == Some(b'{')) {
-                self.at = before;
-                break;
-            }
-            block.body.extend(self.braces()?);
-            self.separators();
-        }
-        block.body.extend(self.statements_until(b"}")?);
-        Ok(block)
-    }
-
-    /// Whether `param`, perhaps behind attributes, comes next.
-    fn begins_parameters(&mut self) -> bool {
-        let before = self.at;
-        self.separators();
-        while self.peek() == Some(b'[') {
-            if self.attribute().is_err() {
-                break;
-            }
-            self.separators();
-        }
-        let found = self.keyword().eq_ignore_ascii_case(b"param");
-        self.at = before;
-        found
-    }
-
-    fn parameters(&mut self) -> Parsed<Vec<Parameter>> {
-        self.separators();
-        while self.peek() == Some(b'[') {
-            self.attribute()?;
-            self.separators();
-        }
-        self.keyword();
-        self.blank_lines();
-        self.expect(b"(", "a parenthesis is missing")?;
-        self.nested(Self::parameter_list)
-    }
-
-    /// Parameters and the closing parenthesis.
-    fn parameter_list(&mut self) -> Parsed<Vec<Parameter>> {
-        let mut parameters = Vec::new();
-        let mut switch = false;
-        loop {
-            self.blank_lines();
-            match self.peek() {
-                Some(b')') => {
-                    self.at += 1;
-                    return Ok(parameters);
-                }
-                Some(b',') => self.at += 1,
-                Some(b'[') => {
-                    let start = self.at;
-                    self.attribute()?;
-                    switch |= self.text(start..self.at).eq_ignore_ascii_case(b"[switch]");
-                }
-                Some(b'$') => {
-                    let Some(Expr::Variable(name)) = self.dollar()? else {
-                        return Err("a parameter without a name");
-                    };
-                    self.blank_lines();
-                    let default = if self.take(b"=") {
-                        self.blank_lines();
-                        let value = self.unary_default()?;
-                        Some(value)
-                    } else {
-                        None
-                    };
-                    parameters.push(Parameter {
-                        name,
-                        default,
-                        switch,
-                    });
-                    switch = false;
-                }
-                _ => return Err("a list of parameters that cannot be read"),
-            }
-        }
-    }
-
-    fn unary_default(&mut self) -> Parsed<Expr> {
-        // Commas separate parameters.
-        self.nested(Self::value_without_commas)
-    }
-
-    /// `[Attribute(…)]`, `[type]`.
-    fn attribute(&mut self) -> Parsed<()> {
-        let mut open = 0;
-        while let Some(byte) = self.peek() {
-            match byte {
-                b'[' => open += 1,
-                b']' => open -= 1,
-                b'\'' => {
-                    self.verbatim_string()?;
-                    continue;
-                }
-                b'"' => {
-                    self.nested(Self::expandable_string)?;
-                    continue;
-                }
-                _ => {}
-            }
-            self.at += 1;
-            if open == 0 {
-                return Ok(());
-            }
-        }
-        Err("a bracket is not closed")
-    }
 }
 
-fn expression_statement(value: Expr, span: std::ops::Range<usize>) -> Statement {
+pub(super) fn expression_statement(value: Expr, span: std::ops::Range<usize>) -> Statement {
     Statement {
         what: StatementKind::Chain {
             pipelines: vec![Pipeline {

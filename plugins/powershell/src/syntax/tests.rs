@@ -69,6 +69,7 @@ fn expression(value: &Expr) -> String {
         Expr::Splat(name) => format!("@{}", text(name)),
         Expr::Paren(statement) => format!("({})", block(&vec![(**statement).clone()])),
         Expr::Statements(body) => format!("$({})", block(body)),
+        Expr::Array(body) => format!("@({})", block(body)),
         Expr::Script(script) => format!("{{{}}}", block(&script.body)),
         Expr::Type(name) => format!("[{}]", text(name)),
         Expr::Cast(name, value) => format!("[{}]{}", text(name), expression(value)),

@@ -163,13 +163,15 @@ fn above(findings: &Findings<'_>, text: &str, holder: bool) -> Result<Vec<Vec<u8
             return Err(format!("it cannot be told where the nearest '{name}' is"));
         }
         if let (Some(path), false) = (path, kind == Kind::Missing) {
-            let base = if holder { directory } else { path };
-            let full = style.resolve(&base, rest.as_bytes()).unwrap_or(base);
-            let mut found = vec![full];
+            let mut bases = vec![if holder { directory } else { path }];
             if kind == Kind::File && !holder {
-                found.extend(pointed_to(findings, &found[0]));
+                bases.extend(pointed_to(findings, &bases[0]));
             }
-            return Ok(found);
+            let found = bases.into_iter().map(|base| {
+                let full = style.resolve(&base, rest.as_bytes());
+                full.unwrap_or(base)
+            });
+            return Ok(found.collect());
         }
         at = style.parent(&directory);
     }

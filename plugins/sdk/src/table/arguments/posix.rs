@@ -123,6 +123,17 @@ impl<'g, 'a> Reader<'g, 'a> {
 
     /// `-abc`, `-ofile`.
     fn bundle(&mut self, arg: &'a Arg, at: usize) {
+        // A word that is listed as it stands (`-ff`, `-nv`) is no bundle.
+        if arg.text.len() > 2
+            && arg.known == Known::Whole
+            && let Some((spec, value)) = self.exact(&arg.text)
+        {
+            match value {
+                Value::Needed => self.next_value(spec, at),
+                _ => self.give(spec, None, at),
+            }
+            return;
+        }
         for (index, letter) in arg.text.iter().enumerate().skip(1) {
             let rest = &arg.text[index + 1..];
             match self.short(*letter) {
