@@ -64,9 +64,16 @@ fn call(table: &Table, name: &str, text: &str) {
         variable: &|_| None,
         view: &view,
     };
-    let own = text.split(['"', '\'', ' ', '\n', ',']).filter(|w| !w.is_empty());
+    let own = text
+        .split(['"', '\'', ' ', '\n', ','])
+        .filter(|w| !w.is_empty());
     let words: Vec<&str> = own.take(32).chain(WORDS).collect();
-    for known in [Known::Whole, Known::Beginning, Known::Several, Known::Pattern] {
+    for known in [
+        Known::Whole,
+        Known::Beginning,
+        Known::Several,
+        Known::Pattern,
+    ] {
         let args: Vec<Arg> = words
             .iter()
             .enumerate()

@@ -105,7 +105,7 @@ pub fn ask(rules: &dyn PathInference, place: &Place, line: &[u8]) {
 }
 
 /// The answer about a line. The line's length chooses the shell and the working directory.
-fn infer(rules: &dyn PathInference, place: &Place, line: &[u8]) -> Inference {
+pub fn infer(rules: &dyn PathInference, place: &Place, line: &[u8]) -> Inference {
     let shells = rules.shells();
     let shell = match line.len() % 4 {
         3 => shells[line.len() / 4 % shells.len()],

@@ -1,5 +1,6 @@
 //! Simple commands: which command a name means, and what it does.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use deployx_plugin_sdk::path::Style;
@@ -516,11 +517,9 @@ impl Evaluator<'_> {
         reason: &str,
     ) {
         let mut text = call.text.to_vec();
+        let mut standing: HashSet<&[u8]> = call.text.split(u8::is_ascii_whitespace).collect();
         for argument in arguments {
-            let stands_there = text
-                .split(u8::is_ascii_whitespace)
-                .any(|word| word == argument.text.as_slice());
-            if argument.text.is_empty() || stands_there {
+            if argument.text.is_empty() || !standing.insert(&argument.text) {
                 continue;
             }
             if !text.is_empty() {

@@ -21,6 +21,10 @@ const BUDGET: usize = 20_000;
 /// How deep substitutions, functions, `eval` and shells within shells may call each other.
 const MAX_NESTING: usize = 24;
 
+/// How many steps are left at most once that depth was reached: a function that calls itself twice
+/// would use up all of them and find nothing more.
+const BUDGET_TOO_DEEP: usize = 1000;
+
 /// Reads one line.
 pub(crate) struct Evaluator<'a> {
     pub(crate) commands: &'a Commands,
@@ -200,6 +204,7 @@ impl<'a> Evaluator<'a> {
     ) -> Option<T> {
         if self.nesting >= MAX_NESTING {
             self.unclear(world, text, "commands call each other too deeply");
+            self.budget = self.budget.min(BUDGET_TOO_DEEP);
             return None;
         }
         self.nesting += 1;

@@ -1,7 +1,9 @@
 //! No line, however broken, may bring the reader down.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use deployx_plugin_sdk::testing::MemoryView;
-use deployx_plugin_sdk::{Inference, PathInference, Request};
+use deployx_plugin_sdk::{FileView, Inference, Kind, PathInference, Request};
 use deployx_rules_bash::BashRules;
 use proptest::prelude::*;
 
@@ -118,6 +120,73 @@ fn functions_that_call_themselves_end() {
             infer(&rules, "bash", line.as_bytes());
         }
     });
+}
+
+/// Counts how often it is asked.
+struct Counting(AtomicUsize);
+
+impl FileView for Counting {
+    fn kind(&self, _path: &[u8]) -> Kind {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Kind::Missing
+    }
+    fn list(&self, _dir: &[u8]) -> Option<Vec<(Vec<u8>, Kind)>> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Some(Vec::new())
+    }
+    fn read_link(&self, _path: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+    fn read(&self, _path: &[u8], _max: usize) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+fn count_questions(command: &str) -> (Inference, usize) {
+    let request = Request {
+        shell: "bash".into(),
+        command: command.into(),
+        cwd: b"/w".to_vec(),
+        ..Request::default()
+    };
+    let view = Counting(AtomicUsize::new(0));
+    let answer = BashRules::new().infer(&request, &view);
+    (answer, view.0.into_inner())
+}
+
+#[test]
+fn a_function_that_starts_itself_twice_is_given_up_soon() {
+    let (answer, questions) = count_questions(":() { :|x|cd d; rm *.o s|:& }; :");
+    assert!(!answer.unclear.is_empty());
+    assert!(questions < 1000, "{questions}");
+}
+
+#[test]
+fn what_follows_a_function_that_calls_itself_is_followed() {
+    let (answer, _) = count_questions("f() { f; }; f; rm /opt/x");
+    let listed = answer.paths.iter().any(|used| used.path == b"/opt/x");
+    assert!(listed && !answer.unclear.is_empty(), "{answer:?}");
+}
+
+#[test]
+fn a_pattern_longer_than_any_path_is_not_expanded() {
+    let (answer, questions) = count_questions(&format!("rm {}*.log", "d/".repeat(30_000)));
+    assert!(!answer.unclear.is_empty() || !answer.paths.is_empty());
+    assert_eq!(questions, 0);
+}
+
+#[test]
+fn every_word_of_a_long_unknown_command_is_told_once() {
+    let words: Vec<String> = (0..8000).map(|at| format!("w{at}")).collect();
+    let line = format!("x=1; frobnicate {} $x w3 'a b' 'a b'", words.join(" "));
+    let (answer, _) = count_questions(&line);
+    let [unclear] = answer.unclear.as_slice() else {
+        panic!("{:?}", answer.unclear.len());
+    };
+    let text = String::from_utf8(unclear.text.clone()).unwrap();
+    let told = |word: &str| text.split(' ').filter(|w| *w == word).count();
+    assert_eq!((told("w7999"), told("1")), (1, 1));
+    assert!(text.contains("'a b'"));
 }
 
 const TOKENS: &[&str] = &[

@@ -72,7 +72,7 @@ impl Style {
     /// `path` taken from `base`, without `.`, empty components and, lexically, `..`. `base` must be
     /// absolute. `None` where it cannot be told: a path on a drive other than `base`'s without
     /// its root (`D:x`). `None` too for what no system takes as a path and no answer may hold: a NUL
-    /// byte, a share without a server (`\\`), more than 64 KiB.
+    /// byte, a share without a name (`\\server`), more than 64 KiB.
     pub fn resolve(self, base: &[u8], path: &[u8]) -> Option<Vec<u8>> {
         let (root, components) = self.split(base, path)?;
         let found = Self::build(&root, &components);
@@ -84,7 +84,7 @@ impl Style {
         let mut components: Vec<&[u8]> = Vec::new();
         let path_root = &path[..self.root_len(path)];
         let base_root = &base[..self.root_len(base)];
-        if self == Self::Windows && is_nameless_share(path_root) {
+        if self == Self::Windows && [path_root, base_root].into_iter().any(is_nameless_share) {
             return None;
         }
         let root = if self == Self::Windows && has_drive(path) && path_root.len() == 2 {
@@ -257,9 +257,10 @@ impl Style {
     }
 }
 
-/// Whether a root is two separators or more that no server follows.
+/// Whether a root begins like that of a share and does not name a server and a share.
 fn is_nameless_share(root: &[u8]) -> bool {
-    root.len() >= 2 && root.iter().all(|b| Style::Windows.is_separator(*b))
+    let names = root.split(|b| Style::Windows.is_separator(*b));
+    root.len() >= 2 && !has_drive(root) && names.filter(|name| !name.is_empty()).count() < 2
 }
 
 fn has_drive(path: &[u8]) -> bool {
@@ -308,6 +309,8 @@ mod tests {
             (r"C:\srv", "C:", r"C:\srv"),
             (r"C:\srv", r"\\", "?"),
             (r"C:\srv", r"\/", "?"),
+            (r"C:\srv", r"\\host", "?"),
+            (r"\\host\", "x", "?"),
             (r"C:\srv", r"\\\a", "?"),
             (r"C:\srv", "//host/share/a", r"\\host\share\a"),
             (r"C:\srv", r"\\host\share\a\..\..\b", r"\\host\share\b"),

@@ -9,6 +9,10 @@ use crate::state::Options;
 /// How many names are matched before a pattern is left unexpanded.
 const MAX_NAMES: usize = 20_000;
 
+/// The longest pattern that is expanded, in bytes: that of a path on Linux. The time grows with the
+/// square.
+const MAX_PATTERN: usize = 4096;
+
 /// How deep `**` goes.
 const MAX_DEPTH: usize = 32;
 
@@ -39,6 +43,9 @@ impl Files<'_> {
     }
 
     fn walk(&self, pattern: &[PatternByte]) -> Option<Vec<Vec<u8>>> {
+        if pattern.len() > MAX_PATTERN {
+            return None;
+        }
         let absolute = pattern.first().is_some_and(|(byte, _)| *byte == b'/');
         let start = if absolute { b"/" } else { self.cwd? };
         let mut found: Found = vec![(Vec::new(), start.to_vec())];
