@@ -25,6 +25,9 @@ const OF_ATTRIBUTES: [&str; 6] = ["cd", "chattr", "chgrp", "chmod", "chown", "se
 /// How many entries of a directory are looked at for links that move with it.
 const MAX_ENTRIES: usize = 2000;
 
+/// A longer path is not looked into, in bytes: no system call takes it.
+const MAX_PATH: usize = 4096;
+
 /// What happened at a path.
 #[derive(Debug, Clone, Copy)]
 struct Change {
@@ -190,6 +193,9 @@ impl<'a> ChangedView<'a> {
         let mut changes = self.changes();
         if changes.links.is_empty() {
             return false;
+        }
+        if path.len() > MAX_PATH {
+            return true;
         }
         let physical = self.physical(&mut changes, path);
         [path, &physical].into_iter().any(|path| {

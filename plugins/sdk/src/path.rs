@@ -10,6 +10,9 @@ use deployx_plugin_abi::wire::MAX_PATH_BYTES;
 
 use crate::FileView;
 
+/// A longer path is not followed, in bytes: no system call takes it.
+const MAX_FOLLOWED: usize = 4096;
+
 /// How many symbolic links are followed before a path is given up.
 const MAX_LINKS: usize = 40;
 
@@ -210,8 +213,12 @@ impl Style {
     }
 
     /// What `path`, an absolute one, leads to when every symbolic link in it is followed. `None`
-    /// when there are too many, or where something may be a link or not.
+    /// when there are too many, where something may be a link or not, or where the path is longer
+    /// than any that a system takes.
     pub fn follow(self, view: &dyn FileView, path: &[u8]) -> Option<Vec<u8>> {
+        if path.len() > MAX_FOLLOWED {
+            return None;
+        }
         let (root, components) = self.split(path, b"")?;
         let mut ahead: Vec<Vec<u8>> = components.iter().rev().map(|c| c.to_vec()).collect();
         let mut at = Self::build(&root, &[]);
