@@ -1,6 +1,6 @@
 //! The rule sets that are linked in.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use deployx_plugin_sdk::{FileView, Inference, PathInference, Request};
 use deployx_rules_bash::BashRules;
@@ -14,11 +14,14 @@ use super::{Origin, Registry};
 /// Lines of one of these shells within a line of another (`cmd /c`, `powershell -Command`) are read
 /// by the rules of that shell, one level deep.
 pub fn registry() -> Registry {
-    let inner: Arc<[Box<dyn PathInference>]> = Arc::new([
-        Box::new(BashRules::new()),
-        Box::new(CmdRules::new()),
-        Box::new(PowerShellRules::new()),
-    ]);
+    // Made when a line within a line is first met: most lines have none.
+    let inner: LazyLock<[Box<dyn PathInference>; 3]> = LazyLock::new(|| {
+        [
+            Box::new(BashRules::new()),
+            Box::new(CmdRules::new()),
+            Box::new(PowerShellRules::new()),
+        ]
+    });
     let nested = move |request: &Request, view: &dyn FileView| -> Option<Inference> {
         inner
             .iter()
