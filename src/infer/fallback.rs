@@ -4,6 +4,8 @@
 //! tree, and every target of a redirection. It reads words, not grammar, so it
 //! errs on the side of covering too much.
 
+use std::collections::HashSet;
+
 use deployx_plugin_sdk::path::Style;
 use deployx_plugin_sdk::{Certainty, Depth, FileView, Kind, PathUse, Request};
 
@@ -34,8 +36,11 @@ pub fn cover(
         Certainty::Likely,
         false,
     )];
-    for word in words(line, style) {
-        for candidate in candidates(&word) {
+    // A word that stands there again says nothing new, and looking costs system calls.
+    let words = words(line, style);
+    let mut seen = HashSet::new();
+    for word in words.iter().filter(|word| seen.insert(*word)) {
+        for candidate in candidates(word) {
             paths.extend(reader.cover(candidate, word.redirect));
         }
     }
@@ -45,7 +50,7 @@ pub fn cover(
 }
 
 /// One word of a command line.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq, Hash)]
 struct Word {
     text: Vec<u8>,
     /// It follows `>`, `>>`, `<>` or `>|`.
