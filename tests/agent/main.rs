@@ -41,7 +41,8 @@ impl Site {
     }
 
     fn start(&mut self, change: impl FnOnce(&mut AgentConfig)) {
-        let engine = Engine::open(EngineConfig::new(self.dir.path().join("store"))).expect("an engine");
+        let engine =
+            Engine::open(EngineConfig::new(self.dir.path().join("store"))).expect("an engine");
         let cwd = AbsPath::new(&self.tree).expect("a path");
         let mut config = AgentConfig::new(self.dir.path().join("state"), cwd);
         config.retry = (Duration::from_millis(20), Duration::from_millis(50));
@@ -66,20 +67,30 @@ impl Site {
 
     fn wait<T>(&self, found: impl FnMut(&[Sent]) -> Option<T>) -> T {
         self.backend.wait(PATIENCE, found).unwrap_or_else(|| {
-            let sent: Vec<String> = self.backend.sent().iter().map(|s| format!("{} {}", s.event, s.payload)).collect();
+            let sent: Vec<String> = self
+                .backend
+                .sent()
+                .iter()
+                .map(|s| format!("{} {}", s.event, s.payload))
+                .collect();
             panic!("it did not come; this did:\n{}", sent.join("\n"))
         })
     }
 
     fn result(&self, event: &str, key: &str, id: &str) -> Value {
         self.wait(|sent| {
-            let one = sent.iter().find(|one| one.event == event && one.payload[key] == id)?;
+            let one = sent
+                .iter()
+                .find(|one| one.event == event && one.payload[key] == id)?;
             Some(one.payload.clone())
         })
     }
 
     fn execute(&self, id: &str, command: &str) {
-        self.send("execute_deployment_command", json!({ "command_id": id, "command": command, "shell": "sh" }));
+        self.send(
+            "execute_deployment_command",
+            json!({ "command_id": id, "command": command, "shell": "sh" }),
+        );
     }
 
     fn send(&self, event: &str, payload: Value) {
@@ -121,19 +132,39 @@ fn commands_of_one_shell_keep_their_order_and_sessions_run_side_by_side() {
 #[test]
 fn output_comes_in_order_before_its_result() {
     let site = Site::new();
-    site.execute("out", "for i in 1 2 3; do echo $i; echo e$i >&2; sleep 0.05; done");
+    site.execute(
+        "out",
+        "for i in 1 2 3; do echo $i; echo e$i >&2; sleep 0.05; done",
+    );
     site.completed("out");
     let sent = site.backend.sent();
-    let mine: Vec<&Sent> = sent.iter().filter(|one| one.payload["command_id"] == "out").collect();
-    assert_eq!(mine.last().expect("events").event, "deployment_command_completed");
-    let pieces: Vec<&Value> = mine.iter().filter(|one| one.event == "deployment_command_output").map(|one| &one.payload).collect();
+    let mine: Vec<&Sent> = sent
+        .iter()
+        .filter(|one| one.payload["command_id"] == "out")
+        .collect();
+    assert_eq!(
+        mine.last().expect("events").event,
+        "deployment_command_completed"
+    );
+    let pieces: Vec<&Value> = mine
+        .iter()
+        .filter(|one| one.event == "deployment_command_output")
+        .map(|one| &one.payload)
+        .collect();
     for (index, piece) in pieces.iter().enumerate() {
         assert_eq!(piece["seq"], index);
     }
     let text = |stream: &str| -> String {
-        pieces.iter().filter(|p| p["stream"] == stream).filter_map(|p| p["output"].as_str()).collect()
+        pieces
+            .iter()
+            .filter(|p| p["stream"] == stream)
+            .filter_map(|p| p["output"].as_str())
+            .collect()
     };
-    assert_eq!((text("stdout").as_str(), text("stderr").as_str()), ("1\n2\n3\n", "e1\ne2\ne3\n"));
+    assert_eq!(
+        (text("stdout").as_str(), text("stderr").as_str()),
+        ("1\n2\n3\n", "e1\ne2\ne3\n")
+    );
 }
 
 #[test]
@@ -143,11 +174,17 @@ fn an_id_runs_once_and_its_result_comes_again() {
     let first = site.completed("one");
     site.execute("one", "echo y >> log");
     let count = |sent: &[Sent]| {
-        sent.iter().filter(|one| one.event == "deployment_command_completed").count()
+        sent.iter()
+            .filter(|one| one.event == "deployment_command_completed")
+            .count()
     };
     site.wait(|sent| (count(sent) == 2).then_some(()));
     let all = site.backend.sent();
-    assert!(all.iter().filter(|one| one.event == "deployment_command_completed").all(|one| one.payload == first));
+    assert!(
+        all.iter()
+            .filter(|one| one.event == "deployment_command_completed")
+            .all(|one| one.payload == first)
+    );
     assert_eq!(site.read("log"), "x\n");
 }
 
@@ -164,17 +201,30 @@ fn results_wait_for_the_line_and_outlive_the_agent() {
     // The agent goes without having had a line, and another one comes.
     site.agent.take().expect("an agent").stop();
     let sent = site.backend.sent();
-    assert!(!sent.iter().any(|one| one.payload["command_id"] == "cut" && one.event == "deployment_command_completed"));
+    assert!(!sent.iter().any(
+        |one| one.payload["command_id"] == "cut" && one.event == "deployment_command_completed"
+    ));
     site.backend.refuse(false);
     site.start(|_| {});
     let done = site.completed("cut");
-    assert_eq!((&done["success"], &done["output"]), (&json!(true), &json!("done\n")));
+    assert_eq!(
+        (&done["success"], &done["output"]),
+        (&json!(true), &json!("done\n"))
+    );
     // In the order in which they came about: nothing proved that the first had arrived.
     let connection = site.backend.connections();
     let order: Vec<String> = site.wait(|sent| {
-        let ids: Vec<String> = sent.iter()
-            .filter(|one| one.connection == connection && one.event == "deployment_command_completed")
-            .map(|one| one.payload["command_id"].as_str().unwrap_or_default().to_owned())
+        let ids: Vec<String> = sent
+            .iter()
+            .filter(|one| {
+                one.connection == connection && one.event == "deployment_command_completed"
+            })
+            .map(|one| {
+                one.payload["command_id"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned()
+            })
             .collect();
         (ids.len() == 2).then_some(ids)
     });
@@ -187,7 +237,11 @@ fn what_was_acknowledged_does_not_come_again() {
     site.backend.acknowledge(true);
     site.execute("one", "true");
     site.completed("one");
-    let beats = |sent: &[Sent]| sent.iter().filter(|one| one.event == "agent_heartbeat").count();
+    let beats = |sent: &[Sent]| {
+        sent.iter()
+            .filter(|one| one.event == "agent_heartbeat")
+            .count()
+    };
     let now = beats(&site.backend.sent());
     site.wait(|sent| (beats(sent) >= now + 3).then_some(()));
     let before = site.backend.connections();
@@ -196,7 +250,9 @@ fn what_was_acknowledged_does_not_come_again() {
     site.execute("two", "true");
     site.completed("two");
     let sent = site.backend.sent();
-    let ones = sent.iter().filter(|one| one.event == "deployment_command_completed" && one.payload["command_id"] == "one");
+    let ones = sent.iter().filter(|one| {
+        one.event == "deployment_command_completed" && one.payload["command_id"] == "one"
+    });
     assert_eq!(ones.count(), 1);
 }
 
@@ -207,9 +263,20 @@ fn a_backend_that_stops_acknowledging_is_left() {
         config.patience = Duration::from_millis(500);
     });
     site.backend.acknowledge(true);
-    site.wait(|sent| (sent.iter().filter(|one| one.event == "agent_heartbeat").count() > 2).then_some(()));
+    site.wait(|sent| {
+        (sent
+            .iter()
+            .filter(|one| one.event == "agent_heartbeat")
+            .count()
+            > 2)
+        .then_some(())
+    });
     site.backend.acknowledge(false);
-    site.wait(|sent| sent.iter().any(|one| one.event == "agent_register" && one.connection == 2).then_some(()));
+    site.wait(|sent| {
+        sent.iter()
+            .any(|one| one.event == "agent_register" && one.connection == 2)
+            .then_some(())
+    });
 }
 
 #[test]
@@ -218,7 +285,14 @@ fn a_backend_that_never_acknowledges_is_kept() {
         config.heartbeat = Duration::from_millis(50);
         config.patience = Duration::from_millis(100);
     });
-    site.wait(|sent| (sent.iter().filter(|one| one.event == "agent_heartbeat").count() > 30).then_some(()));
+    site.wait(|sent| {
+        (sent
+            .iter()
+            .filter(|one| one.event == "agent_heartbeat")
+            .count()
+            > 30)
+            .then_some(())
+    });
     assert_eq!(site.backend.connections(), 1);
 }
 
@@ -233,7 +307,11 @@ fn a_stalled_line_slows_the_command_only_until_it_is_given_up() {
     site.register_again(before);
     let done = site.completed("loud");
     assert_eq!(done["success"], true);
-    assert!(done["output_left_out"].as_u64().is_some_and(|bytes| bytes > 19_000_000));
+    assert!(
+        done["output_left_out"]
+            .as_u64()
+            .is_some_and(|bytes| bytes > 19_000_000)
+    );
     let file = done["output_file"].as_str().expect("a file");
     assert_eq!(fs::metadata(file).expect("the output").len(), 20_000_004);
 }
@@ -248,10 +326,17 @@ fn cancelling_ends_what_runs_and_what_waits() {
     site.send("cancel_command", json!({ "command_id": "runs" }));
     for id in ["runs", "waits"] {
         let done = site.completed(id);
-        assert_eq!((&done["success"], &done["cancelled"]), (&json!(false), &json!(true)), "{done}");
+        assert_eq!(
+            (&done["success"], &done["cancelled"]),
+            (&json!(false), &json!(true)),
+            "{done}"
+        );
     }
     assert!(!site.tree.join("never").exists());
-    site.send("execute_batch_persistent", json!({ "batch_id": "b", "commands": ["touch b1", "sleep 60", "touch b2"], "shell": "sh" }));
+    site.send(
+        "execute_batch_persistent",
+        json!({ "batch_id": "b", "commands": ["touch b1", "sleep 60", "touch b2"], "shell": "sh" }),
+    );
     site.wait_for_file("b1");
     std::thread::sleep(Duration::from_millis(300));
     site.send("cancel_batch", json!({ "batch_id": "b" }));
@@ -269,8 +354,15 @@ fn a_time_limit_ends_a_command() {
         json!({ "command_id": "slow", "command": "sleep 60", "shell": "sh", "timeout_s": 0.5 }),
     );
     let done = site.completed("slow");
-    assert_eq!((&done["timed_out"], &done["exit_code"]), (&json!(true), &json!(124)));
-    assert!(done["error"].as_str().is_some_and(|text| text.starts_with("timed out")));
+    assert_eq!(
+        (&done["timed_out"], &done["exit_code"]),
+        (&json!(true), &json!(124))
+    );
+    assert!(
+        done["error"]
+            .as_str()
+            .is_some_and(|text| text.starts_with("timed out"))
+    );
 }
 
 #[test]
@@ -282,14 +374,26 @@ fn a_rollback_waits_for_a_command_on_the_same_entries_or_is_refused() {
     site.execute("long", "touch begun; sleep 3; echo b > file");
     site.wait_for_file("begun");
     site.send("rollback_command", json!({ "snapshot_id": snapshot }));
-    let refused = site.result("rollback_result", "snapshot_id", snapshot.as_str().expect("an id"));
+    let refused = site.result(
+        "rollback_result",
+        "snapshot_id",
+        snapshot.as_str().expect("an id"),
+    );
     assert_eq!(refused["success"], false);
-    assert!(refused["error"].as_str().is_some_and(|text| text.contains("command long")), "{refused}");
+    assert!(
+        refused["error"]
+            .as_str()
+            .is_some_and(|text| text.contains("command long")),
+        "{refused}"
+    );
     assert_eq!(site.read("file"), "a\n");
     site.completed("long");
     site.send("rollback_command", json!({ "snapshot_id": snapshot }));
     let undone = site.wait(|sent| {
-        let one = sent.iter().filter(|one| one.event == "rollback_result").nth(1)?;
+        let one = sent
+            .iter()
+            .filter(|one| one.event == "rollback_result")
+            .nth(1)?;
         Some(one.payload.clone())
     });
     assert_eq!(undone["success"], true, "{undone}");
@@ -303,7 +407,11 @@ fn queries_are_answered_while_commands_run() {
     site.wait_for_file("begun");
     let begun = Instant::now();
     site.send("list_snapshots", json!({}));
-    site.wait(|sent| sent.iter().any(|one| one.event == "snapshots_list_result").then_some(()));
+    site.wait(|sent| {
+        sent.iter()
+            .any(|one| one.event == "snapshots_list_result")
+            .then_some(())
+    });
     assert!(begun.elapsed() < Duration::from_secs(4));
     site.send("cancel_command", json!({ "command_id": "long" }));
     site.completed("long");
@@ -313,10 +421,16 @@ fn queries_are_answered_while_commands_run() {
 fn a_batch_keeps_its_shell_and_a_second_one_waits() {
     let site = Site::new();
     for (id, commands) in [
-        ("b1", vec!["mkdir d", "cd d", "X=5", "sleep 0.3", "echo $X > x"]),
+        (
+            "b1",
+            vec!["mkdir d", "cd d", "X=5", "sleep 0.3", "echo $X > x"],
+        ),
         ("b2", vec!["cat d/x"]),
     ] {
-        site.send("execute_batch_persistent", json!({ "batch_id": id, "commands": commands, "shell": "sh" }));
+        site.send(
+            "execute_batch_persistent",
+            json!({ "batch_id": id, "commands": commands, "shell": "sh" }),
+        );
     }
     let first = site.result("batch_execution_completed", "batch_id", "b1");
     assert_eq!(first["success"], true, "{first}");
@@ -324,11 +438,22 @@ fn a_batch_keeps_its_shell_and_a_second_one_waits() {
     let second = site.result("batch_execution_completed", "batch_id", "b2");
     assert_eq!(second["output"], "5\n");
     let sent = site.backend.sent();
-    let statuses: Vec<(Value, Value)> = sent.iter()
+    let statuses: Vec<(Value, Value)> = sent
+        .iter()
         .filter(|one| one.event == "batch_command_progress" && one.payload["batch_id"] == "b1")
-        .map(|one| (one.payload["command_index"].clone(), one.payload["status"].clone()))
+        .map(|one| {
+            (
+                one.payload["command_index"].clone(),
+                one.payload["status"].clone(),
+            )
+        })
         .collect();
-    assert_eq!(statuses, (0..5).map(|n| (json!(n), json!("running"))).collect::<Vec<_>>());
+    assert_eq!(
+        statuses,
+        (0..5)
+            .map(|n| (json!(n), json!("running")))
+            .collect::<Vec<_>>()
+    );
 }
 
 #[test]
@@ -344,7 +469,10 @@ fn snapshots_expire_at_intervals() {
         let before = site.backend.sent().len();
         site.send("list_snapshots", json!({}));
         let list = site.wait(|sent| {
-            let one = sent.iter().skip(before).find(|one| one.event == "snapshots_list_result")?;
+            let one = sent
+                .iter()
+                .skip(before)
+                .find(|one| one.event == "snapshots_list_result")?;
             Some(one.payload.clone())
         });
         if list["snapshot_count"] == 0 {
@@ -364,6 +492,8 @@ fn too_many_requests_are_refused_and_the_others_run() {
         site.execute(&format!("n{n}"), "true");
         std::thread::sleep(Duration::from_millis(20));
     }
-    let outcomes: Vec<bool> = (0..10).map(|n| site.completed(&format!("n{n}"))["success"] == true).collect();
+    let outcomes: Vec<bool> = (0..10)
+        .map(|n| site.completed(&format!("n{n}"))["success"] == true)
+        .collect();
     assert_eq!(outcomes.iter().filter(|ok| **ok).count(), 3, "{outcomes:?}");
 }

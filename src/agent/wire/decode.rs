@@ -317,4 +317,43 @@ mod tests {
         };
         assert!(name.len() < 200);
     }
+
+    /// Any JSON, with names and values that the protocol has more often than chance would.
+    fn any_json() -> impl proptest::strategy::Strategy<Value = Value> {
+        use proptest::prelude::*;
+        let names = "command_id|batch_id|snapshot_id|command|commands|shell|env|cwd|timeout_s|snapshot|paths|pinned|on_conflict|[a-z]{0,4}";
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "skip|abort|last|\\.\\./x|.{0,20}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 40, 6, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                prop::collection::vec((names, inner), 0..8)
+                    .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn anything_is_taken_or_answered(
+            event in "execute_deployment_command|execute_batch_persistent|cancel_command|rollback_command|rollback_batch|get_snapshot_info|get_batch_snapshots|cleanup_batch|get_snapshot_diff|pin_snapshot|registration_error|.{0,10}",
+            payload in any_json(),
+        ) {
+            match decode(&event, vec![payload]) {
+                Decoded::Rejected(rejection) => {
+                    let replies = crate::agent::wire::refusal(&rejection);
+                    proptest::prop_assert!(!replies.is_empty());
+                    for reply in replies {
+                        proptest::prop_assert!(reply.payload.to_string().len() < 10_000);
+                    }
+                }
+                Decoded::Request(_) | Decoded::Unknown(_) => {}
+            }
+        }
+    }
 }
