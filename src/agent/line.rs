@@ -138,7 +138,6 @@ impl<'a> Line<'a> {
     /// Tells the backend who is there and joins the agent's room.
     fn register(&mut self) -> Result<()> {
         self.shared.outgoing.set_up(true);
-        self.shared.outgoing.take_reopen();
         let identity = &self.shared.identity;
         let id = self.shared.agent_id.as_str();
         let strategies = self.shared.engine.strategy_names();

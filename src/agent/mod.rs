@@ -188,6 +188,7 @@ impl Agent {
             std::thread::sleep(Duration::from_millis(50));
         }
         self.close();
+        tracing::info!("the agent has stopped");
     }
 
     fn wait_for_commands(&self) {

@@ -187,16 +187,17 @@ impl Outgoing {
         self.lock().closed
     }
 
-    /// Waits out `time`, or until [`close`](Self::close) or [`wake`](Self::wake).
+    /// Waits out `time`, or until [`close`](Self::close) or [`reopen`](Self::reopen).
     pub(super) fn pause(&self, time: Duration) {
         let deadline = Instant::now() + time;
         let mut state = self.lock();
-        while !state.closed && !std::mem::take(&mut state.woken) {
+        while !state.closed && !state.reopen {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else {
                 return;
             };
             state = self.wait(state, left);
         }
+        state.reopen = false;
     }
 
     /// Whether the line is up.
@@ -305,6 +306,18 @@ mod tests {
         assert!(producer.join().unwrap() <= 3);
         assert_eq!(queue.next(soon()), None);
         assert!(queue.depth().1 > 40);
+    }
+
+    #[test]
+    fn a_pause_is_not_cut_short_by_news_of_the_old_line() {
+        let queue = Outgoing::default();
+        queue.wake();
+        let begun = Instant::now();
+        queue.pause(Duration::from_millis(100));
+        assert!(begun.elapsed() >= Duration::from_millis(100));
+        queue.reopen();
+        queue.pause(Duration::from_secs(60));
+        assert!(begun.elapsed() < Duration::from_secs(30));
     }
 
     #[test]

@@ -228,7 +228,10 @@ fn unreachable(error: &rust_socketio::Error) -> Error {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(one) = cause {
-        text = format!("{text}: {one}");
+        let more = one.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
         cause = one.source();
     }
     let refused = text.contains("HTTP error: 401") || text.contains("HTTP error: 403");
