@@ -76,7 +76,7 @@ impl Redactor {
             return 0;
         }
         if let Some(begin) = text.rfind("-----BEGIN ")
-            && !text[begin..].contains("-----END ")
+            && !is_closed(&text[begin..])
             && text.len() - begin < LONGEST_KEY
         {
             return text.len() - begin;
@@ -92,6 +92,12 @@ impl Redactor {
         };
         if open > HELD { 0 } else { open }
     }
+}
+
+/// Whether a key that begins here has its whole last line.
+fn is_closed(key: &str) -> bool {
+    key.split_once("-----END ")
+        .is_some_and(|(_, rest)| rest.contains("-----"))
 }
 
 fn replace(found: &Captures<'_>) -> String {
