@@ -245,13 +245,14 @@ impl Secured {
         notes: Vec<String>,
         progress: &dyn Progress,
     ) -> Result<SnapshotMeta> {
-        let record = gather(&mut self.captures, &self.open, &self.scope, progress)?;
-        let unobserved = record.0.unobserved.clone();
-        let stored_bytes = record.1;
-        let sealed = self.open.seal(&record.0, |meta| {
+        let (record, stored_bytes, remarks) =
+            gather(&mut self.captures, &self.open, &self.scope, progress)?;
+        let unobserved = record.unobserved.clone();
+        let sealed = self.open.seal(&record, |meta| {
             meta.outcome = outcome;
             meta.stored_bytes = stored_bytes;
             meta.coverage.observed(unobserved);
+            meta.coverage.notes.extend(remarks);
             meta.coverage.notes.extend(notes);
             meta.capture_tokens = Vec::new();
         })?;
@@ -299,14 +300,16 @@ fn resume_captures(
         .collect()
 }
 
-/// Seals every capture and joins what they found. Gives the record and the bytes stored.
+/// Seals every capture and joins what they found. Gives the record, the bytes stored and
+/// remarks.
 fn gather(
     captures: &mut [(String, Box<dyn Capture>)],
     open: &OpenSnapshot,
     scope: &[ScopePath],
     progress: &dyn Progress,
-) -> Result<(UndoRecord, u64)> {
+) -> Result<(UndoRecord, u64, Vec<String>)> {
     let files = open.files_dir();
+    let mut notes = Vec::new();
     let mut record = UndoRecord::default();
     let mut stored_bytes = 0;
     for (at, (_, capture)) in captures.iter_mut().enumerate() {
@@ -323,6 +326,7 @@ fn gather(
             progress,
         )?;
         stored_bytes += sealed.stored_bytes;
+        notes.extend(sealed.notes);
         record.changes.extend(sealed.changes);
         record
             .unobserved
@@ -350,7 +354,7 @@ fn gather(
     record.exclusions.patterns.sort();
     record.exclusions.patterns.dedup();
     record.volumes = volumes(&record, scope);
-    Ok((record, stored_bytes))
+    Ok((record, stored_bytes, notes))
 }
 
 /// For every device in the record a directory that stands for it.

@@ -18,6 +18,7 @@ pub mod baseline;
 pub mod copy;
 mod registry;
 pub mod select;
+pub mod tree;
 
 pub use registry::Registry;
 
@@ -105,6 +106,8 @@ pub struct Sealed {
     pub entries: u64,
     /// Bytes of content placed in the snapshot's directory.
     pub stored_bytes: u64,
+    /// Remarks on how changes were found, for people.
+    pub notes: Vec<String>,
 }
 
 /// A way to preserve the state before a command.
