@@ -16,9 +16,11 @@
 
 pub mod baseline;
 pub mod copy;
+pub mod reflink;
 mod registry;
 pub mod select;
 pub mod tree;
+pub mod volumes;
 
 pub use registry::Registry;
 

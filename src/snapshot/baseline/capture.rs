@@ -39,6 +39,8 @@ const WAIT: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone)]
 pub struct Baseline {
     root: Arc<PathBuf>,
+    /// The mount point of the volume that it is kept beside, where that is not the store's.
+    beside: Option<AbsPath>,
 }
 
 /// What a later process needs to take up a capture.
@@ -49,10 +51,12 @@ struct Token {
     exclusions: Exclusions,
     unobserved: Vec<Unobserved>,
     limits: Limits,
+    beside: Option<AbsPath>,
 }
 
 /// A capture in progress.
 pub struct BaselineCapture {
+    beside: Option<AbsPath>,
     objects: Objects,
     index: Mutex<Index>,
     registered: Registered,
@@ -81,7 +85,22 @@ impl Baseline {
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self {
             root: Arc::new(root.into()),
+            beside: None,
         }
+    }
+
+    /// A baseline in the directory `root` on the volume that is mounted at `volume`: what captures
+    /// store is to be on that volume too.
+    pub fn beside(root: impl Into<PathBuf>, volume: AbsPath) -> Self {
+        Self {
+            root: Arc::new(root.into()),
+            beside: Some(volume),
+        }
+    }
+
+    /// The volume beside which the baseline of a capture is; `None`: it is the store's own.
+    pub fn volume_of(token: &[u8]) -> Result<Option<AbsPath>> {
+        read_token(token).map(|token| token.beside)
     }
 
     fn open(&self) -> Result<(Index, Objects)> {
@@ -199,6 +218,7 @@ impl Baseline {
         freed.into_iter().for_each(|serial| objects.remove(serial));
         let learnt = learn(&scanned, &index, registered, committed, &since)?;
         let capture = BaselineCapture {
+            beside: self.beside.clone(),
             objects,
             index: Mutex::new(index),
             registered: committed,
@@ -235,22 +255,14 @@ impl Baseline {
 
     /// Takes up a capture of a process that died.
     pub fn resume(&self, token: &[u8]) -> Result<BaselineCapture> {
-        let damaged = |why: &str| {
-            Error::new(
-                ErrorKind::Corrupt,
-                Stage::Capture,
-                format!("the capture cannot be resumed: {why}"),
-            )
-        };
-        let token: Token =
-            postcard::from_bytes(token).map_err(|_| damaged("its token is not readable"))?;
+        let token = read_token(token)?;
         let (index, objects) = self.open()?;
         let registered = Registered {
             token: token.registered.0,
             generation: token.registered.1,
         };
         if !index.is_registered(registered)? {
-            return Err(damaged("the baseline it was made on is gone"));
+            return Err(lost("the baseline it was made on is gone"));
         }
         let scope: Vec<ScopePath> = token
             .scope
@@ -266,6 +278,7 @@ impl Baseline {
         let rows = index.load(&roots(&scope), registered.generation)?;
         let before = restrict(rows, &scope);
         Ok(BaselineCapture {
+            beside: token.beside,
             objects,
             index: Mutex::new(index),
             registered,
@@ -293,6 +306,7 @@ impl Capture for BaselineCapture {
             exclusions: self.exclusions.clone(),
             unobserved: self.unobserved.clone(),
             limits: self.limits,
+            beside: self.beside.clone(),
         };
         postcard::to_stdvec(&token).unwrap_or_default()
     }
@@ -498,6 +512,18 @@ fn learn(
             })
         })
         .collect()
+}
+
+fn read_token(token: &[u8]) -> Result<Token> {
+    postcard::from_bytes(token).map_err(|_| lost("its token is not readable"))
+}
+
+fn lost(why: &str) -> Error {
+    Error::new(
+        ErrorKind::Corrupt,
+        Stage::Capture,
+        format!("the capture cannot be resumed: {why}"),
+    )
 }
 
 /// Removes what captures left that died before the index knew their objects.
