@@ -16,6 +16,7 @@
 
 pub mod baseline;
 pub mod copy;
+pub mod probe;
 mod registry;
 pub mod select;
 
