@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::Engine;
-use super::scope::{mount_of, named, prepare};
+use super::scope::{named, prepare};
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::infer::{Scope, ScopePath};
 use crate::path::{AbsPath, WirePath};
@@ -51,7 +51,7 @@ impl Engine {
             &subject.request.snapshot.strategies,
             &scope,
             |path| {
-                mount_of(path, &mounts)
+                sys::mount_of(path.as_path(), &mounts)
                     .map_or_else(|| PathBuf::from("/"), |m| m.mount_point.clone())
             },
         )?;
