@@ -16,6 +16,7 @@
 
 pub mod baseline;
 pub mod copy;
+pub mod journal;
 mod registry;
 pub mod select;
 
