@@ -75,7 +75,7 @@ pub fn choose(
     let mut refused = Vec::new();
     for name in wanted {
         let candidates: Vec<_> = if name == AUTO {
-            registry.all().cloned().collect()
+            registry.automatic().cloned().collect()
         } else {
             vec![Arc::clone(registry.get(name)?)]
         };

@@ -604,12 +604,12 @@ fn the_choice_watches_with_the_first_source_that_can() {
     let dir = tempfile::tempdir().unwrap();
     let root = path(dir.path().canonicalize().unwrap());
     let (sink, told) = sink();
-    let chosen = super::open(dir.path(), &sink).unwrap();
+    let chosen = super::open(None, dir.path(), &sink).unwrap();
     chosen.watch(&root).unwrap();
-    let first = if chosen.missing().is_empty() {
-        "fanotify"
-    } else {
+    let first = if chosen.lacks_a_source() {
         "inotify"
+    } else {
+        "fanotify"
     };
     if first == "inotify" || chosen.source_of(&root) == Some("fanotify") {
         assert_eq!(chosen.source_of(&root), Some(first));
