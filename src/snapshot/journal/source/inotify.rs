@@ -20,8 +20,6 @@ use crate::sys::{self, Dir, Noted, Standing};
 const WATCHES: &str = "fs.inotify.max_user_watches";
 /// The limit on queued events.
 const EVENTS: &str = "the event queue overflowed (fs.inotify.max_queued_events)";
-/// How often a tree is listed again because it changed too fast.
-const ATTEMPTS: usize = 8;
 
 /// See the module.
 pub(super) struct Inotify {
@@ -35,8 +33,8 @@ struct State {
     roots: BTreeMap<AbsPath, Standing>,
     /// Directories that could not be opened, by the one that holds them.
     closed: HashSet<(i32, OsString)>,
-    /// Events were lost, or the tree does not fit the filesystem: why.
-    behind: Option<&'static str>,
+    /// Events were lost: the tree may not fit the filesystem.
+    behind: bool,
     /// A directory left its place: roots may be gone.
     moved: bool,
 }
@@ -46,7 +44,6 @@ enum Hindrance {
     Limit,
     /// A directory is watched already, under another path.
     Twice(PathBuf),
-    Tangled,
     Io(PathBuf, io::Error),
 }
 
@@ -64,7 +61,7 @@ impl Inotify {
             tree: Tree::default(),
             roots: BTreeMap::new(),
             closed: HashSet::new(),
-            behind: None,
+            behind: false,
             moved: false,
         };
         Ok(Inotify {
@@ -126,8 +123,8 @@ impl Queue for State {
         let inotify = Arc::clone(&self.inotify);
         inotify.read(|event| self.take_in(event))?;
         self.end_watches();
-        if let Some(reason) = self.behind.take() {
-            self.catch_up(reason);
+        if std::mem::take(&mut self.behind) {
+            self.catch_up();
         }
         if std::mem::take(&mut self.moved) {
             self.check_roots();
@@ -149,7 +146,7 @@ impl Queue for State {
 impl State {
     fn take_in(&mut self, event: Noted<'_>) {
         if event.what.contains(ReadFlags::QUEUE_OVERFLOW) {
-            self.behind = Some(EVENTS);
+            self.behind = true;
             return;
         }
         if event
@@ -201,13 +198,8 @@ impl State {
         match self.cover(Place::In(parent, name.to_owned()), &path, None) {
             Ok(true) => (self.sink)(Told::NewDirectory(path)),
             Ok(false) => {}
-            Err(Hindrance::Tangled) => self.tangled(),
             Err(hindrance) => self.give_up(top, &hindrance),
         }
-    }
-
-    fn tangled(&mut self) {
-        self.behind = Some("directories were moved faster than they could be followed");
     }
 
     /// Watches the directory at `path` and everything beneath it on the same volume. A directory is
@@ -262,16 +254,18 @@ impl State {
             {
                 return Err(Hindrance::Twice(known));
             }
-            self.tree
-                .attach(watch, place)
-                .map_err(|_| Hindrance::Tangled)?;
+            self.tree.attach(watch, place);
             let mut names = HashSet::new();
-            dir.for_each(|name, kind| {
+            let listed = dir.for_each(|name, kind| {
                 if matches!(kind, Some(EntryKind::Directory) | None) {
                     names.insert(name.to_owned());
                 }
-            })
-            .map_err(|e| failed(whole(&beneath), e))?;
+            });
+            match listed {
+                // Removed meanwhile: empty, and its watch ends with it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other.map_err(|e| failed(whole(&beneath), e))?,
+            }
             self.tree.keep_only(watch, &names);
             for name in names {
                 let beneath = beneath.join(&name);
@@ -318,29 +312,16 @@ impl State {
     }
 
     /// Lists every tree again after events were lost, and tells of it once all is watched.
-    fn catch_up(&mut self, mut reason: &'static str) {
-        for _ in 0..ATTEMPTS {
-            for top in self.tree.tops() {
-                match self.cover(Place::Top(top.clone()), &top, None) {
-                    Ok(_) => {}
-                    Err(Hindrance::Tangled) => self.tangled(),
-                    Err(hindrance) => self.give_up(&top, &hindrance),
-                }
-            }
-            self.end_watches();
-            self.moved = true;
-            match self.behind.take() {
-                Some(again) => reason = again,
-                None => return self.lost(None, reason.to_owned(), false),
-            }
-        }
-        for root in std::mem::take(&mut self.roots).into_keys() {
-            self.lost(Some(root), reason.to_owned(), true);
-        }
+    fn catch_up(&mut self) {
+        self.check_roots();
         for top in self.tree.tops() {
-            self.tree.remove_top(&top, &[]);
+            if let Err(hindrance) = self.cover(Place::Top(top.clone()), &top, None) {
+                self.give_up(&top, &hindrance);
+            }
         }
         self.end_watches();
+        self.moved = true;
+        self.lost(None, EVENTS.to_owned(), false);
     }
 
     fn watch(&mut self, root: &AbsPath) -> Result<(), WatchError> {
@@ -366,9 +347,7 @@ impl State {
         let covered = self.cover(Place::Top(root.clone()), root, Some(root));
         let error = match covered {
             Ok(_) if self.tree.top(root).is_some() => return Ok(()),
-            Ok(_) | Err(Hindrance::Tangled) => {
-                WatchError::Unsupported("it was moved meanwhile".to_owned())
-            }
+            Ok(_) => WatchError::Unsupported("it was moved meanwhile".to_owned()),
             Err(Hindrance::Limit) => WatchError::Limit(WATCHES),
             Err(Hindrance::Twice(other)) => WatchError::Unsupported(format!(
                 "it is watched already as {}",
@@ -415,7 +394,7 @@ impl State {
     fn give_up(&mut self, top: &AbsPath, hindrance: &Hindrance) {
         let reason = match hindrance {
             Hindrance::Limit => format!("more directories than {WATCHES} allows"),
-            Hindrance::Twice(_) | Hindrance::Tangled => "its directories were moved".to_owned(),
+            Hindrance::Twice(_) => "its directories were moved".to_owned(),
             Hindrance::Io(at, error) => {
                 format!("cannot watch {}: {error}", crate::path::escape(at))
             }

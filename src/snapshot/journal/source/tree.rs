@@ -34,10 +34,6 @@ pub(super) struct Tree {
     adrift: HashSet<i32>,
 }
 
-/// A directory would come to lie within itself: the tree is behind the filesystem.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Tangled;
-
 impl Tree {
     /// The paths of the tops.
     pub(super) fn tops(&self) -> Vec<AbsPath> {
@@ -60,11 +56,14 @@ impl Tree {
         self.nodes.contains_key(&watch)
     }
 
-    /// The top above the directory, and the directory's path.
+    /// The top above the directory, and the directory's path; `None` while it drifts.
     pub(super) fn locate(&self, watch: i32) -> Option<(AbsPath, PathBuf)> {
         let mut names: Vec<&OsStr> = Vec::new();
         let mut at = watch;
         loop {
+            if self.adrift.contains(&at) {
+                return None;
+            }
             match &self.nodes.get(&at)?.place {
                 Place::Top(path) => {
                     let mut whole = path.as_path().to_owned();
@@ -95,16 +94,28 @@ impl Tree {
 
     /// Puts the directory at `place`, with all that is beneath it, from wherever it was. What was at
     /// that place drifts.
-    pub(super) fn attach(&mut self, watch: i32, place: Place) -> Result<(), Tangled> {
+    ///
+    /// Where that would put it within itself, some directory between the two has left and the event
+    /// that tells it is yet to come: that one drifts.
+    pub(super) fn attach(&mut self, watch: i32, place: Place) {
+        let mut child = watch;
         let mut above = &place;
         while let Place::In(parent, _) = above {
             if *parent == watch {
-                return Err(Tangled);
+                self.detach(child);
+                self.adrift.insert(child);
+                if child == watch {
+                    return;
+                }
+                break;
             }
-            // A directory whose parent is gone drifts; it ends there.
             let Some(node) = self.nodes.get(parent) else {
                 break;
             };
+            if self.adrift.contains(parent) {
+                break;
+            }
+            child = *parent;
             above = &node.place;
         }
         self.detach(watch);
@@ -124,7 +135,6 @@ impl Tree {
                 place,
                 children: HashMap::new(),
             });
-        Ok(())
     }
 
     /// The directory `name` in `parent` left; where it is now, is not known.
@@ -175,8 +185,7 @@ impl Tree {
     pub(super) fn remove_top(&mut self, path: &AbsPath, kept: &[AbsPath]) {
         for inner in kept.iter().filter(|inner| *inner != path) {
             if let Some(watch) = self.find(inner) {
-                // Towards the top nothing can tangle.
-                let _ = self.attach(watch, Place::Top(inner.clone()));
+                self.attach(watch, Place::Top(inner.clone()));
             }
         }
         self.adrift.extend(self.tops.remove(path));
@@ -218,9 +227,9 @@ mod tests {
     /// `/r` (1) with `a` (2), which holds `b` (3).
     fn tree() -> Tree {
         let mut tree = Tree::default();
-        tree.attach(1, Place::Top(path("/r"))).unwrap();
-        tree.attach(2, within(1, "a")).unwrap();
-        tree.attach(3, within(2, "b")).unwrap();
+        tree.attach(1, Place::Top(path("/r")));
+        tree.attach(2, within(1, "a"));
+        tree.attach(3, within(2, "b"));
         tree
     }
 
@@ -233,7 +242,7 @@ mod tests {
     fn a_directory_that_turns_up_elsewhere_takes_along_what_is_beneath() {
         let mut tree = tree();
         tree.leave(1, OsStr::new("a"));
-        tree.attach(2, within(1, "c")).unwrap();
+        tree.attach(2, within(1, "c"));
         assert_eq!(tree.settle(), [] as [i32; 0]);
         assert_eq!(place(&tree, 3).unwrap(), "/r/c/b");
         assert_eq!(tree.find(&path("/r/c/b")), Some(3));
@@ -252,16 +261,24 @@ mod tests {
 
     #[test]
     fn a_directory_never_lies_within_itself() {
+        // 3 was moved out of 2, then 2 into 3; the first is not known yet.
         let mut tree = tree();
-        assert_eq!(tree.attach(2, within(3, "x")), Err(Tangled));
-        assert_eq!(tree.attach(2, within(2, "x")), Err(Tangled));
-        assert_eq!(place(&tree, 3).unwrap(), "/r/a/b");
+        tree.attach(2, within(3, "x"));
+        assert_eq!(place(&tree, 2), None);
+        assert_eq!(place(&tree, 3), None);
+        tree.attach(3, within(1, "b"));
+        assert_eq!(tree.settle(), [] as [i32; 0]);
+        assert_eq!(place(&tree, 2).unwrap(), "/r/b/x");
+
+        tree.attach(2, within(2, "y"));
+        assert_eq!(place(&tree, 2), None);
+        assert_eq!(tree.settle(), [2]);
     }
 
     #[test]
     fn who_takes_a_place_drives_out_who_was_there() {
         let mut tree = tree();
-        tree.attach(4, within(1, "a")).unwrap();
+        tree.attach(4, within(1, "a"));
         let mut ended = tree.settle();
         ended.sort_unstable();
         assert_eq!(ended, [2, 3]);
