@@ -50,6 +50,7 @@ use crate::request::{Limits, RetentionPolicy, RollbackRequest, ShellName};
 use crate::rollback::{RollbackReport, RollbackSpec};
 use crate::snapshot::baseline::Baseline;
 use crate::snapshot::copy::Copy;
+use crate::snapshot::probe::Probes;
 use crate::snapshot::{Registry, SnapshotStrategy};
 use crate::store::{
     ExpiryReport, ListFilter, Selection, SnapshotId, SnapshotMeta, SnapshotState, Store,
@@ -142,6 +143,7 @@ pub struct Engine {
     config: EngineConfig,
     store: Store,
     baseline: Baseline,
+    probes: Arc<Probes>,
     strategies: Registry,
     rules: Rules,
 }
@@ -169,12 +171,14 @@ impl Engine {
         let store = Store::open(&config.store, options)?;
         let mut strategies = Registry::default();
         let baseline = Baseline::new(store.baseline_dir());
+        let probes = Arc::new(Probes::new(store.path()));
         strategies.register(Arc::new(Copy::new(baseline.clone())));
         let rules = Rules::new(&config)?;
         Ok(Self {
             config,
             store,
             baseline,
+            probes,
             strategies,
             rules,
         })
