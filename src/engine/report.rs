@@ -7,7 +7,9 @@ use crate::path::{AbsPath, WirePath};
 use crate::rollback::RollbackReport;
 use crate::seal::{ChangeCounts, ChangeKind};
 use crate::snapshot::probe::Fidelity;
-use crate::store::{CoverageRecord, SnapshotMeta, SnapshotState, StrategyUse, VerifyProblem};
+use crate::store::{
+    CoverageRecord, Place, SnapshotMeta, SnapshotState, StrategyUse, VerifyProblem,
+};
 use crate::sys::WatchLimits;
 
 /// How a command went and what it changed.
@@ -127,6 +129,8 @@ pub struct SnapshotDetail {
     pub coverage: CoverageRecord,
     /// Which strategy on which volume.
     pub strategies: Vec<StrategyUse>,
+    /// Where content lies that is not in the store.
+    pub places: Vec<Place>,
     /// Why it failed or is incomplete.
     pub error: Option<String>,
     /// The snapshot that undoes its rollback.

@@ -54,6 +54,12 @@ pub struct Dir {
     fd: OwnedFd,
 }
 
+impl From<Dir> for OwnedFd {
+    fn from(dir: Dir) -> Self {
+        dir.fd
+    }
+}
+
 impl Dir {
     /// Opens the directory at `path` for listing; fails with `ELOOP`/`ENOTDIR` when any component
     /// is a symbolic link. Works for paths of any length.
