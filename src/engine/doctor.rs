@@ -117,7 +117,7 @@ impl Engine {
             .ok()
             .filter(|_| !mount.read_only);
         let space = sys::space(&mount.mount_point).ok();
-        let in_store = self.probes.is_beside_store(mount, mounts);
+        let in_store = self.volumes.probes().is_beside_store(mount, mounts);
         let directory = if in_store {
             self.store.path().to_owned()
         } else {

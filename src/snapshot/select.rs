@@ -26,8 +26,10 @@ pub struct Volume {
     pub read_only: bool,
 }
 
-/// Part of a scope and the strategy that secures it.
+/// The part of a scope on one volume and the strategy that secures it.
 pub struct Assignment {
+    /// The mount point of the volume.
+    pub volume: PathBuf,
     /// The strategy.
     pub strategy: Arc<dyn SnapshotStrategy>,
     /// The paths.
@@ -37,7 +39,7 @@ pub struct Assignment {
 /// A whole scope, shared out.
 #[derive(Default)]
 pub struct Selected {
-    /// What each strategy secures.
+    /// What is secured of each volume.
     pub assignments: Vec<Assignment>,
     /// Every volume with the strategy used and the reason; [`NONE`] on those for reading only.
     pub uses: Vec<StrategyUse>,
@@ -82,33 +84,34 @@ pub fn assign(
 ) -> Result<Selected> {
     check_names(registry, wanted)?;
     let mut selected = Selected::default();
-    let mut known: Vec<(Volume, Option<Arc<dyn SnapshotStrategy>>)> = Vec::new();
+    let mut known: Vec<(Volume, Option<usize>)> = Vec::new();
     for path in scope {
         let on = volume(&path.path);
-        let strategy = match known.iter().find(|(volume, _)| *volume == on) {
-            Some((_, strategy)) => strategy.clone(),
+        // Each volume by itself: what is kept of it may have to lie on it.
+        let at = match known.iter().find(|(volume, _)| *volume == on) {
+            Some((_, at)) => *at,
             None => {
-                let strategy = selected.choose_for(registry, wanted, &path.path, &on)?;
-                known.push((on, strategy.clone()));
-                strategy
+                let at = selected.choose_for(registry, wanted, &path.path, &on)?;
+                known.push((on, at));
+                at
             }
         };
-        if let Some(strategy) = strategy {
-            selected.add(strategy, path.clone());
+        if let Some(at) = at {
+            selected.assignments[at].scope.push(path.clone());
         }
     }
     Ok(selected)
 }
 
 impl Selected {
-    /// The strategy for a volume that `path` is the first known path of.
+    /// Chooses for a volume that `path` is the first known path of. Gives the new assignment.
     fn choose_for(
         &mut self,
         registry: &Registry,
         wanted: &[String],
         path: &AbsPath,
         on: &Volume,
-    ) -> Result<Option<Arc<dyn SnapshotStrategy>>> {
+    ) -> Result<Option<usize>> {
         let volume = AbsPath::new(&on.mount_point).unwrap_or_else(|_| path.clone());
         if on.read_only {
             self.uses.push(StrategyUse {
@@ -149,18 +152,12 @@ impl Selected {
             version: choice.strategy.version(),
             reason: choice.whole_reason(),
         });
-        Ok(Some(choice.strategy))
-    }
-
-    fn add(&mut self, strategy: Arc<dyn SnapshotStrategy>, path: ScopePath) {
-        let same = |a: &&mut Assignment| a.strategy.name() == strategy.name();
-        match self.assignments.iter_mut().find(same) {
-            Some(assignment) => assignment.scope.push(path),
-            None => self.assignments.push(Assignment {
-                strategy,
-                scope: vec![path],
-            }),
-        }
+        self.assignments.push(Assignment {
+            volume: on.mount_point.clone(),
+            strategy: choice.strategy,
+            scope: Vec::new(),
+        });
+        Ok(Some(self.assignments.len() - 1))
     }
 }
 

@@ -1,41 +1,38 @@
 //! Where the content of each volume is kept: clones and links do not leave a filesystem.
 
 use std::collections::HashMap;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use super::baseline::Baseline;
+use super::probe::Probes;
 use super::tree::walk::lock;
 use crate::error::{Error, ErrorKind, IoContext, Result, Stage};
 use crate::path::AbsPath;
-use crate::sys::{self, Dir, Mount};
-
-/// Gives the directory of a store on the volume that is mounted at a path, made where it is missing.
-type Sibling = dyn Fn(&Path) -> Result<PathBuf> + Send + Sync;
+use crate::store::Store;
+use crate::sys::{self, Mount};
 
 /// The baselines of one store: its own, and one on every other volume that needs it.
 pub struct Volumes {
-    store: PathBuf,
+    store: Store,
+    probes: Arc<Probes>,
     own: Baseline,
-    sibling: Box<Sibling>,
-    beside: Mutex<HashMap<PathBuf, Baseline>>,
+    beside: Mutex<HashMap<AbsPath, Baseline>>,
 }
 
 impl Volumes {
-    /// The volumes of the store in the directory `store` with the baseline `own`. `sibling` gives a
-    /// directory for the store on another volume, by that volume's mount point.
-    pub fn new(
-        store: impl Into<PathBuf>,
-        own: Baseline,
-        sibling: impl Fn(&Path) -> Result<PathBuf> + Send + Sync + 'static,
-    ) -> Self {
+    /// The volumes of `store`.
+    pub fn new(store: Store, probes: Arc<Probes>) -> Self {
         Self {
-            store: store.into(),
-            own,
-            sibling: Box::new(sibling),
+            own: Baseline::new(store.baseline_dir()),
+            store,
+            probes,
             beside: Mutex::default(),
         }
+    }
+
+    /// What was found out about volumes.
+    pub fn probes(&self) -> &Probes {
+        &self.probes
     }
 
     /// The store's own baseline.
@@ -43,75 +40,47 @@ impl Volumes {
         &self.own
     }
 
-    /// The store's directory.
-    pub fn store(&self) -> &Path {
-        &self.store
-    }
-
     /// The baseline on the filesystem that holds `path`.
     pub fn baseline_near(&self, path: &AbsPath) -> Result<Baseline> {
-        if self.holds_store(path)? {
-            return Ok(self.own.clone());
-        }
-        let mount = mount_of(path)?;
-        self.baseline_at(&mount.mount_point)
-    }
-
-    /// The baseline beside the volume that is mounted at `mount_point`.
-    pub fn baseline_at(&self, mount_point: &Path) -> Result<Baseline> {
-        if let Some(known) = lock(&self.beside).get(mount_point) {
-            return Ok(known.clone());
-        }
-        let directory = (self.sibling)(mount_point)?;
-        let volume = AbsPath::new(mount_point)
-            .map_err(|e| Error::new(ErrorKind::InvalidRequest, Stage::Capture, e.to_string()))?;
-        let baseline = Baseline::beside(directory.join("baseline"), volume);
-        lock(&self.beside).insert(mount_point.to_owned(), baseline.clone());
-        Ok(baseline)
-    }
-
-    /// Every baseline that is in use.
-    pub fn all(&self) -> Vec<Baseline> {
-        let mut all = vec![self.own.clone()];
-        all.extend(lock(&self.beside).values().cloned());
-        all
-    }
-
-    /// Whether the store is on the filesystem that holds `path`.
-    pub fn holds_store(&self, path: &AbsPath) -> Result<bool> {
-        let store = AbsPath::new(&*self.store)
-            .map_err(io::Error::other)
-            .and_then(|store| device(&store));
-        let store = store.context(Stage::Capture, || "cannot look at the store")?;
-        let here = device(path).context(Stage::Capture, || format!("cannot look at {path}"))?;
-        Ok(store == here)
-    }
-}
-
-/// The device of the nearest directory at or above `path`.
-fn device(path: &AbsPath) -> io::Result<u64> {
-    let mut at = path.clone();
-    loop {
-        match Dir::open_path(&at).and_then(|dir| dir.stat_self()) {
-            Ok(stat) => return Ok(stat.identity.device),
-            Err(error) => at = at.parent().ok_or(error)?,
-        }
-    }
-}
-
-/// The mount that holds `path`.
-pub(in crate::snapshot) fn mount_of(path: &AbsPath) -> Result<Mount> {
-    let mounts = sys::mounts().context(Stage::Capture, || "cannot read the mount table")?;
-    mounts
-        .into_iter()
-        .filter(|mount| path.as_path().starts_with(&mount.mount_point))
-        // Of several at one place the latest is seen.
-        .max_by_key(|mount| mount.mount_point.as_os_str().len())
-        .ok_or_else(|| {
+        let mounts = sys::mounts().context(Stage::Capture, || "cannot read the mount table")?;
+        let mount = sys::mount_of(path.as_path(), &mounts).ok_or_else(|| {
             Error::new(
                 ErrorKind::Unsupported,
                 Stage::Capture,
                 format!("{path} lies on no volume in the mount table"),
             )
-        })
+        })?;
+        if self.probes.is_beside_store(mount, &mounts) {
+            return Ok(self.own.clone());
+        }
+        self.baseline_at(&volume(mount)?)
+    }
+
+    /// The baseline beside the volume that is mounted at `volume`.
+    pub fn baseline_at(&self, volume: &AbsPath) -> Result<Baseline> {
+        if let Some(known) = lock(&self.beside).get(volume) {
+            return Ok(known.clone());
+        }
+        let directory = self.store.sibling(volume)?;
+        let baseline = Baseline::beside(directory.join("baseline"), volume.clone());
+        lock(&self.beside).insert(volume.clone(), baseline.clone());
+        Ok(baseline)
+    }
+
+    /// Every baseline that the store may have. One on a volume that is not there now is left out.
+    pub fn all(&self) -> Result<Vec<Baseline>> {
+        let mut all = vec![self.own.clone()];
+        for volume in self.store.sibling_volumes()? {
+            match self.baseline_at(&volume) {
+                Ok(baseline) => all.push(baseline),
+                Err(error) => tracing::debug!(%volume, %error, "a baseline is not there"),
+            }
+        }
+        Ok(all)
+    }
+}
+
+fn volume(mount: &Mount) -> Result<AbsPath> {
+    AbsPath::new(&*mount.mount_point)
+        .map_err(|e| Error::new(ErrorKind::InvalidRequest, Stage::Capture, e.to_string()))
 }

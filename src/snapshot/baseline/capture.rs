@@ -327,6 +327,10 @@ impl Capture for BaselineCapture {
         &self.exclusions
     }
 
+    fn content_beside(&self) -> Option<&AbsPath> {
+        self.beside.as_ref()
+    }
+
     fn seal(&mut self, placement: Placement<'_>, progress: &dyn Progress) -> Result<Sealed> {
         self.seal_with(placement, &HashMap::new(), progress)
     }

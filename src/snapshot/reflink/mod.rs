@@ -10,7 +10,6 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::path::AbsPath;
 use crate::snapshot::baseline::{Baseline, Keep};
-use crate::snapshot::probe::Probes;
 use crate::snapshot::volumes::Volumes;
 use crate::snapshot::{Capability, Capture, CaptureRequest, SnapshotStrategy};
 
@@ -20,13 +19,12 @@ pub const NAME: &str = "reflink";
 /// Clones content into a baseline on the same filesystem.
 pub struct Reflink {
     volumes: Arc<Volumes>,
-    probes: Arc<Probes>,
 }
 
 impl Reflink {
     /// The strategy on these baselines.
-    pub fn new(volumes: Arc<Volumes>, probes: Arc<Probes>) -> Self {
-        Self { volumes, probes }
+    pub fn new(volumes: Arc<Volumes>) -> Self {
+        Self { volumes }
     }
 }
 
@@ -50,7 +48,8 @@ impl SnapshotStrategy for Reflink {
     }
 
     fn probe(&self, path: &AbsPath) -> std::result::Result<String, String> {
-        self.probes
+        self.volumes
+            .probes()
             .clones(path)
             .map(|()| "files can be cloned here".into())
     }
@@ -65,7 +64,7 @@ impl SnapshotStrategy for Reflink {
 
     fn resume(&self, token: &[u8]) -> Result<Box<dyn Capture>> {
         let baseline = match Baseline::volume_of(token)? {
-            Some(volume) => self.volumes.baseline_at(volume.as_path())?,
+            Some(volume) => self.volumes.baseline_at(&volume)?,
             None => self.volumes.own().clone(),
         };
         Ok(Box::new(baseline.resume(token)?))
