@@ -28,9 +28,9 @@ impl Registry {
         self.by_name.push(name);
     }
 
-    /// The strategies that `auto` tries, in its order.
-    pub fn automatic(&self) -> impl Iterator<Item = &Arc<dyn SnapshotStrategy>> {
-        self.all().filter(|s| !self.by_name.contains(&s.name()))
+    /// Whether `auto` may take the strategy called `name`.
+    pub fn is_automatic(&self, name: &str) -> bool {
+        !self.by_name.contains(&name)
     }
 
     /// The strategy called `name`; the error lists the known ones.
