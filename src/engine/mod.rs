@@ -52,8 +52,8 @@ use crate::snapshot::baseline::Baseline;
 use crate::snapshot::copy::Copy;
 use crate::snapshot::{Registry, SnapshotStrategy};
 use crate::store::{
-    ExpiryReport, ListFilter, Selection, SnapshotId, SnapshotMeta, SnapshotState, Store,
-    StoreOptions,
+    Compression, ExpiryReport, ListFilter, Selection, SnapshotId, SnapshotMeta, SnapshotState,
+    Store, StoreOptions,
 };
 
 /// What was in no scope for this long is dropped from the baseline at the next cleanup.
@@ -68,6 +68,8 @@ pub struct EngineConfig {
     pub limits: Limits,
     /// Patterns left alone by every snapshot.
     pub exclude: Vec<String>,
+    /// Whether old content is compressed.
+    pub compression: Compression,
     /// Key for the store's MACs.
     pub key: Option<Vec<u8>>,
     /// How long to wait for other processes.
@@ -95,6 +97,7 @@ impl EngineConfig {
             store: store.into(),
             limits: Limits::default(),
             exclude: Vec::new(),
+            compression: Compression::default(),
             key: None,
             lock_timeout: Duration::from_secs(30),
             kill_grace: Duration::from_secs(2),
@@ -284,7 +287,8 @@ impl Engine {
         Ok(ids)
     }
 
-    /// Expires snapshots: those named, or those the policy picks.
+    /// Expires snapshots: those named, or those the policy picks. With the latter, content that was
+    /// left to be compressed later is compressed.
     pub fn cleanup(
         &self,
         targets: &[String],
@@ -305,7 +309,10 @@ impl Engine {
                 ..ExpiryReport::default()
             });
         }
-        let report = self.store.expire(&plan, progress)?;
+        let mut report = self.store.expire(&plan, progress)?;
+        if targets.is_empty() && self.config.compression == Compression::Auto {
+            report.compacted = self.store.compact(progress)?;
+        }
         // The cache is no snapshot: that it could not be trimmed is no failure of the expiry.
         if let Err(error) = self.baseline.forget_unused(KEEP_BASELINE) {
             tracing::warn!(%error, "the baseline was not trimmed");

@@ -16,7 +16,9 @@ use crate::request::RunRequest;
 use crate::seal::{PreImage, RecordedVolume, UndoRecord};
 use crate::snapshot::select::{Assignment, assign};
 use crate::snapshot::{Capture, CaptureRequest, Exclusions, Placement, Sealed, Unobserved};
-use crate::store::{OpenSnapshot, Outcome, SnapshotId, SnapshotMeta, SnapshotState, StrategyUse};
+use crate::store::{
+    Compression, OpenSnapshot, Outcome, SnapshotId, SnapshotMeta, SnapshotState, StrategyUse,
+};
 use crate::sys::{self, Dir, Mount};
 
 /// Directories that stores make for themselves; never part of a snapshot.
@@ -39,6 +41,7 @@ pub(super) struct Secured {
     open: OpenSnapshot,
     captures: Vec<(String, Box<dyn Capture>)>,
     scope: Vec<ScopePath>,
+    compression: Compression,
 }
 
 impl Engine {
@@ -102,6 +105,7 @@ impl Engine {
             open,
             captures,
             scope,
+            compression: self.config.compression,
         })
     }
 
@@ -245,9 +249,10 @@ impl Secured {
         notes: Vec<String>,
         progress: &dyn Progress,
     ) -> Result<SnapshotMeta> {
-        let record = gather(&mut self.captures, &mut self.open, &self.scope, progress)?;
+        let mut record = gather(&mut self.captures, &mut self.open, &self.scope, progress)?;
         let unobserved = record.0.unobserved.clone();
-        let stored_bytes = record.1;
+        let saved = self.open.shrink(&mut record.0, self.compression)?;
+        let stored_bytes = record.1.saturating_sub(saved);
         let sealed = self.open.seal(&record.0, |meta| {
             meta.outcome = outcome;
             meta.stored_bytes = stored_bytes;
@@ -273,6 +278,7 @@ impl Secured {
                     open,
                     captures,
                     scope,
+                    compression: engine.config.compression,
                 })
             }
             Err(error) => Err(Box::new((open, error))),
@@ -320,6 +326,9 @@ fn gather(
             Some(volume) => open.place_on(volume, &prefix)?,
             None => open.files_dir(),
         };
+        if capture.content_is_cloned() {
+            open.keep_clones(&prefix);
+        }
         let sealed = capture.seal(
             Placement {
                 files: &files,

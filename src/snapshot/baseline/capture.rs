@@ -330,10 +330,7 @@ impl BaselineCapture {
                             stored_bytes += record.state().size;
                             format!("{prefix}{}", stored_name(next, &path))
                         });
-                        PreImage::Stored {
-                            name: name.clone(),
-                            hash,
-                        }
+                        PreImage::raw(name.clone(), hash)
                     }
                     Content::Unkept(reason) => {
                         let reason = lost.get(&path).copied().unwrap_or(reason.reason());

@@ -52,6 +52,27 @@ pub fn copy_content(from: &File, to: &File) -> io::Result<(u64, ContentHash)> {
     })
 }
 
+/// Makes the empty file `to` share the content of `from`. `false`: not possible between these two,
+/// and nothing was done.
+pub fn clone_content(from: &File, to: &File) -> io::Result<bool> {
+    match rustix::fs::ioctl_ficlone(to, from) {
+        Ok(()) => Ok(true),
+        // Other filesystems, or one that cannot; some say so in unusual ways.
+        Err(
+            Errno::XDEV
+            | Errno::OPNOTSUPP
+            | Errno::INVAL
+            | Errno::NOTTY
+            | Errno::NOSYS
+            | Errno::PERM
+            | Errno::ACCESS
+            | Errno::TXTBSY
+            | Errno::BADF,
+        ) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
+}
+
 /// The SHA-256 of a file's content from its start, wherever its position is.
 pub fn hash_file(file: &File) -> io::Result<ContentHash> {
     with_buffer(|buffer| {

@@ -6,7 +6,7 @@ mod fresh;
 mod metadata;
 mod volume;
 
-pub use content::{copy_content, hash_file};
+pub use content::{clone_content, copy_content, hash_file};
 pub use dir::{Dir, Stat};
 pub use fresh::{exchange, finish_new_file, open_by_processes, prepare_new_file};
 pub use metadata::{Pinned, apply_metadata, read_open_state, read_state};
