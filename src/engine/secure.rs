@@ -15,7 +15,9 @@ use crate::request::RunRequest;
 use crate::seal::{PreImage, RecordedVolume, UndoRecord};
 use crate::snapshot::select::{self, Assignment, assign};
 use crate::snapshot::{Capture, CaptureRequest, Exclusions, Placement, Sealed, Unobserved};
-use crate::store::{OpenSnapshot, Outcome, SnapshotId, SnapshotMeta, SnapshotState, StrategyUse};
+use crate::store::{
+    Compression, OpenSnapshot, Outcome, SnapshotId, SnapshotMeta, SnapshotState, StrategyUse,
+};
 use crate::sys::{self, Dir, Mount};
 
 /// Directories that stores make for themselves; never part of a snapshot.
@@ -38,6 +40,7 @@ pub(super) struct Secured {
     open: OpenSnapshot,
     captures: Vec<(String, Box<dyn Capture>)>,
     scope: Vec<ScopePath>,
+    compression: Compression,
 }
 
 impl Engine {
@@ -92,6 +95,7 @@ impl Engine {
             open,
             captures,
             scope,
+            compression: self.config.compression,
         })
     }
 
@@ -235,11 +239,13 @@ impl Secured {
         notes: Vec<String>,
         progress: &dyn Progress,
     ) -> Result<SnapshotMeta> {
-        let (mut record, stored_bytes, remarks) =
+        let (mut record, gathered_bytes, remarks) =
             gather(&mut self.captures, &mut self.open, &self.scope, progress)?;
         let changed = no_longer_read_only(&self.open.meta().strategies, &self.scope);
         record.unobserved.extend(changed);
         let unobserved = record.unobserved.clone();
+        let saved = self.open.shrink(&mut record, self.compression)?;
+        let stored_bytes = gathered_bytes.saturating_sub(saved);
         let sealed = self.open.seal(&record, |meta| {
             meta.outcome = outcome;
             meta.stored_bytes = stored_bytes;
@@ -266,6 +272,7 @@ impl Secured {
                     open,
                     captures,
                     scope,
+                    compression: engine.config.compression,
                 })
             }
             Err(error) => Err(Box::new((open, error))),
@@ -315,6 +322,9 @@ fn gather(
             Some(volume) => open.place_on(volume, &prefix)?,
             None => open.files_dir(),
         };
+        if capture.content_is_cloned() {
+            open.keep_clones(&prefix);
+        }
         let sealed = capture.seal(
             Placement {
                 files: &files,
