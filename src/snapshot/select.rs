@@ -179,7 +179,8 @@ pub fn choose(
     let mut refused: Vec<(String, String)> = Vec::new();
     for name in wanted {
         for strategy in registry.all() {
-            let meant = name == AUTO || name == strategy.name();
+            let automatic = name == AUTO && registry.is_automatic(strategy.name());
+            let meant = automatic || name == strategy.name();
             if !meant || refused.iter().any(|(tried, _)| tried == strategy.name()) {
                 continue;
             }

@@ -170,7 +170,8 @@ pub(in crate::snapshot) fn walk_focus<V: Visitor>(
     walk.frozen = true;
     walk.visited = Some(Mutex::default());
     let mut above = Above::new();
-    if let Some(rules) = walk.rules_at(&root.path, &mut above)?
+    if !focus.is_empty()
+        && let Some(rules) = walk.rules_at(&root.path, &mut above)?
         && let Some(top) = walk.start(root, rules)
     {
         let mut within = Above::new();
