@@ -108,6 +108,8 @@ pub(crate) struct RetentionSection {
     pub(crate) max_age_hours: Option<f64>,
     pub(crate) max_size_bytes: Option<u64>,
     pub(crate) max_count: Option<u64>,
+    /// `--max-store-size`; holds for every command.
+    pub(crate) max_store_bytes: Option<u64>,
 }
 
 /// `[limits]`: bounds on one snapshot.
@@ -360,6 +362,12 @@ mod tests {
     #[test]
     fn no_retention_is_told_from_an_empty_one() {
         assert_eq!(Config::default().retention.policy(), None);
+        let config = Config::parse("[retention]\nmax_store_bytes = 5").unwrap();
+        assert_eq!(
+            config.retention.policy(),
+            None,
+            "it is no order to clean up"
+        );
         let config = Config::parse("[retention]\nmax_age_hours = 0.5").unwrap();
         let policy = config.retention.policy().unwrap();
         assert_eq!(policy.max_age, Some(Duration::from_secs(1800)));

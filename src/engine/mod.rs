@@ -30,6 +30,7 @@ mod rules;
 mod run;
 mod scope;
 mod secure;
+mod space;
 
 pub use report::*;
 pub use rules::Rules;
@@ -40,6 +41,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::space::Spared;
 use crate::error::Result;
 use crate::execute::{Cancel, Output};
 use crate::infer::Scope;
@@ -69,6 +71,9 @@ pub struct EngineConfig {
     pub store: PathBuf,
     /// Bounds on snapshots.
     pub limits: Limits,
+    /// Most bytes that the store may hold: all snapshots and the cache of old content together. The
+    /// oldest snapshots expire to stay within. `None`: no bound.
+    pub max_store_bytes: Option<u64>,
     /// Patterns left alone by every snapshot.
     pub exclude: Vec<String>,
     /// Whether old content is compressed.
@@ -103,6 +108,7 @@ impl EngineConfig {
         Self {
             store: store.into(),
             limits: Limits::default(),
+            max_store_bytes: None,
             exclude: Vec::new(),
             compression: Compression::default(),
             key: None,
@@ -238,7 +244,20 @@ impl Engine {
             paths: request.paths.clone(),
             dry_run: request.dry_run,
         };
-        crate::rollback::rollback(&self.store, &spec, cancel, progress)
+        let mut report = crate::rollback::rollback(&self.store, &spec, cancel, progress)?;
+        self.trim_after(&spec, &mut report);
+        Ok(report)
+    }
+
+    /// What a rollback saved counts as well, and is not what makes room for it.
+    fn trim_after(&self, spec: &RollbackSpec, report: &mut RollbackReport) {
+        let redo = report.redo_snapshot_id.iter();
+        let redo = redo.filter_map(|id| SnapshotId::parse(id).ok());
+        let spared = Spared {
+            ids: spec.snapshots.iter().cloned().chain(redo).collect(),
+            batch: None,
+        };
+        report.notes.extend(self.trim(&spared));
     }
 
     /// The snapshots that a rollback request names, newest first.

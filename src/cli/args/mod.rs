@@ -68,6 +68,9 @@ pub(crate) struct GlobalArgs {
     /// Say more on standard error; twice: even more
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
+    /// Keep the whole store within this many bytes (10G): the oldest snapshots expire
+    #[arg(long, value_name = "BYTES", global = true, value_parser = values::bytes)]
+    pub(crate) max_store_size: Option<u64>,
     /// When to use colours
     #[arg(long, value_name = "WHEN", global = true)]
     pub(crate) color: Option<ColorMode>,
