@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::args::{ColorMode, ConflictMode, values};
+use super::args::{ColorMode, CompressionMode, ConflictMode, values};
 use crate::error::{Error, ErrorKind, IoContext as _, Result, Stage};
 use crate::path::escape;
 use crate::request::{Limits, RetentionPolicy};
@@ -31,6 +31,8 @@ pub(crate) struct Config {
     pub(crate) verbose: Option<u8>,
     /// `--color`.
     pub(crate) color: Option<ColorMode>,
+    /// `--compression`.
+    pub(crate) compression: Option<CompressionMode>,
     /// `--plugin-dir`; relative to the file's directory.
     pub(crate) plugin_dir: Vec<PathBuf>,
     /// `--rules-dir`; relative likewise.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::app::no_current_directory;
-use super::args::{ColorMode, GlobalArgs};
+use super::args::{ColorMode, CompressionMode, GlobalArgs};
 use super::commands::plugins;
 use super::config::{self, Config};
 use super::environment::Environment;
@@ -34,6 +34,8 @@ pub(crate) struct Settings {
     pub(crate) verbose: u8,
     /// When to use colours.
     pub(crate) color: ColorMode,
+    /// Whether old content is compressed.
+    pub(crate) compression: CompressionMode,
     /// The configuration file's content.
     pub(crate) config: Config,
 }
@@ -51,6 +53,7 @@ impl Settings {
             quiet: flags.quiet.unwrap_or_default(),
             verbose: flags.verbose,
             color: flags.color.unwrap_or_default(),
+            compression: flags.compression.unwrap_or_default(),
             config: Config::default(),
         }
     }
@@ -118,6 +121,7 @@ impl Settings {
                 times => times,
             },
             color: flags.color.or(config.color).unwrap_or_default(),
+            compression: flags.compression.or(config.compression).unwrap_or_default(),
             config,
         })
     }
@@ -154,6 +158,7 @@ impl Settings {
         engine.limits = self.config.limits.limits();
         engine.max_store_bytes = self.max_store_bytes;
         engine.exclude.clone_from(&self.config.exclude);
+        engine.compression = self.compression.into();
         engine.key = self
             .config
             .key_file

@@ -57,8 +57,8 @@ use crate::snapshot::reflink::Reflink;
 use crate::snapshot::volumes::Volumes;
 use crate::snapshot::{Registry, SnapshotStrategy};
 use crate::store::{
-    ExpiryReport, ListFilter, Selection, SnapshotId, SnapshotMeta, SnapshotState, Store,
-    StoreOptions,
+    Compression, ExpiryReport, ListFilter, Selection, SnapshotId, SnapshotMeta, SnapshotState,
+    Store, StoreOptions,
 };
 
 /// What was in no scope for this long is dropped from the baseline at the next cleanup.
@@ -76,6 +76,8 @@ pub struct EngineConfig {
     pub max_store_bytes: Option<u64>,
     /// Patterns left alone by every snapshot.
     pub exclude: Vec<String>,
+    /// Whether old content is compressed.
+    pub compression: Compression,
     /// Key for the store's MACs.
     pub key: Option<Vec<u8>>,
     /// How long to wait for other processes.
@@ -108,6 +110,7 @@ impl EngineConfig {
             limits: Limits::default(),
             max_store_bytes: None,
             exclude: Vec::new(),
+            compression: Compression::default(),
             key: None,
             lock_timeout: Duration::from_secs(30),
             kill_grace: Duration::from_secs(2),
@@ -320,7 +323,8 @@ impl Engine {
         Ok(ids)
     }
 
-    /// Expires snapshots: those named, or those the policy picks.
+    /// Expires snapshots: those named, or those the policy picks. With the latter, content that was
+    /// left to be compressed later is compressed.
     pub fn cleanup(
         &self,
         targets: &[String],
@@ -341,7 +345,10 @@ impl Engine {
                 ..ExpiryReport::default()
             });
         }
-        let report = self.store.expire(&plan, progress)?;
+        let mut report = self.store.expire(&plan, progress)?;
+        if targets.is_empty() && self.config.compression == Compression::Auto {
+            report.compacted = self.store.compact(progress)?;
+        }
         // The cache is no snapshot: that it could not be trimmed is no failure of the expiry.
         for baseline in self.volumes.all()? {
             if let Err(error) = baseline.forget_unused(KEEP_BASELINE) {

@@ -17,7 +17,9 @@ use crate::request::RunRequest;
 use crate::seal::{PreImage, RecordedVolume, UndoRecord};
 use crate::snapshot::select::{self, Assignment, assign};
 use crate::snapshot::{Capture, CaptureRequest, Exclusions, Placement, Sealed, Unobserved};
-use crate::store::{OpenSnapshot, Outcome, SnapshotId, SnapshotMeta, SnapshotState, StrategyUse};
+use crate::store::{
+    Compression, OpenSnapshot, Outcome, SnapshotId, SnapshotMeta, SnapshotState, StrategyUse,
+};
 use crate::sys::{self, Dir, Mount};
 
 /// Directories that stores make for themselves; never part of a snapshot.
@@ -40,6 +42,7 @@ pub(super) struct Secured {
     open: OpenSnapshot,
     captures: Vec<(String, Box<dyn Capture>)>,
     scope: Vec<ScopePath>,
+    compression: Compression,
 }
 
 impl Engine {
@@ -103,6 +106,7 @@ impl Engine {
             open,
             captures,
             scope,
+            compression: self.config.compression,
         })
     }
 
@@ -273,12 +277,14 @@ impl Secured {
         notes: Vec<String>,
         progress: &dyn Progress,
     ) -> Result<SnapshotMeta> {
-        let (mut record, stored_bytes, remarks) =
+        let (mut record, gathered_bytes, remarks) =
             gather(&mut self.captures, &mut self.open, &self.scope, progress)?;
         let changed = no_longer_read_only(&self.open.meta().strategies, &self.scope);
         record.unobserved.extend(changed);
         drop_covered(&mut record.unobserved, &self.scope);
         let unobserved = record.unobserved.clone();
+        let saved = self.open.shrink(&mut record, self.compression)?;
+        let stored_bytes = gathered_bytes.saturating_sub(saved);
         let sealed = self.open.seal(&record, |meta| {
             meta.outcome = outcome;
             meta.stored_bytes = stored_bytes;
@@ -305,6 +311,7 @@ impl Secured {
                     open,
                     captures,
                     scope,
+                    compression: engine.config.compression,
                 })
             }
             Err(error) => Err(Box::new((open, error))),
@@ -354,6 +361,9 @@ fn gather(
             Some(volume) => open.place_on(volume, &prefix)?,
             None => open.files_dir(),
         };
+        if capture.content_is_cloned() {
+            open.keep_clones(&prefix);
+        }
         let sealed = capture.seal(
             Placement {
                 files: &files,

@@ -231,6 +231,12 @@ pub trait Capture: Send {
         None
     }
 
+    /// Whether old content is placed by cloning, so that it shares its blocks with other files: it is
+    /// then left as it is, because compressing it would not free them.
+    fn content_is_cloned(&self) -> bool {
+        false
+    }
+
     /// What is left alone, with every ignore file that was found.
     fn exclusions(&self) -> &Exclusions;
 

@@ -173,7 +173,10 @@ impl Store {
     /// temporary files without a snapshot. Never touches what a live process is making.
     fn sweep(&self) -> Result<()> {
         self.sweep_own()?;
-        self.inner.sweep_siblings()
+        self.inner.sweep_siblings()?;
+        self.inner
+            .sweep_bases()
+            .in_store(|| "cannot sweep the cache of earlier versions".into())
     }
 
     fn sweep_own(&self) -> Result<()> {

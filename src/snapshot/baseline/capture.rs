@@ -54,11 +54,14 @@ struct Token {
     unobserved: Vec<Unobserved>,
     limits: Limits,
     beside: Option<AbsPath>,
+    cloned: bool,
 }
 
 /// A capture in progress.
 pub struct BaselineCapture {
     beside: Option<AbsPath>,
+    /// Content is cloned into the baseline.
+    cloned: bool,
     objects: Objects,
     index: Mutex<Index>,
     registered: Registered,
@@ -167,6 +170,7 @@ impl Baseline {
         registered: Registered,
     ) -> Result<(BaselineCapture, Vec<Learnt>)> {
         let deadline = Instant::now() + request.limits.max_duration;
+        let keep = beginning.keep;
         sweep(&mut index, &objects)?;
         request.progress.event(Event::Begin {
             phase: Phase::Scan,
@@ -193,7 +197,7 @@ impl Baseline {
         request.progress.event(Event::End);
         let context = secure::Context {
             scope: &scanned.scope,
-            keep: beginning.keep,
+            keep,
             limits: request.limits,
             deadline,
             room: &|needed| {
@@ -228,6 +232,7 @@ impl Baseline {
         let learnt = learn(&scanned, &index, registered, committed, &since)?;
         let capture = BaselineCapture {
             beside: self.beside.clone(),
+            cloned: keep == Keep::Clone,
             objects,
             index: Mutex::new(index),
             registered: committed,
@@ -299,6 +304,7 @@ impl Baseline {
         let before = restrict(rows, &scope);
         Ok(BaselineCapture {
             beside: token.beside,
+            cloned: token.cloned,
             objects,
             index: Mutex::new(index),
             registered,
@@ -327,6 +333,7 @@ impl Capture for BaselineCapture {
             unobserved: self.unobserved.clone(),
             limits: self.limits,
             beside: self.beside.clone(),
+            cloned: self.cloned,
         };
         postcard::to_stdvec(&token).unwrap_or_default()
     }
@@ -349,6 +356,10 @@ impl Capture for BaselineCapture {
 
     fn content_beside(&self) -> Option<&AbsPath> {
         self.beside.as_ref()
+    }
+
+    fn content_is_cloned(&self) -> bool {
+        self.cloned
     }
 
     fn seal(&mut self, placement: Placement<'_>, progress: &dyn Progress) -> Result<Sealed> {

@@ -337,7 +337,7 @@ fn keep_once(
         other => other?,
     };
     let (length, hash) = match keep {
-        Keep::Clone if clone_content(&file, &copy).is_ok() => (before.size, None),
+        Keep::Clone if clone_content(&file, &copy)? => (before.size, None),
         // Some files cannot be cloned where others can: those with other attributes, for example.
         Keep::Clone | Keep::Copy => {
             let (length, hash) = copy_content(&file, &copy)?;
