@@ -1,6 +1,5 @@
 //! What works on this host.
 
-use super::scope::mount_of;
 use super::{
     DoctorReport, Engine, LimitsReport, ShellReport, StoreReport, StrategyReport, VolumeReport,
 };
@@ -18,7 +17,7 @@ impl Engine {
         let (store, mut warnings) = self.describe_store(&mounts)?;
         let mut volumes: Vec<VolumeReport> = Vec::new();
         for path in paths {
-            let Some(mount) = mount_of(path, &mounts) else {
+            let Some(mount) = sys::mount_of(path.as_path(), &mounts) else {
                 continue;
             };
             let mount_point = wire(&mount.mount_point);
@@ -59,9 +58,7 @@ impl Engine {
 
     fn describe_store(&self, mounts: &[Mount]) -> Result<(StoreReport, Vec<String>)> {
         let path = self.store.path();
-        let mount = AbsPath::new(path)
-            .ok()
-            .and_then(|p| mount_of(&p, mounts).cloned());
+        let mount = sys::mount_of(path, mounts).cloned();
         let in_memory = mount.as_ref().is_some_and(Mount::is_memory);
         // Temporary directories are emptied at boot by many systems.
         let temporary = ["/tmp", "/var/tmp", "/run", "/dev/shm"]

@@ -48,8 +48,10 @@ use crate::plugin::PluginHost;
 use crate::progress::Progress;
 use crate::request::{Limits, RetentionPolicy, RollbackRequest, ShellName};
 use crate::rollback::{RollbackReport, RollbackSpec};
-use crate::snapshot::baseline::Baseline;
 use crate::snapshot::copy::Copy;
+use crate::snapshot::probe::Probes;
+use crate::snapshot::reflink::Reflink;
+use crate::snapshot::volumes::Volumes;
 use crate::snapshot::{Registry, SnapshotStrategy};
 use crate::store::{
     ExpiryReport, ListFilter, Selection, SnapshotId, SnapshotMeta, SnapshotState, Store,
@@ -141,7 +143,7 @@ impl<'a> RunContext<'a> {
 pub struct Engine {
     config: EngineConfig,
     store: Store,
-    baseline: Baseline,
+    volumes: Arc<Volumes>,
     strategies: Registry,
     rules: Rules,
 }
@@ -168,13 +170,15 @@ impl Engine {
         };
         let store = Store::open(&config.store, options)?;
         let mut strategies = Registry::default();
-        let baseline = Baseline::new(store.baseline_dir());
-        strategies.register(Arc::new(Copy::new(baseline.clone())));
+        let probes = Arc::new(Probes::new(store.path()));
+        let volumes = Arc::new(Volumes::new(store.clone(), probes));
+        strategies.register(Arc::new(Copy::new(volumes.own().clone())));
+        strategies.register(Arc::new(Reflink::new(Arc::clone(&volumes))));
         let rules = Rules::new(&config)?;
         Ok(Self {
             config,
             store,
-            baseline,
+            volumes,
             strategies,
             rules,
         })
@@ -307,8 +311,10 @@ impl Engine {
         }
         let report = self.store.expire(&plan, progress)?;
         // The cache is no snapshot: that it could not be trimmed is no failure of the expiry.
-        if let Err(error) = self.baseline.forget_unused(KEEP_BASELINE) {
-            tracing::warn!(%error, "the baseline was not trimmed");
+        for baseline in self.volumes.all()? {
+            if let Err(error) = baseline.forget_unused(KEEP_BASELINE) {
+                tracing::warn!(%error, "a baseline was not trimmed");
+            }
         }
         Ok(report)
     }

@@ -6,7 +6,9 @@ use crate::entry::EntryState;
 use crate::path::{AbsPath, WirePath};
 use crate::rollback::RollbackReport;
 use crate::seal::{ChangeCounts, ChangeKind};
-use crate::store::{CoverageRecord, SnapshotMeta, SnapshotState, StrategyUse, VerifyProblem};
+use crate::store::{
+    CoverageRecord, Place, SnapshotMeta, SnapshotState, StrategyUse, VerifyProblem,
+};
 
 /// How a command went and what it changed.
 #[derive(Debug, Clone, Serialize)]
@@ -125,6 +127,8 @@ pub struct SnapshotDetail {
     pub coverage: CoverageRecord,
     /// Which strategy on which volume.
     pub strategies: Vec<StrategyUse>,
+    /// Where content lies that is not in the store.
+    pub places: Vec<Place>,
     /// Why it failed or is incomplete.
     pub error: Option<String>,
     /// The snapshot that undoes its rollback.

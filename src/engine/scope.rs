@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::infer::{Certainty, Depth, ScopePath};
 use crate::path::AbsPath;
-use crate::sys::{Dir, Mount};
+use crate::sys::{self, Dir, Mount};
 
 /// Prepares `paths`: resolves symbolic links in their directory parts, leaves out what lies on
 /// pseudo filesystems or in `excluded`, adds the directories above (their times change when entries
@@ -18,7 +18,8 @@ pub(super) fn prepare(
     for path in paths {
         let Some(path) = physical(path) else { continue };
         let within_store = excluded.iter().any(|e| path.path.starts_with(e));
-        if within_store || mount_of(&path.path, mounts).is_some_and(Mount::is_pseudo) {
+        if within_store || sys::mount_of(path.path.as_path(), mounts).is_some_and(Mount::is_pseudo)
+        {
             continue;
         }
         if let Some(parent) = path.path.parent() {
@@ -33,14 +34,6 @@ pub(super) fn prepare(
         all.push(path);
     }
     merge(all)
-}
-
-/// The mount that holds `path`: the deepest one above it, the latest of several.
-pub(super) fn mount_of<'m>(path: &AbsPath, mounts: &'m [Mount]) -> Option<&'m Mount> {
-    mounts
-        .iter()
-        .filter(|mount| path.as_path().starts_with(&mount.mount_point))
-        .max_by_key(|mount| mount.mount_point.as_os_str().len())
 }
 
 /// Resolves everything but the last component; where directories above it are missing, the first
@@ -101,7 +94,7 @@ fn merge(mut all: Vec<ScopePath>) -> Vec<ScopePath> {
         {}
         let within = trees
             .iter()
-            .any(|at| same_device(&merged[*at].path, &next.path));
+            .any(|at| same_volume(&merged[*at].path, &next.path));
         if within {
             continue;
         }
@@ -113,17 +106,17 @@ fn merge(mut all: Vec<ScopePath>) -> Vec<ScopePath> {
     merged
 }
 
-/// Whether a walk from `root` reaches `path`: it stays on one device.
-fn same_device(root: &AbsPath, path: &AbsPath) -> bool {
-    let device = |path: &AbsPath| {
+/// Whether a walk from `root` reaches `path`: it stays on one mount and one device.
+fn same_volume(root: &AbsPath, path: &AbsPath) -> bool {
+    let volume = |path: &AbsPath| {
         Dir::open_path(path)
             .and_then(|d| d.stat_self())
             .ok()
-            .map(|s| s.identity.device)
+            .map(|s| (s.identity.device, s.mount))
     };
-    // What is no directory, or is not there, lies on its parent's device.
-    let of_path = device(path).or_else(|| path.parent().and_then(|p| device(&p)));
-    match (device(root), of_path) {
+    // What is no directory, or is not there, lies on its parent's volume.
+    let of_path = volume(path).or_else(|| path.parent().and_then(|p| volume(&p)));
+    match (volume(root), of_path) {
         (Some(root), Some(path)) => root == path,
         _ => true,
     }

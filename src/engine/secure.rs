@@ -7,15 +7,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::Engine;
-use super::scope::{mount_of, named, prepare};
+use super::scope::{named, prepare};
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::infer::{Scope, ScopePath};
 use crate::path::{AbsPath, WirePath};
 use crate::progress::Progress;
 use crate::request::RunRequest;
-use crate::seal::{RecordedVolume, UndoRecord};
+use crate::seal::{PreImage, RecordedVolume, UndoRecord};
 use crate::snapshot::select::{Assignment, assign};
-use crate::snapshot::{Capture, CaptureRequest, Exclusions, Placement, Unobserved};
+use crate::snapshot::{Capture, CaptureRequest, Exclusions, Placement, Sealed, Unobserved};
 use crate::store::{OpenSnapshot, Outcome, SnapshotId, SnapshotMeta, SnapshotState, StrategyUse};
 use crate::sys::{self, Dir, Mount};
 
@@ -51,7 +51,7 @@ impl Engine {
             &subject.request.snapshot.strategies,
             &scope,
             |path| {
-                mount_of(path, &mounts)
+                sys::mount_of(path.as_path(), &mounts)
                     .map_or_else(|| PathBuf::from("/"), |m| m.mount_point.clone())
             },
         )?;
@@ -245,13 +245,14 @@ impl Secured {
         notes: Vec<String>,
         progress: &dyn Progress,
     ) -> Result<SnapshotMeta> {
-        let record = gather(&mut self.captures, &self.open, &self.scope, progress)?;
-        let unobserved = record.0.unobserved.clone();
-        let stored_bytes = record.1;
-        let sealed = self.open.seal(&record.0, |meta| {
+        let (record, stored_bytes, remarks) =
+            gather(&mut self.captures, &mut self.open, &self.scope, progress)?;
+        let unobserved = record.unobserved.clone();
+        let sealed = self.open.seal(&record, |meta| {
             meta.outcome = outcome;
             meta.stored_bytes = stored_bytes;
             meta.coverage.observed(unobserved);
+            meta.coverage.notes.extend(remarks);
             meta.coverage.notes.extend(notes);
             meta.capture_tokens = Vec::new();
         })?;
@@ -299,21 +300,28 @@ fn resume_captures(
         .collect()
 }
 
-/// Seals every capture and joins what they found. Gives the record and the bytes stored.
+/// Seals every capture and joins what they found. Gives the record, the bytes stored and
+/// remarks.
 fn gather(
     captures: &mut [(String, Box<dyn Capture>)],
-    open: &OpenSnapshot,
+    open: &mut OpenSnapshot,
     scope: &[ScopePath],
     progress: &dyn Progress,
-) -> Result<(UndoRecord, u64)> {
-    let files = open.files_dir();
+) -> Result<(UndoRecord, u64, Vec<String>)> {
+    let alone = captures.len() == 1;
+    let mut notes = Vec::new();
     let mut record = UndoRecord::default();
     let mut stored_bytes = 0;
     for (at, (_, capture)) in captures.iter_mut().enumerate() {
-        let prefix = if at == 0 {
+        // Which capture a name is of can be told from its digits up to the first hyphen.
+        let prefix = if alone {
             String::new()
         } else {
             format!("{at}-")
+        };
+        let files = match capture.content_beside() {
+            Some(volume) => open.place_on(volume, &prefix)?,
+            None => open.files_dir(),
         };
         let sealed = capture.seal(
             Placement {
@@ -322,7 +330,9 @@ fn gather(
             },
             progress,
         )?;
+        check_names(&sealed, &prefix)?;
         stored_bytes += sealed.stored_bytes;
+        notes.extend(sealed.notes);
         record.changes.extend(sealed.changes);
         record
             .unobserved
@@ -350,7 +360,25 @@ fn gather(
     record.exclusions.patterns.sort();
     record.exclusions.patterns.dedup();
     record.volumes = volumes(&record, scope);
-    Ok((record, stored_bytes))
+    Ok((record, stored_bytes, notes))
+}
+
+/// Where a name lies is told by what it begins with, so that every name has to begin like that.
+fn check_names(sealed: &Sealed, prefix: &str) -> Result<()> {
+    let astray = sealed.changes.iter().find(|change| {
+        matches!(&change.content, PreImage::Stored { name, .. } if !name.starts_with(prefix))
+    });
+    match astray {
+        Some(change) => Err(Error::new(
+            ErrorKind::InvalidRequest,
+            Stage::Seal,
+            format!(
+                "the strategy stored {} under a name of its own",
+                change.path
+            ),
+        )),
+        None => Ok(()),
+    }
 }
 
 /// For every device in the record a directory that stands for it.

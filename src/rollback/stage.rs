@@ -203,14 +203,16 @@ fn open_source(
 ) -> Result<Option<File>, Trouble> {
     match &entry.content {
         Content::None => Ok(None),
-        Content::Stored { snapshot, name } => match work.files.get(*snapshot as usize) {
-            Some(Ok(dir)) => dir
-                .open_file(name.as_ref())
-                .map(Some)
-                .map_err(|e| Trouble::Entry(format!("the backup {name} cannot be read: {e}"))),
-            Some(Err(e)) => Err(Trouble::Entry(format!("the backup cannot be reached: {e}"))),
-            None => Err(Trouble::Entry("the backup is missing".into())),
-        },
+        Content::Stored { snapshot, name } => {
+            match work.files.get(*snapshot as usize).map(|dirs| dirs.of(name)) {
+                Some(Ok(dir)) => dir
+                    .open_file(name.as_ref())
+                    .map(Some)
+                    .map_err(|e| Trouble::Entry(format!("the backup {name} cannot be read: {e}"))),
+                Some(Err(e)) => Err(Trouble::Entry(format!("the backup cannot be reached: {e}"))),
+                None => Err(Trouble::Entry("the backup is missing".into())),
+            }
+        }
         Content::Live => {
             let (dir, name) = cursor.parent(&entry.path)?;
             Ok(Some(dir.open_file(name)?))

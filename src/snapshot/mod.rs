@@ -16,8 +16,12 @@
 
 pub mod baseline;
 pub mod copy;
+pub mod probe;
+pub mod reflink;
 mod registry;
 pub mod select;
+pub mod tree;
+pub mod volumes;
 
 pub use registry::Registry;
 
@@ -85,7 +89,7 @@ pub struct CaptureRequest<'a> {
 
 /// Where pre-images go: into the existing directory `files`, under names that begin with `prefix`
 /// and stand in [`PreImage::Stored`](crate::seal::PreImage::Stored). Several captures of one
-/// snapshot share the directory and differ in the prefix.
+/// snapshot differ in the prefix, and may share the directory.
 #[derive(Debug, Clone, Copy)]
 pub struct Placement<'a> {
     /// The snapshot's `files` directory.
@@ -105,6 +109,8 @@ pub struct Sealed {
     pub entries: u64,
     /// Bytes of content placed in the snapshot's directory.
     pub stored_bytes: u64,
+    /// Remarks on how changes were found, for people.
+    pub notes: Vec<String>,
 }
 
 /// A way to preserve the state before a command.
@@ -177,6 +183,15 @@ pub trait Capture: Send {
     /// Remarks on what is covered, for people.
     fn notes(&self) -> &[String] {
         &[]
+    }
+
+    /// The mount point of the volume on which old content has to be placed, because it is cloned,
+    /// linked or moved there. `None`: in the store.
+    ///
+    /// Where it is not `None`, [`Placement::files`] is a directory on that volume, below the one
+    /// that [`Store::sibling`](crate::store::Store::sibling) gives.
+    fn content_beside(&self) -> Option<&AbsPath> {
+        None
     }
 
     /// What is left alone, with every ignore file that was found.

@@ -14,6 +14,8 @@ pub const AUTO: &str = "auto";
 
 /// Part of a scope and the strategy that secures it.
 pub struct Assignment {
+    /// The mount point of the volume.
+    pub volume: PathBuf,
     /// The strategy.
     pub strategy: Arc<dyn SnapshotStrategy>,
     /// The paths.
@@ -33,46 +35,31 @@ pub fn assign(
     scope: &[ScopePath],
     volume: impl Fn(&AbsPath) -> PathBuf,
 ) -> Result<Vec<Assignment>> {
-    let mut chosen: Vec<(PathBuf, Arc<dyn SnapshotStrategy>)> = Vec::new();
     let mut assignments: Vec<Assignment> = Vec::new();
     for path in scope {
         let mount_point = volume(&path.path);
-        let known = chosen
-            .iter()
-            .find(|(mount, _)| *mount == mount_point)
-            .map(|(_, s)| Arc::clone(s));
-        let (strategy, new_use) = match known {
-            Some(strategy) => (strategy, None),
+        // Each volume by itself: what is kept of it may have to lie on it.
+        let known = assignments.iter().position(|a| a.volume == mount_point);
+        let at = match known {
+            Some(at) => at,
             None => {
                 let (strategy, reason) = choose(registry, wanted, &path.path)?;
-                chosen.push((mount_point.clone(), Arc::clone(&strategy)));
-                let volume = AbsPath::new(mount_point).unwrap_or_else(|_| path.path.clone());
-                let name = strategy.name().to_owned();
-                let version = strategy.version();
-                (
+                let used = StrategyUse {
+                    volume: AbsPath::new(&*mount_point).unwrap_or_else(|_| path.path.clone()),
+                    strategy: strategy.name().to_owned(),
+                    version: strategy.version(),
+                    reason,
+                };
+                assignments.push(Assignment {
+                    volume: mount_point,
                     strategy,
-                    Some(StrategyUse {
-                        volume,
-                        strategy: name,
-                        version,
-                        reason,
-                    }),
-                )
+                    scope: Vec::new(),
+                    uses: vec![used],
+                });
+                assignments.len() - 1
             }
         };
-        let at = assignments
-            .iter()
-            .position(|a| a.strategy.name() == strategy.name());
-        let at = at.unwrap_or_else(|| {
-            assignments.push(Assignment {
-                strategy,
-                scope: Vec::new(),
-                uses: Vec::new(),
-            });
-            assignments.len() - 1
-        });
         assignments[at].scope.push(path.clone());
-        assignments[at].uses.extend(new_use);
     }
     Ok(assignments)
 }

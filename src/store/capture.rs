@@ -14,7 +14,7 @@ use super::layout::{
 use super::lock::{Attempt, Mode, attempt};
 use super::validate::validate;
 use super::{
-    FileSnapshot, SnapshotId, SnapshotMeta, SnapshotState, Store, checksum, clock, manifest,
+    FileSnapshot, Place, SnapshotId, SnapshotMeta, SnapshotState, Store, checksum, clock, manifest,
     meta_file,
 };
 use crate::entry::Timestamp;
@@ -36,6 +36,8 @@ pub struct OpenSnapshot {
     meta: SnapshotMeta,
     /// The marker is known to be on stable storage.
     marker_synced: bool,
+    /// Where content lies that is not in the store.
+    places: Vec<Place>,
 }
 
 impl Store {
@@ -96,6 +98,7 @@ impl Store {
             _lock: lock,
             meta,
             marker_synced: false,
+            places: Vec::new(),
         })
     }
 
@@ -155,6 +158,7 @@ impl Store {
             _lock: lock,
             meta,
             marker_synced: false,
+            places: Vec::new(),
         }))
     }
 
@@ -218,6 +222,7 @@ impl Inner {
     pub(super) fn erase(&self, id: &SnapshotId) -> Result<()> {
         let context = || format!("cannot delete snapshot {id}");
         self.erase_json(id)?;
+        self.erase_beside(id);
         self.root.remove_tree(id.as_str(), LOCK).in_store(context)?;
         self.unmark(id)
     }
@@ -239,6 +244,18 @@ impl OpenSnapshot {
     /// Its id.
     pub fn id(&self) -> &SnapshotId {
         &self.meta.snapshot_id
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(super) fn places(&self) -> &[Place] {
+        &self.places
+    }
+
+    pub(super) fn set_places(&mut self, places: Vec<Place>) {
+        self.places = places;
     }
 
     /// Its metadata as last written.
@@ -303,8 +320,10 @@ impl OpenSnapshot {
         // The rename of the new metadata is what seals; the marker no longer matters once it is
         // durable, so it need not be made durable first.
         self.marker_synced = true;
+        let places = std::mem::take(&mut self.places);
         self.update(|meta| {
             change(meta);
+            meta.places = places;
             describe(meta, &record.changes);
             meta.manifest_checksum = manifest_checksum;
             meta.state = SnapshotState::Sealed;
@@ -374,14 +393,21 @@ fn describe(meta: &mut SnapshotMeta, changes: &[Change]) {
     meta.file_snapshots = changes
         .iter()
         .take(SnapshotMeta::MAX_FILE_SNAPSHOTS)
-        .map(file_snapshot)
+        .map(|change| file_snapshot(change, &meta.places))
         .collect();
 }
 
-fn file_snapshot(change: &Change) -> FileSnapshot {
+fn file_snapshot(change: &Change, places: &[Place]) -> FileSnapshot {
     let before = change.before.as_ref();
     let (stored_hash, backup_path) = match &change.content {
-        PreImage::Stored { name, hash } => (Some(*hash), Some(format!("{FILES}/{name}"))),
+        PreImage::Stored { name, hash } => {
+            let place = places.iter().find(|place| place.holds(name));
+            let path = place.map_or_else(
+                || format!("{FILES}/{name}"),
+                |place| format!("{}/{name}", place.directory),
+            );
+            (Some(*hash), Some(path))
+        }
         PreImage::NotNeeded | PreImage::Lost { .. } => (None, None),
     };
     FileSnapshot {

@@ -163,6 +163,11 @@ impl Store {
     /// Deletes what crashes left: directories without metadata whose process is gone, and
     /// temporary files without a snapshot. Never touches what a live process is making.
     fn sweep(&self) -> Result<()> {
+        self.sweep_own()?;
+        self.inner.sweep_siblings()
+    }
+
+    fn sweep_own(&self) -> Result<()> {
         let (suspects, temporaries) = self.inner.suspects()?;
         if suspects.is_empty() && temporaries.is_empty() {
             return Ok(());

@@ -51,6 +51,8 @@ pub(super) struct Inner {
     pub(super) open: Directory,
     /// Where the directory was when it was opened: absolute and physical.
     pub(super) path: PathBuf,
+    /// Tells this store's directories on other volumes from those of other stores.
+    pub(super) name: String,
     pub(super) sealing: Sealing,
     pub(super) lock_timeout: Duration,
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{SnapshotId, SnapshotState};
+use super::{Place, SnapshotId, SnapshotState};
 use crate::entry::Timestamp;
 use crate::infer::{Irreversible, NotUnderstood};
 use crate::path::{AbsPath, WirePath};
@@ -95,7 +95,8 @@ pub struct FileSnapshot {
     pub modified_time: Option<f64>,
     /// Permission bits, in octal text such as `0644`.
     pub permissions: Option<String>,
-    /// The old content, relative to the snapshot's directory (`files/…`).
+    /// The old content, relative to the snapshot's directory (`files/…`), or the whole path where it
+    /// lies on another volume.
     pub backup_path: Option<String>,
 }
 
@@ -148,6 +149,9 @@ pub struct SnapshotMeta {
     pub outcome: Outcome,
     /// Bytes that `files/` holds.
     pub stored_bytes: u64,
+    /// Where content lies that is not in the snapshot's own `files/`. Not in lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub places: Vec<Place>,
     /// Exempt from expiry.
     pub pinned: bool,
     /// What each strategy needs to resume its capture (base64), while the state is `captured`.
@@ -188,6 +192,7 @@ impl SnapshotMeta {
             coverage: CoverageRecord::default(),
             outcome: Outcome::default(),
             stored_bytes: 0,
+            places: Vec::new(),
             pinned: false,
             capture_tokens: Vec::new(),
             error: None,

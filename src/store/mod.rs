@@ -22,6 +22,7 @@ mod capture;
 mod catalogue;
 mod checksum;
 mod clock;
+mod content;
 mod expire;
 mod id;
 mod index;
@@ -43,6 +44,8 @@ mod validate;
 mod verify;
 
 pub use capture::OpenSnapshot;
+pub(crate) use content::OpenDirs;
+pub use content::{ContentDirs, Place, SIBLINGS};
 pub use id::SnapshotId;
 pub use list::{Damaged, ROLLBACK_OF};
 pub use meta::{CoverageRecord, FileSnapshot, Outcome, SnapshotMeta, StrategyUse};

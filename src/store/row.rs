@@ -76,6 +76,7 @@ pub(super) fn thin(meta: &mut SnapshotMeta) {
     meta.capture_tokens = Vec::new();
     meta.environment_vars = BTreeMap::new();
     meta.scope = Vec::new();
+    meta.places = Vec::new();
     meta.sealed = None;
 }
 
@@ -134,6 +135,7 @@ pub(super) fn decode(row: &[u8], snapshot_id: SnapshotId) -> Option<SnapshotMeta
             None => BTreeMap::new(),
         },
         strategies: body.strategies,
+        places: Vec::new(),
         scope: Vec::new(),
         coverage: body.coverage,
         outcome: body.outcome,

@@ -1,11 +1,12 @@
 //! Re-hashing everything that snapshots hold.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
+use super::content::{ContentDirs, OpenDirs, Place};
 use super::layout::{FILES, InStore, Inner, MANIFEST, corrupt, not_found};
 use super::manifest::{self, ManifestError};
 use super::{SnapshotId, SnapshotMeta, SnapshotState, Store, VerifyProblem, checksum};
@@ -13,7 +14,7 @@ use crate::entry::ContentHash;
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::progress::{Event, Phase, Progress};
 use crate::seal::{PreImage, UndoRecord};
-use crate::sys::durable::Directory;
+use crate::sys::Dir;
 
 /// Bytes hashed at a time.
 const PIECE: usize = 128 << 10;
@@ -59,7 +60,10 @@ impl Store {
         for (id, meta) in read {
             let mut found = Findings::new(id.clone());
             match meta {
-                Ok(meta) => self.inner.verify_one(&meta, progress, &mut found),
+                Ok(meta) => {
+                    let dirs = self.content_dirs(&meta);
+                    self.inner.verify_one(&meta, &dirs, progress, &mut found);
+                }
                 Err(error) => found.add(format!("{id}.json"), error.to_string()),
             }
             if found.problems.is_empty() {
@@ -109,6 +113,20 @@ impl Findings {
             id,
             problems: Vec::new(),
         }
+    }
+
+    /// The name of a directory of content in messages.
+    fn directory(&self, place: Option<&Place>) -> String {
+        place.map_or_else(
+            || format!("{}/{FILES}", self.id),
+            |place| place.directory.to_string(),
+        )
+    }
+
+    /// Adds a problem of a stored file.
+    fn add_stored(&mut self, dirs: &ContentDirs, name: &str, problem: impl Into<String>) {
+        let directory = self.directory(dirs.place_of(name));
+        self.add(format!("{directory}/{name}"), problem);
     }
 
     fn add(&mut self, file: String, problem: impl Into<String>) {
@@ -163,7 +181,13 @@ impl Inner {
         }
     }
 
-    fn verify_one(&self, meta: &SnapshotMeta, progress: &dyn Progress, found: &mut Findings) {
+    fn verify_one(
+        &self,
+        meta: &SnapshotMeta,
+        dirs: &ContentDirs,
+        progress: &dyn Progress,
+        found: &mut Findings,
+    ) {
         if !matches!(
             meta.state,
             SnapshotState::Sealed | SnapshotState::RollingBack | SnapshotState::RolledBack
@@ -177,35 +201,21 @@ impl Inner {
             Err(error) => return found.add(format!("{id}/{MANIFEST}"), error.context()),
         };
         let stored = stored_files(&record);
-        let files = match self.files_of(id) {
-            Ok(Some(files)) => files,
-            Ok(None) if stored.is_empty() => return,
-            Ok(None) => return found.add(format!("{id}/{FILES}"), "is missing"),
-            Err(error) => return found.add(format!("{id}/{FILES}"), error.to_string()),
-        };
+        let opened = dirs.open();
         let bad: Vec<(&str, String)> = stored
             .par_iter()
             .filter_map(|(name, (size, hash))| {
-                let what = check(&files, name, *size, hash, progress).err()?;
+                // What is wrong with a whole directory is said once.
+                let dir = opened.of(name).ok()?;
+                let what = check(dir, name, *size, hash, progress).err()?;
                 Some((*name, what))
             })
             .collect();
+        report_unreachable(&opened, &stored, found);
         for (name, what) in bad {
-            found.add(format!("{id}/{FILES}/{name}"), what);
+            found.add_stored(dirs, name, what);
         }
-        report_extra(&files, &stored, found);
-    }
-
-    /// The open `files/` of a snapshot; `None` where there is none.
-    fn files_of(&self, id: &SnapshotId) -> Result<Option<Directory>> {
-        let Some(directory) = self.directory_of(id)? else {
-            return Ok(None);
-        };
-        match directory.open_at(FILES) {
-            Ok(files) => Ok(Some(files)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).in_store(|| format!("cannot open {id}/{FILES}")),
-        }
+        report_extra(&opened, dirs, &stored, found);
     }
 }
 
@@ -225,7 +235,7 @@ fn stored_files(record: &UndoRecord) -> BTreeMap<&str, (u64, ContentHash)> {
 
 /// Says what is wrong with a stored file.
 fn check(
-    files: &Directory,
+    files: &Dir,
     name: &str,
     size: u64,
     hash: &ContentHash,
@@ -235,7 +245,7 @@ fn check(
         io::ErrorKind::NotFound => "is missing".to_owned(),
         _ => format!("cannot be read: {error}"),
     };
-    let mut file = files.open_file(name).map_err(unreadable)?;
+    let mut file = files.open_file(name.as_ref()).map_err(unreadable)?;
     let found = file.metadata().map_err(unreadable)?.len();
     if found != size {
         return Err(format!("has {found} bytes instead of {size}"));
@@ -259,32 +269,50 @@ fn check(
     }
 }
 
-fn report_extra(
-    files: &Directory,
+/// Names directories that cannot be reached although something lies in them.
+fn report_unreachable(
+    opened: &OpenDirs,
     stored: &BTreeMap<&str, (u64, ContentHash)>,
     found: &mut Findings,
 ) {
-    let mut extra = HashSet::new();
-    let id = found.id.clone();
-    let read = files.each_name(|name| {
-        let known = name.to_str().is_ok_and(|name| stored.contains_key(name));
-        if !known {
-            extra.insert(
-                String::from_utf8_lossy(name.to_bytes())
-                    .escape_debug()
-                    .to_string(),
+    for (place, dir) in opened.each() {
+        let Err(why) = dir else { continue };
+        let lies_here = |name: &&str| opened.place_of(name) == place;
+        let count = stored.keys().filter(|name| lies_here(name)).count() as u64;
+        if count > 0 {
+            let file = found.directory(place);
+            let files = crate::plural(count, "file is", "files are");
+            found.add(
+                file,
+                format!("cannot be reached, so {files} missing: {why}"),
             );
         }
-    });
-    if let Err(error) = read {
-        found.add(format!("{id}/{FILES}"), format!("cannot be read: {error}"));
     }
-    let mut extra: Vec<_> = extra.into_iter().collect();
-    extra.sort();
-    for name in extra {
-        found.add(
-            format!("{id}/{FILES}/{name}"),
-            "is not part of the undo record",
-        );
+}
+
+/// Names what lies in the directories and is not part of the record.
+fn report_extra(
+    opened: &OpenDirs,
+    dirs: &ContentDirs,
+    stored: &BTreeMap<&str, (u64, ContentHash)>,
+    found: &mut Findings,
+) {
+    for (place, dir) in opened.each() {
+        let Ok(dir) = dir else { continue };
+        let names = match dir.names() {
+            Ok(names) => names,
+            Err(error) => {
+                let file = found.directory(place);
+                found.add(file, format!("cannot be read: {error}"));
+                continue;
+            }
+        };
+        for name in names {
+            let known = name.to_str().is_some_and(|name| stored.contains_key(name));
+            if !known {
+                let name = name.to_string_lossy().escape_debug().to_string();
+                found.add_stored(dirs, &name, "is not part of the undo record");
+            }
+        }
     }
 }

@@ -70,6 +70,14 @@ impl Directory {
         Self::open_from(rustix::fs::CWD, path)
     }
 
+    /// Opens the directory at `path`; fails where any component is a symbolic link.
+    pub(crate) fn open_strictly(path: &crate::path::AbsPath) -> io::Result<Self> {
+        let fd = std::os::fd::OwnedFd::from(super::Dir::open(path)?);
+        Ok(Self {
+            handle: File::from(fd),
+        })
+    }
+
     /// Opens the directory `name` in this one.
     pub(crate) fn open_at(&self, name: &str) -> io::Result<Self> {
         Self::open_from(&self.handle, name)

@@ -23,6 +23,7 @@ use crate::path::AbsPath;
 use crate::progress::Silent;
 use crate::request::OnConflict;
 use crate::seal::{Change, PreImage, UndoRecord};
+use crate::store::ContentDirs;
 use crate::sys::{Dir, copy_content, hash_file, read_state};
 
 /// Full state of every entry of a tree.
@@ -143,8 +144,8 @@ impl World {
         }
     }
 
-    pub(super) fn files_of(&self, sources: &[&Source]) -> Vec<PathBuf> {
-        sources.iter().map(|s| self.files(&s.id)).collect()
+    pub(super) fn files_of(&self, sources: &[&Source]) -> Vec<ContentDirs> {
+        sources.iter().map(|s| self.files(&s.id).into()).collect()
     }
 
     /// Rolls back one record that fits, and checks that everything is as in `before`.
@@ -200,7 +201,7 @@ impl World {
     /// Applies a plan, interrupted by each fault in turn; the last one must let it through.
     pub(super) fn run(
         verified: &VerifiedPlan,
-        files: &[PathBuf],
+        files: &[ContentDirs],
         id: &str,
         faults: &[&dyn Fault],
     ) -> Rolled {

@@ -56,12 +56,15 @@ impl Bench {
             ..Exclusions::default()
         };
         self.baseline
-            .begin(CaptureRequest {
-                scope,
-                exclusions,
-                limits: self.limits,
-                progress: &Silent,
-            })
+            .begin(
+                CaptureRequest {
+                    scope,
+                    exclusions,
+                    limits: self.limits,
+                    progress: &Silent,
+                },
+                super::Keep::Copy,
+            )
             .unwrap()
     }
 
@@ -628,7 +631,7 @@ fn what_a_capture_has_read_outlives_what_others_write_before_it_commits() {
         limits: bench.limits,
         progress: &AfterWalk(std::sync::Mutex::new(Some(meanwhile))),
     };
-    let mut capture = bench.baseline.begin(request).unwrap();
+    let mut capture = bench.baseline.begin(request, super::Keep::Copy).unwrap();
     let sealed = bench.seal(&mut capture);
     assert_eq!(bench.stored(&sealed, "f"), b"old");
 }

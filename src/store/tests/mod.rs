@@ -6,4 +6,5 @@ mod expire;
 mod lifecycle;
 mod list;
 mod open;
+mod places;
 mod verify;
