@@ -187,11 +187,20 @@ impl Cell {
                 reported.insert(relative(&self.site.tree, &entry["path"]));
             }
         }
+        // A file is known by every spelling of its name there.
+        let fold = |names: &BTreeSet<Vec<u8>>| -> BTreeSet<Vec<u8>> {
+            let spelling = |name: &Vec<u8>| match self.keeps.case {
+                true => name.clone(),
+                false => name.to_ascii_lowercase(),
+            };
+            names.iter().map(spelling).collect()
+        };
+        let (changed, reported) = (fold(changed), fold(&reported));
         let names = |set: &mut dyn Iterator<Item = &Vec<u8>>| -> Vec<String> {
             set.map(|n| n.escape_ascii().to_string()).collect()
         };
         let missing = names(&mut changed.difference(&reported));
-        let surplus = names(&mut reported.difference(changed));
+        let surplus = names(&mut reported.difference(&changed));
         assert!(
             missing.is_empty() && surplus.is_empty(),
             "changed but not reported: {missing:?}; reported but not changed: {surplus:?}"

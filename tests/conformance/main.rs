@@ -35,17 +35,27 @@ macro_rules! matrix {
                 fn takes_single_commands_back() {
                     matrix::commands(stringify!($strategy), Filesystem::$kind);
                 }
+
+                #[test]
+                fn takes_back_what_is_more_than_one_command() {
+                    matrix::others(stringify!($strategy), Filesystem::$kind);
+                }
+
+                #[test]
+                fn takes_back_with_the_store_on_another_volume() {
+                    matrix::store_elsewhere(stringify!($strategy), Filesystem::$kind);
+                }
             }
         )* }
     )* };
 }
 
 matrix! {
-    [copy] on ext4: Ext4;
-    [copy] on xfs: Xfs;
-    [copy] on btrfs: Btrfs;
-    [copy] on tmpfs: Tmpfs;
-    [copy] on overlayfs: Overlay;
-    [copy] on case_insensitive: Folding;
-    [copy] on bindfs: Bind;
+    [copy reflink] on ext4: Ext4;
+    [copy reflink] on xfs: Xfs;
+    [copy reflink] on btrfs: Btrfs;
+    [copy reflink] on tmpfs: Tmpfs;
+    [copy reflink] on overlayfs: Overlay;
+    [copy reflink] on case_insensitive: Folding;
+    [copy reflink] on bindfs: Bind;
 }

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::cases::{COMMANDS, Case, Check};
+use crate::cases::{self, COMMANDS, Case, Check, OTHERS};
 use crate::cell::{Cell, StoreAt};
 use crate::common::{has_program, require};
 use crate::table::{self, Expected};
@@ -21,56 +21,105 @@ fn possible(strategy: &str, kind: Filesystem) -> bool {
 /// Every how many cases one is run, unless all are asked for.
 const STRIDE: usize = 4;
 
-/// The cases that are run for this pair.
-fn chosen<'a>(cases: &'a [Case], strategy: &str, kind: Filesystem, cell: &Cell) -> Vec<&'a Case> {
-    let all = std::env::var_os("DEPLOYX_TEST_CONFORMANCE").is_some_and(|v| v == "all");
+/// The cases that are run for this pair, with their numbers.
+fn chosen<'a>(
+    cases: impl Iterator<Item = &'a Case>,
+    strategy: &str,
+    kind: Filesystem,
+) -> Vec<(usize, &'a Case)> {
     let only = std::env::var("DEPLOYX_TEST_CONFORMANCE_ONLY").ok();
     // Each pair begins elsewhere, so that every case runs with every strategy somewhere.
     let rows = table::STRATEGIES.iter().map(|(name, _)| *name);
     let row = rows.clone().position(|name| name == strategy).unwrap_or(0);
     let column = Filesystem::ALL.iter().position(|k| *k == kind).unwrap_or(0);
-    let turn = |number: usize| (number + row + column).is_multiple_of(STRIDE);
-    let numbered = cases.iter().enumerate();
-    let wanted = numbered.filter(|(number, case)| match &only {
+    let wanted = |(number, case): &(usize, &Case)| match &only {
         Some(only) => case.name.contains(only.as_str()),
-        None => all || turn(*number),
-    });
-    let fitting = wanted.filter(|(_, case)| (case.fits)(&cell.keeps));
-    fitting.map(|(_, case)| case).collect()
+        None => cases::all() || (number + row + column).is_multiple_of(STRIDE),
+    };
+    let keeps = table::keeps(kind);
+    let fitting = |(_, case): &(usize, &Case)| (case.fits)(&keeps);
+    cases.enumerate().filter(wanted).filter(fitting).collect()
+}
+
+/// Runs cases and fails with all that failed.
+fn each<'a>(
+    strategy: &'static str,
+    kind: Filesystem,
+    cases: impl Iterator<Item = &'a Case>,
+    mut run: impl FnMut(usize, &Case),
+) {
+    if !possible(strategy, kind) || table::expected(strategy, kind) != Expected::Works {
+        return;
+    }
+    let cases = chosen(cases, strategy, kind);
+    let mut failed = Vec::new();
+    for (number, case) in &cases {
+        let done = catch_unwind(AssertUnwindSafe(|| run(*number, case)));
+        if let Err(problem) = done {
+            failed.push(format!("{}: {}", case.name, message(&*problem)));
+        }
+    }
+    let (all, failed_count) = (cases.len(), failed.len());
+    println!(
+        "{strategy} on {}: {all} cases, {failed_count} failed",
+        kind.name()
+    );
+    assert!(
+        failed.is_empty(),
+        "{strategy} on {}:\n{}",
+        kind.name(),
+        failed.join("\n\n")
+    );
 }
 
 /// Runs single commands on the fixture and takes each back.
 pub(crate) fn commands(strategy: &'static str, kind: Filesystem) {
+    let mut cell = None;
+    each(strategy, kind, COMMANDS.iter(), |_, case| {
+        let Check::Undone(line) = case.check else {
+            panic!("{} has a tree of its own", case.name);
+        };
+        // The tree of a case that failed is not used again.
+        let cell = &mut cell;
+        let used = cell
+            .take()
+            .unwrap_or_else(|| Cell::fixture(strategy, kind, StoreAt::SameVolume));
+        used.undoes(line);
+        *cell = Some(used);
+    });
+}
+
+/// Runs the cases that have trees of their own.
+pub(crate) fn others(strategy: &'static str, kind: Filesystem) {
+    each(
+        strategy,
+        kind,
+        OTHERS.iter().copied().flatten(),
+        |number, case| {
+            let Check::Own(check) = case.check else {
+                panic!("{} has no tree of its own", case.name);
+            };
+            let stores = [StoreAt::SameVolume, StoreAt::OtherVolume];
+            let stores = if cases::all() {
+                &stores[..]
+            } else {
+                &stores[number % 2..=number % 2]
+            };
+            for store in stores {
+                check(&Cell::empty(strategy, kind, *store));
+            }
+        },
+    );
+}
+
+/// Commands on the fixture with the store on another volume.
+pub(crate) fn store_elsewhere(strategy: &'static str, kind: Filesystem) {
     if !possible(strategy, kind) || table::expected(strategy, kind) != Expected::Works {
         return;
     }
-    let fresh = || Cell::fixture(strategy, kind, StoreAt::SameVolume);
-    let mut cell = fresh();
-    let mut failed = Vec::new();
-    let cases = chosen(COMMANDS, strategy, kind, &cell);
-    for case in &cases {
-        let Check::Undone(line) = case.check else {
-            continue;
-        };
-        let done = catch_unwind(AssertUnwindSafe(|| cell.undoes(line)));
-        if let Err(problem) = done {
-            failed.push(format!("{}: {}", case.name, message(&*problem)));
-            cell = fresh();
-        }
-    }
-    println!(
-        "{strategy} on {}: {} of {} commands",
-        kind.name(),
-        cases.len(),
-        COMMANDS.len()
-    );
-    assert!(
-        failed.is_empty(),
-        "{} of {} failed:\n{}",
-        failed.len(),
-        cases.len(),
-        failed.join("\n\n")
-    );
+    let cell = Cell::fixture(strategy, kind, StoreAt::OtherVolume);
+    cell.undoes("rm -rf src docs; echo x > docs; echo y >> sparse; mkdir new; mv empty new/");
+    cell.undoes("rm -rf ./* .[!.]* ; ls -A");
 }
 
 fn message(problem: &(dyn std::any::Any + Send)) -> String {

@@ -12,12 +12,24 @@ pub(crate) enum Expected {
     NotUsable(&'static str),
 }
 
-use Expected::Works;
+use Expected::{NotUsable, Works};
 
 /// The strategies, with what is expected on each filesystem in the order of [`Filesystem::ALL`].
 pub(crate) const STRATEGIES: &[(&str, [Expected; 7])] = &[
     // ext4, xfs, btrfs, tmpfs, overlayfs, case-insensitive, bindfs
     ("copy", [Works; 7]),
+    (
+        "reflink",
+        [
+            NotUsable("ext4 has no clones"),
+            Works,
+            Works,
+            NotUsable("tmpfs has no clones"),
+            NotUsable("overlay has no clones"),
+            NotUsable("fuse has no clones"),
+            NotUsable("fuse has no clones"),
+        ],
+    ),
 ];
 
 /// What is expected of `strategy` on `kind`.
@@ -48,9 +60,7 @@ pub(crate) fn keeps(kind: Filesystem) -> Keeps {
             nanoseconds: false,
             ..Keeps::EVERYTHING
         },
-        // Each path has an inode number of its own.
         Filesystem::Bind => Keeps {
-            hard_links: false,
             flags: false,
             exchange: false,
             ..Keeps::EVERYTHING

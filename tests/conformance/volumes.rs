@@ -214,7 +214,7 @@ fn sweep() {
 
 /// A directory on a volume for one test.
 pub(crate) struct Place {
-    kind: Filesystem,
+    pub(crate) kind: Filesystem,
     /// The directory that belongs to this place; on an overlay, what holds its layers.
     base: PathBuf,
     /// The directory to work in.
