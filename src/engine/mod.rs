@@ -49,6 +49,7 @@ use crate::progress::Progress;
 use crate::request::{Limits, RetentionPolicy, RollbackRequest, ShellName};
 use crate::rollback::{RollbackReport, RollbackSpec};
 use crate::snapshot::copy::Copy;
+use crate::snapshot::journal::{Events, Journal};
 use crate::snapshot::probe::Probes;
 use crate::snapshot::reflink::Reflink;
 use crate::snapshot::volumes::Volumes;
@@ -86,6 +87,10 @@ pub struct EngineConfig {
     pub plugin_dirs: Vec<PathBuf>,
     /// How processes that host plugins are started; without it no plugins are loaded.
     pub plugin_host: Option<PluginHost>,
+    /// The engine lives on between commands, so that what strategies learn in between is of use.
+    pub resident: bool,
+    /// Where the `journal` strategy gets its events from.
+    pub events: Events,
     /// Directories with the user's own rules, `SHELL.toml`; those of the first take precedence.
     pub rules_dirs: Vec<PathBuf>,
 }
@@ -107,6 +112,8 @@ impl EngineConfig {
             home: None,
             plugin_dirs: Vec::new(),
             plugin_host: None,
+            resident: false,
+            events: Events::default(),
             rules_dirs: Vec::new(),
         }
     }
@@ -174,6 +181,12 @@ impl Engine {
         let volumes = Arc::new(Volumes::new(store.clone(), probes));
         strategies.register(Arc::new(Copy::new(volumes.own().clone())));
         strategies.register(Arc::new(Reflink::new(Arc::clone(&volumes))));
+        let journal = Arc::new(Journal::new(Arc::clone(&volumes), config.events));
+        if config.resident {
+            strategies.register(journal);
+        } else {
+            strategies.offer(journal);
+        }
         let rules = Rules::new(&config)?;
         Ok(Self {
             config,

@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 
 use crate::infer::{Certainty, Depth, ScopePath};
 use crate::path::AbsPath;
+use crate::snapshot::Unobserved;
+use crate::snapshot::select::{NONE, Volume};
+use crate::store::StrategyUse;
 use crate::sys::{self, Dir, Mount};
 
 /// Prepares `paths`: resolves symbolic links in their directory parts, leaves out what lies on
@@ -120,6 +123,48 @@ fn same_volume(root: &AbsPath, path: &AbsPath) -> bool {
         (Some(root), Some(path)) => root == path,
         _ => true,
     }
+}
+
+/// The volume that holds `path`, which need not exist.
+pub(super) fn volume_of(path: &AbsPath, mounts: &[Mount]) -> Volume {
+    let mount = sys::mount_of(path.as_path(), mounts);
+    let device = |path: &AbsPath| {
+        let stat = Dir::open_path(path).and_then(|dir| dir.stat_self()).ok()?;
+        Some(stat.identity.device)
+    };
+    Volume {
+        mount_point: mount.map_or_else(|| PathBuf::from("/"), |m| m.mount_point.clone()),
+        device: device(path).or_else(|| device(&path.parent()?)),
+        read_only: mount.is_some_and(|m| m.read_only),
+    }
+}
+
+/// The paths of a scope on volumes that could not change when `uses` were chosen, but can now.
+pub(super) fn no_longer_read_only(uses: &[StrategyUse], scope: &[ScopePath]) -> Vec<Unobserved> {
+    let fixed: Vec<&AbsPath> = uses
+        .iter()
+        .filter(|one| one.strategy == NONE)
+        .map(|one| &one.volume)
+        .collect();
+    if fixed.is_empty() {
+        return Vec::new();
+    }
+    // Without a table nothing is known of them.
+    let mounts = sys::mounts().unwrap_or_default();
+    let writable = |path: &AbsPath| {
+        sys::mount_of(path.as_path(), &mounts).is_none_or(|mount| {
+            let was_fixed = fixed.iter().any(|v| v.as_path() == mount.mount_point);
+            was_fixed && !mount.read_only
+        })
+    };
+    scope
+        .iter()
+        .filter(|one| writable(&one.path))
+        .map(|one| Unobserved {
+            path: one.path.clone(),
+            reason: "its volume was mounted for reading only and is not any more".into(),
+        })
+        .collect()
 }
 
 /// A scope path that the caller named.

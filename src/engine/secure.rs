@@ -1,20 +1,19 @@
 //! A snapshot around one command: begin, captured, sealed.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::Engine;
-use super::scope::{named, prepare};
+use super::scope::{named, no_longer_read_only, prepare, volume_of};
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::infer::{Scope, ScopePath};
 use crate::path::{AbsPath, WirePath};
 use crate::progress::Progress;
 use crate::request::RunRequest;
 use crate::seal::{PreImage, RecordedVolume, UndoRecord};
-use crate::snapshot::select::{Assignment, assign};
+use crate::snapshot::select::{self, Assignment, assign};
 use crate::snapshot::{Capture, CaptureRequest, Exclusions, Placement, Sealed, Unobserved};
 use crate::store::{OpenSnapshot, Outcome, SnapshotId, SnapshotMeta, SnapshotState, StrategyUse};
 use crate::sys::{self, Dir, Mount};
@@ -46,25 +45,16 @@ impl Engine {
     pub(super) fn secure(&self, subject: &Subject<'_>, progress: &dyn Progress) -> Result<Secured> {
         let mounts = sys::mounts().unwrap_or_default();
         let (scope, read) = self.scope_of(subject, &mounts);
-        let assignments = assign(
-            &self.strategies,
-            &subject.request.snapshot.strategies,
-            &scope,
-            |path| {
-                sys::mount_of(path.as_path(), &mounts)
-                    .map_or_else(|| PathBuf::from("/"), |m| m.mount_point.clone())
-            },
-        )?;
+        let wanted = &subject.request.snapshot.strategies;
+        let selected = assign(&self.strategies, wanted, &scope, |p| volume_of(p, &mounts))?;
         let mut meta = self.new_meta(subject, &scope);
-        meta.strategies = assignments
-            .iter()
-            .flat_map(|a| a.uses.iter().cloned())
-            .collect();
+        meta.strategies = selected.uses;
         meta.coverage.irreversible = read.irreversible;
         meta.coverage.not_understood = read.not_understood;
         meta.coverage.notes = self.overlapping(&scope);
+        meta.coverage.notes.extend(selected.notes);
         let mut open = self.store.begin(meta)?;
-        let begun = self.begin_captures(assignments, subject, progress);
+        let begun = self.begin_captures(selected.assignments, subject, progress);
         let captures = match begun {
             Ok(captures) => captures,
             Err(error) => {
@@ -245,8 +235,10 @@ impl Secured {
         notes: Vec<String>,
         progress: &dyn Progress,
     ) -> Result<SnapshotMeta> {
-        let (record, stored_bytes, remarks) =
+        let (mut record, stored_bytes, remarks) =
             gather(&mut self.captures, &mut self.open, &self.scope, progress)?;
+        let changed = no_longer_read_only(&self.open.meta().strategies, &self.scope);
+        record.unobserved.extend(changed);
         let unobserved = record.unobserved.clone();
         let sealed = self.open.seal(&record, |meta| {
             meta.outcome = outcome;
@@ -416,11 +408,13 @@ fn volumes(record: &UndoRecord, scope: &[ScopePath]) -> Vec<RecordedVolume> {
 
 /// The name of the strategy, or strategies, in one word.
 pub(super) fn strategy_name(uses: &[StrategyUse]) -> String {
-    match uses.split_first() {
-        None => "none".into(),
-        Some((first, rest)) if rest.iter().all(|u| u.strategy == first.strategy) => {
-            first.strategy.clone()
-        }
+    let mut names = uses
+        .iter()
+        .map(|one| one.strategy.as_str())
+        .filter(|name| *name != select::NONE);
+    match names.next() {
+        None => select::NONE.into(),
+        Some(first) if names.all(|name| name == first) => first.into(),
         Some(_) => "mixed".into(),
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 
 use crate::entry::{EntryKind, EntryState};
+use crate::infer::ScopePath;
 use crate::path::AbsPath;
 use crate::seal::{Change, PreImage, RecordedVolume, UndoRecord};
 
@@ -53,6 +54,8 @@ pub(crate) struct Source {
     pub(crate) began: f64,
     /// When its record was complete: other snapshots that began before ran beside it.
     pub(crate) sealed: f64,
+    /// What it covered.
+    pub(crate) scope: Vec<ScopePath>,
     /// What its command changed.
     pub(crate) record: UndoRecord,
 }
@@ -115,6 +118,7 @@ impl Target {
 /// `paths` keeps only these entries and what lies beneath them; all of them when it is empty.
 pub(crate) fn compose(sources: Vec<Source>, paths: &[AbsPath]) -> Composed {
     let mut volumes = Vec::new();
+    let mut scopes = Vec::new();
     let mut ids = Vec::new();
     let mut spans = Vec::new();
     let mut changes: Vec<(u32, Change)> = Vec::new();
@@ -126,6 +130,7 @@ pub(crate) fn compose(sources: Vec<Source>, paths: &[AbsPath]) -> Composed {
         });
         ids.push(source.id);
         volumes.push(source.record.volumes);
+        scopes.push(source.scope);
         changes.extend(source.record.changes.into_iter().map(|c| (index as u32, c)));
     }
     // Stable, and each record is sorted already: newest first within one path.
@@ -143,6 +148,7 @@ pub(crate) fn compose(sources: Vec<Source>, paths: &[AbsPath]) -> Composed {
     Composed {
         ids,
         volumes,
+        scopes,
         targets,
     }
 }
@@ -154,6 +160,8 @@ pub(crate) struct Composed {
     pub(crate) ids: Vec<String>,
     /// The volumes of each.
     pub(crate) volumes: Vec<Vec<RecordedVolume>>,
+    /// What each covered.
+    pub(crate) scopes: Vec<Vec<ScopePath>>,
     pub(crate) targets: Vec<Target>,
 }
 

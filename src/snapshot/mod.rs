@@ -16,6 +16,7 @@
 
 pub mod baseline;
 pub mod copy;
+pub mod journal;
 pub mod probe;
 pub mod reflink;
 mod registry;

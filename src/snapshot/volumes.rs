@@ -40,6 +40,11 @@ impl Volumes {
         &self.own
     }
 
+    /// The store whose volumes these are.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// The baseline on the filesystem that holds `path`.
     pub fn baseline_near(&self, path: &AbsPath) -> Result<Baseline> {
         let mounts = sys::mounts().context(Stage::Capture, || "cannot read the mount table")?;

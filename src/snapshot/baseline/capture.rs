@@ -178,10 +178,14 @@ impl Baseline {
                 deadline: Some(deadline),
             },
         };
-        let since: Vec<(AbsPath, i64)> = beginning
+        let since: Vec<Since> = beginning
             .trusts
             .iter()
-            .map(|trust| (trust.root.clone(), trust.generation))
+            .map(|trust| Since {
+                root: trust.root.clone(),
+                generation: trust.generation,
+                fitting: trust.fitting.clone(),
+            })
             .collect();
         let mut scanned = scan(request.scope, request.exclusions, beginning.trusts, &with)?;
         request.progress.event(Event::End);
@@ -385,6 +389,11 @@ impl BaselineCapture {
         Ok(sealed)
     }
 
+    /// The generation of the index that has what this capture saw.
+    pub(in crate::snapshot) fn generation(&self) -> i64 {
+        self.registered.generation
+    }
+
     fn known(&self) -> Known<'_> {
         Known {
             loaded: &self.before,
@@ -490,28 +499,37 @@ impl Seen {
     }
 }
 
-/// What a begin learnt of every tree in its scope. `since` are the generations as of which trees were
-/// trusted.
+/// As of when a tree was trusted.
+struct Since {
+    root: AbsPath,
+    generation: i64,
+    fitting: Vec<i64>,
+}
+
+/// What a begin learnt of every tree in its scope.
 fn learn(
     scanned: &Scanned,
     index: &Index,
     began: Registered,
     committed: Registered,
-    since: &[(AbsPath, i64)],
+    trusted_since: &[Since],
 ) -> Result<Vec<Learnt>> {
     let trees = scanned.scope.iter().filter(|s| s.depth == Depth::Tree);
     trees
         .map(|tree| {
             let root = &tree.path;
             let trusted = scanned.trusted.contains(root);
-            let from = since.iter().find(|(path, _)| trusted && path == root);
-            let from = from.map_or(began.generation, |(_, generation)| *generation);
-            let own = Some(committed.generation);
-            let disturbed = index.written_by_others(root, from, own)?;
+            let since = trusted_since
+                .iter()
+                .find(|since| trusted && since.root == *root);
+            let (from, mut fitting) = since.map_or((began.generation, Vec::new()), |since| {
+                (since.generation, since.fitting.clone())
+            });
+            fitting.push(committed.generation);
+            let disturbed = index.written_by_others(root, from, &fitting)?;
             Ok(Learnt {
                 root: root.clone(),
                 generation: (!disturbed).then_some(committed.generation),
-                trusted,
                 besides: scanned.besides(root),
             })
         })

@@ -297,12 +297,12 @@ impl Index {
     }
 
     /// Whether rows at, above or beneath `root` may have been written since `generation`, other than
-    /// by the generation `own`.
+    /// by the generations `own`.
     pub(super) fn written_by_others(
         &self,
         root: &AbsPath,
         generation: i64,
-        own: Option<i64>,
+        own: &[i64],
     ) -> Result<bool> {
         let read = || -> rusqlite::Result<bool> {
             let newest: i64 = self.connection.query_row(
@@ -313,11 +313,14 @@ impl Index {
             if newest - generation >= WRITES_KEPT || newest < generation {
                 return Ok(true);
             }
-            let mut since = self.connection.prepare_cached(
-                "SELECT path FROM writes WHERE generation > ?1 AND generation IS NOT ?2",
-            )?;
-            let mut written = since.query(params![generation, own])?;
+            let mut since = self
+                .connection
+                .prepare_cached("SELECT path, generation FROM writes WHERE generation > ?1")?;
+            let mut written = since.query(params![generation])?;
             while let Some(row) = written.next()? {
+                if own.contains(&row.get(1)?) {
+                    continue;
+                }
                 let path = AbsPath::from_bytes(row.get_ref(0)?.as_blob()?);
                 let overlaps = |path: AbsPath| path.starts_with(root) || root.starts_with(&path);
                 if path.map_or(true, overlaps) {

@@ -8,6 +8,7 @@ use super::index::Rows;
 use crate::entry::{EntryKind, Timestamp};
 use crate::path::AbsPath;
 use crate::snapshot::Unobserved;
+use crate::snapshot::tree::IGNORE_FILE;
 use crate::snapshot::tree::links::Groups;
 use crate::snapshot::tree::record::{Child, Content, Record, Row, child_path};
 use crate::snapshot::tree::walk::{Descend, Step, Visit, Visitor, lock};
@@ -44,6 +45,7 @@ pub(super) struct Observer<'a> {
     found: Mutex<Vec<(AbsPath, Found)>>,
     unobserved: Mutex<Vec<Unobserved>>,
     vanished: Mutex<Vec<AbsPath>>,
+    ignoring: Mutex<Vec<AbsPath>>,
     groups: Groups,
 }
 
@@ -53,6 +55,8 @@ pub(super) struct Observed {
     pub(super) unobserved: Vec<Unobserved>,
     /// Of a walk of a focus: directories that were there the last time and are no longer.
     pub(super) vanished: Vec<AbsPath>,
+    /// The same: directories with an ignore file.
+    pub(super) ignoring: Vec<AbsPath>,
     pub(super) groups: Groups,
 }
 
@@ -64,6 +68,7 @@ impl<'a> Observer<'a> {
             found: Mutex::default(),
             unobserved: Mutex::default(),
             vanished: Mutex::default(),
+            ignoring: Mutex::default(),
             groups: Groups::default(),
         }
     }
@@ -73,6 +78,7 @@ impl<'a> Observer<'a> {
             found: self.found.into_inner().unwrap_or_default(),
             unobserved: self.unobserved.into_inner().unwrap_or_default(),
             vanished: self.vanished.into_inner().unwrap_or_default(),
+            ignoring: self.ignoring.into_inner().unwrap_or_default(),
             groups: self.groups,
         }
     }
@@ -168,6 +174,9 @@ impl Observer<'_> {
             .into_iter()
             .filter_map(|name| child_path(visit.path, name).ok());
         lock(&self.vanished).extend(vanished);
+        if entries.iter().any(|(name, _)| name == IGNORE_FILE) {
+            lock(&self.ignoring).push(visit.path.clone());
+        }
         Descend::Each(steps)
     }
 }

@@ -158,7 +158,10 @@ impl Scanned {
             .iter()
             .filter(|name| !was_visited(&focused, &name.path))
             .collect();
-        if !observed.groups.incomplete_beside(&elsewhere).is_empty() {
+        let known_file = |path: &AbsPath| frozen.files.iter().any(|(at, _)| at == path);
+        if !observed.groups.incomplete_beside(&elsewhere).is_empty()
+            || !observed.ignoring.iter().all(known_file)
+        {
             return Ok(());
         }
         let swept = swept(&focused, observed.vanished);

@@ -15,8 +15,10 @@ pub(in crate::snapshot) struct Trust {
     pub(in crate::snapshot) root: AbsPath,
     /// The path with which the tree was captured: `root` or a directory above it.
     pub(in crate::snapshot) captured_as: AbsPath,
-    /// When that was. Since then no other capture may have written rows of the tree.
+    /// When that was. Since then no other capture may have written rows of the tree, but those of
+    /// the generations `fitting`, which are known to fit.
     pub(in crate::snapshot) generation: i64,
+    pub(in crate::snapshot) fitting: Vec<i64>,
     /// What may have changed since.
     pub(in crate::snapshot) focus: Focus,
     /// What the capture found besides rows.
@@ -47,8 +49,6 @@ pub(in crate::snapshot) struct Learnt {
     pub(in crate::snapshot) root: AbsPath,
     /// When the index has its state. `None`: somebody else wrote rows of it meanwhile.
     pub(in crate::snapshot) generation: Option<i64>,
-    /// The trust that was given was justified.
-    pub(in crate::snapshot) trusted: bool,
     /// What was found besides rows.
     pub(in crate::snapshot) besides: Besides,
 }
@@ -57,7 +57,7 @@ impl Trust {
     /// Whether the index still has what the tree's capture wrote.
     pub(super) fn holds(&self, index: &Index) -> Result<bool> {
         Ok(index.has_root(&self.captured_as)?
-            && !index.written_by_others(&self.root, self.generation, None)?)
+            && !index.written_by_others(&self.root, self.generation, &self.fitting)?)
     }
 
     /// The rows at and beneath what may have changed.

@@ -25,7 +25,7 @@ use crate::path::{AbsPath, escape};
 use crate::sys::{self, Mount};
 
 /// The directory at a volume's mount point that holds the content of stores elsewhere.
-const SIBLING: &str = ".deployx_snapshots";
+pub(crate) const SIBLING: &str = ".deployx_snapshots";
 
 /// What a probe found.
 #[derive(Debug, Clone, PartialEq, Eq)]

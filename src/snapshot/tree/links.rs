@@ -37,7 +37,7 @@ pub(in crate::snapshot) struct LinkedName {
 impl Groups {
     /// Takes note of one name.
     pub(in crate::snapshot) fn meet(&self, stat: &Stat, path: impl FnOnce() -> Option<AbsPath>) {
-        if stat.kind != EntryKind::File || stat.identity.links < 2 {
+        if stat.kind == EntryKind::Directory || stat.identity.links < 2 {
             return;
         }
         let Some(path) = path() else { return };
@@ -128,7 +128,7 @@ impl<'a> Seeker<'a> {
 impl Visitor for Seeker<'_> {
     fn directory(&self, visit: &Visit<'_>) -> Descend {
         for (name, stat) in visit.entries.unwrap_or_default() {
-            if stat.kind == EntryKind::File
+            if stat.kind != EntryKind::Directory
                 && self.wanted.contains_key(&inode(stat))
                 && let Ok(path) = visit.path.join(name)
             {

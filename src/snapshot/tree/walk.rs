@@ -105,7 +105,7 @@ struct Task {
     /// Of a walk of a focus: go into every subdirectory.
     whole: bool,
     rules: Rules,
-    /// The open root of the scope path, and the device that the walk stays on.
+    /// The open root of the scope path, and the volume that the walk stays on.
     root: Arc<Root>,
 }
 
@@ -116,6 +116,22 @@ struct Root {
     path: AbsPath,
     dir: Dir,
     device: u64,
+    mount: Option<u64>,
+}
+
+impl Root {
+    /// Why the walk does not go into a directory, where that is on another volume. Not even a
+    /// directory of the same filesystem is, where it is mounted (a bind mount): nothing can be
+    /// renamed or linked out of it.
+    fn parting(&self, stat: &Stat) -> Option<&'static str> {
+        if stat.mount != self.mount {
+            Some("another filesystem is mounted here")
+        } else if stat.identity.device != self.device {
+            Some("another volume of the filesystem begins here")
+        } else {
+            None
+        }
+    }
 }
 
 /// Walks `scope`. With `frozen` the ignore files are those listed in `exclusions`, otherwise they
@@ -154,7 +170,8 @@ pub(in crate::snapshot) fn walk_focus<V: Visitor>(
     walk.frozen = true;
     walk.visited = Some(Mutex::default());
     let mut above = Above::new();
-    if let Some(rules) = walk.rules_at(&root.path, &mut above)?
+    if !focus.is_empty()
+        && let Some(rules) = walk.rules_at(&root.path, &mut above)?
         && let Some(top) = walk.start(root, rules)
     {
         let mut within = Above::new();
@@ -370,6 +387,7 @@ impl<'a, V: Visitor> Walk<'a, V> {
                     path: path.clone(),
                     dir,
                     device: stat.identity.device,
+                    mount: stat.mount,
                 }),
             }),
             Err(e) => {
@@ -425,8 +443,12 @@ impl<'a, V: Visitor> Walk<'a, V> {
             Ok(stat) => stat,
             Err(e) => return self.skip(&task.path, &format!("cannot be looked at: {e}")),
         };
-        if stat.identity.device != task.root.device {
-            return self.skip(&task.path, "another filesystem is mounted here");
+        if let Some(reason) = task.root.parting(&stat) {
+            // What is in the scope by itself is walked by its own task.
+            if !self.roots.contains(&&task.path) {
+                self.skip(&task.path, reason);
+            }
+            return;
         }
         let Some(first) = self.first_visit(task) else {
             return;

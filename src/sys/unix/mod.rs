@@ -2,14 +2,24 @@
 
 mod content;
 mod dir;
+#[cfg(target_os = "linux")]
+mod events;
 mod fresh;
+#[cfg(target_os = "linux")]
+mod mappings;
 mod metadata;
 mod quota;
 mod volume;
 
 pub use content::{clone_content, copy_content, hash_file};
 pub use dir::{Dir, Stat};
+#[cfg(target_os = "linux")]
+pub use events::{Inotify, Noted, Standing, Wake, changes_without_events, place_of};
 pub use fresh::{exchange, finish_new_file, open_by_processes, prepare_new_file};
+#[cfg(all(test, target_os = "linux"))]
+pub use mappings::SharedPage;
+#[cfg(target_os = "linux")]
+pub use mappings::{SharedMappings, shared_writable_mappings};
 pub use metadata::{Pinned, apply_metadata, read_open_state, read_state};
 pub use volume::{Mount, Space, mount_of, mounts, space, sync_volume};
 
