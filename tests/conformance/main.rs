@@ -11,6 +11,7 @@ mod common;
 
 mod cases;
 mod cell;
+mod events;
 mod judge;
 mod keeps;
 mod matrix;
@@ -51,11 +52,11 @@ macro_rules! matrix {
 }
 
 matrix! {
-    [copy reflink] on ext4: Ext4;
-    [copy reflink] on xfs: Xfs;
-    [copy reflink] on btrfs: Btrfs;
-    [copy reflink] on tmpfs: Tmpfs;
-    [copy reflink] on overlayfs: Overlay;
-    [copy reflink] on case_insensitive: Folding;
-    [copy reflink] on bindfs: Bind;
+    [copy journal reflink] on ext4: Ext4;
+    [copy journal reflink] on xfs: Xfs;
+    [copy journal reflink] on btrfs: Btrfs;
+    [copy journal reflink] on tmpfs: Tmpfs;
+    [copy journal reflink] on overlayfs: Overlay;
+    [copy journal reflink] on case_insensitive: Folding;
+    [copy journal reflink] on bindfs: Bind;
 }

@@ -19,6 +19,18 @@ pub(crate) const STRATEGIES: &[(&str, [Expected; 7])] = &[
     // ext4, xfs, btrfs, tmpfs, overlayfs, case-insensitive, bindfs
     ("copy", [Works; 7]),
     (
+        "journal",
+        [
+            Works,
+            Works,
+            Works,
+            Works,
+            Works,
+            NotUsable("entries on fuse change without events"),
+            NotUsable("entries on fuse change without events"),
+        ],
+    ),
+    (
         "reflink",
         [
             NotUsable("ext4 has no clones"),
