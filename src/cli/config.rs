@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::args::{ColorMode, ConflictMode, values};
+use super::args::{ColorMode, CompressionMode, ConflictMode, values};
 use crate::error::{Error, ErrorKind, IoContext as _, Result, Stage};
 use crate::path::escape;
 use crate::request::{Limits, RetentionPolicy};
@@ -31,6 +31,8 @@ pub(crate) struct Config {
     pub(crate) verbose: Option<u8>,
     /// `--color`.
     pub(crate) color: Option<ColorMode>,
+    /// `--compression`.
+    pub(crate) compression: Option<CompressionMode>,
     /// `--plugin-dir`; relative to the file's directory.
     pub(crate) plugin_dir: Vec<PathBuf>,
     /// `--rules-dir`; relative likewise.
@@ -106,6 +108,8 @@ pub(crate) struct RetentionSection {
     pub(crate) max_age_hours: Option<f64>,
     pub(crate) max_size_bytes: Option<u64>,
     pub(crate) max_count: Option<u64>,
+    /// `--max-store-size`; holds for every command.
+    pub(crate) max_store_bytes: Option<u64>,
 }
 
 /// `[limits]`: bounds on one snapshot.
@@ -358,6 +362,12 @@ mod tests {
     #[test]
     fn no_retention_is_told_from_an_empty_one() {
         assert_eq!(Config::default().retention.policy(), None);
+        let config = Config::parse("[retention]\nmax_store_bytes = 5").unwrap();
+        assert_eq!(
+            config.retention.policy(),
+            None,
+            "it is no order to clean up"
+        );
         let config = Config::parse("[retention]\nmax_age_hours = 0.5").unwrap();
         let policy = config.retention.policy().unwrap();
         assert_eq!(policy.max_age, Some(Duration::from_secs(1800)));

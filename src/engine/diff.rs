@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 
+use sha2::{Digest, Sha256};
 use similar::TextDiff;
 
 use super::{DiffOptions, Engine, FileDiff};
@@ -11,6 +12,7 @@ use crate::error::Result;
 use crate::path::AbsPath;
 use crate::seal::{Change, ChangeKind, PreImage};
 use crate::store::OpenDirs;
+use crate::store::content::{self, Stored};
 use crate::sys::{Dir, hash_file, read_state};
 
 /// Files above this size are summarised unless the caller says otherwise.
@@ -149,11 +151,8 @@ fn contents(
     }
     let unchanged_live = |state: &EntryState| live.is_some_and(|live| live.same_content(state));
     let old = match (&change.before, &change.content) {
-        (Some(before), PreImage::Stored { name, .. }) if before.is_file() => {
-            let dir = files
-                .of(name)
-                .map_err(|e| format!("cannot be reached: {e}"))?;
-            read(dir.open_file(name.as_ref()), limit)?
+        (Some(before), PreImage::Stored { .. }) if before.is_file() => {
+            stored_content(change, files)?
         }
         (Some(_), PreImage::Lost { reason }) => {
             return Err(format!("old content was not kept: {reason}"));
@@ -176,6 +175,24 @@ fn contents(
         _ => Vec::new(),
     };
     Ok((old, new))
+}
+
+/// The old content that is kept for a change, which is within the limit.
+fn stored_content(change: &Change, files: &OpenDirs) -> Result<Vec<u8>, String> {
+    let Some(stored) = Stored::of(change) else {
+        return Ok(Vec::new());
+    };
+    let old = |what: String| format!("the backup {} {what}", stored.name);
+    let mut read = Vec::new();
+    content::open(files, &stored)
+        .map_err(old)?
+        .read_to_end(&mut read)
+        .map_err(|e| old(content::unreadable(&e)))?;
+    if ContentHash(Sha256::digest(&read).into()) == *stored.hash {
+        Ok(read)
+    } else {
+        Err(old("is damaged: its hash differs".into()))
+    }
 }
 
 fn read(file: std::io::Result<File>, limit: u64) -> Result<Vec<u8>, String> {

@@ -56,6 +56,7 @@ impl Engine {
         let plugins = self.rules.reports();
         let limits = LimitsReport {
             limits: self.config.limits,
+            max_store_bytes: self.config.max_store_bytes,
             open_files: sys::open_files_limit(),
             watches: sys::watch_limits(),
         };

@@ -30,6 +30,7 @@ mod rules;
 mod run;
 mod scope;
 mod secure;
+mod space;
 
 pub use report::*;
 pub use rules::Rules;
@@ -40,6 +41,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::space::Spared;
 use crate::error::Result;
 use crate::execute::{Cancel, Output};
 use crate::infer::Scope;
@@ -55,8 +57,8 @@ use crate::snapshot::reflink::Reflink;
 use crate::snapshot::volumes::Volumes;
 use crate::snapshot::{Registry, SnapshotStrategy};
 use crate::store::{
-    ExpiryReport, ListFilter, Selection, SnapshotId, SnapshotMeta, SnapshotState, Store,
-    StoreOptions,
+    Compression, ExpiryReport, ListFilter, Selection, SnapshotId, SnapshotMeta, SnapshotState,
+    Store, StoreOptions,
 };
 
 /// What was in no scope for this long is dropped from the baseline at the next cleanup.
@@ -69,8 +71,13 @@ pub struct EngineConfig {
     pub store: PathBuf,
     /// Bounds on snapshots.
     pub limits: Limits,
+    /// Most bytes that the store may hold: all snapshots and the cache of old content together. The
+    /// oldest snapshots expire to stay within. `None`: no bound.
+    pub max_store_bytes: Option<u64>,
     /// Patterns left alone by every snapshot.
     pub exclude: Vec<String>,
+    /// Whether old content is compressed.
+    pub compression: Compression,
     /// Key for the store's MACs.
     pub key: Option<Vec<u8>>,
     /// How long to wait for other processes.
@@ -101,7 +108,9 @@ impl EngineConfig {
         Self {
             store: store.into(),
             limits: Limits::default(),
+            max_store_bytes: None,
             exclude: Vec::new(),
+            compression: Compression::default(),
             key: None,
             lock_timeout: Duration::from_secs(30),
             kill_grace: Duration::from_secs(2),
@@ -235,7 +244,20 @@ impl Engine {
             paths: request.paths.clone(),
             dry_run: request.dry_run,
         };
-        crate::rollback::rollback(&self.store, &spec, cancel, progress)
+        let mut report = crate::rollback::rollback(&self.store, &spec, cancel, progress)?;
+        self.trim_after(&spec, &mut report);
+        Ok(report)
+    }
+
+    /// What a rollback saved counts as well, and is not what makes room for it.
+    fn trim_after(&self, spec: &RollbackSpec, report: &mut RollbackReport) {
+        let redo = report.redo_snapshot_id.iter();
+        let redo = redo.filter_map(|id| SnapshotId::parse(id).ok());
+        let spared = Spared {
+            ids: spec.snapshots.iter().cloned().chain(redo).collect(),
+            batch: None,
+        };
+        report.notes.extend(self.trim(&spared));
     }
 
     /// The snapshots that a rollback request names, newest first.
@@ -301,7 +323,8 @@ impl Engine {
         Ok(ids)
     }
 
-    /// Expires snapshots: those named, or those the policy picks.
+    /// Expires snapshots: those named, or those the policy picks. With the latter, content that was
+    /// left to be compressed later is compressed.
     pub fn cleanup(
         &self,
         targets: &[String],
@@ -322,7 +345,10 @@ impl Engine {
                 ..ExpiryReport::default()
             });
         }
-        let report = self.store.expire(&plan, progress)?;
+        let mut report = self.store.expire(&plan, progress)?;
+        if targets.is_empty() && self.config.compression == Compression::Auto {
+            report.compacted = self.store.compact(progress)?;
+        }
         // The cache is no snapshot: that it could not be trimmed is no failure of the expiry.
         for baseline in self.volumes.all()? {
             if let Err(error) = baseline.forget_unused(KEEP_BASELINE) {

@@ -391,6 +391,8 @@ pub struct LimitsReport {
     /// The bounds on snapshots.
     #[serde(flatten)]
     pub limits: crate::request::Limits,
+    /// Most bytes in the store; `None`: no bound.
+    pub max_store_bytes: Option<u64>,
     /// Most open files of this process.
     pub open_files: u64,
     /// How much may be watched for changes.

@@ -13,6 +13,7 @@ use crate::progress::{Event, Phase, Progress};
 use crate::rollback::Failure;
 use crate::seal::{Change, PreImage};
 use crate::store::OpenDirs;
+use crate::store::content::{self, CopyError, Stored};
 use crate::sys::{self, Dir, Pinned, apply_metadata, copy_content};
 
 impl Engine {
@@ -173,29 +174,36 @@ fn copy_file(
     dir: &Dir,
     name: &OsStr,
 ) -> io::Result<()> {
-    let from = match &change.content {
-        PreImage::Stored { name, .. } => files
-            .of(name)
-            .map_err(|e| io::Error::other(format!("its backup cannot be reached: {e}")))?
-            .open_file(name.as_ref())?,
-        PreImage::Lost { reason } => {
-            return Err(io::Error::other(format!(
-                "old content was not kept: {reason}"
-            )));
-        }
-        PreImage::NotNeeded if before.size == 0 => {
-            return dir.create_file(name).map(drop);
-        }
-        // Only metadata changed: the live file still has the old content.
-        PreImage::NotNeeded => File::open(change.path.as_path())?,
-    };
-    let (length, hash) = copy_content(&from, &dir.create_file(name)?)?;
+    if let Some(stored) = Stored::of(change) {
+        let sparse = before.allocated < before.size;
+        let copied = content::copy_into(files, &stored, &dir.create_file(name)?, sparse);
+        return copied.map_err(|error| {
+            let _ = dir.unlink(name);
+            match error {
+                CopyError::Stored(what) => {
+                    io::Error::other(format!("the backup {} {what}", stored.name))
+                }
+                CopyError::Target(error) => error,
+            }
+        });
+    }
+    if let PreImage::Lost { reason } = &change.content {
+        return Err(io::Error::other(format!(
+            "old content was not kept: {reason}"
+        )));
+    }
+    let copy = dir.create_file(name)?;
+    if before.size == 0 {
+        return Ok(());
+    }
+    // Only metadata changed: the live file still has the old content.
+    let (length, hash) = copy_content(&File::open(change.path.as_path())?, &copy)?;
     if length == before.size && before.hash.is_none_or(|expected| expected == hash) {
         return Ok(());
     }
     dir.unlink(name)?;
     Err(io::Error::other(
-        "its backup is damaged: size or hash differ from what was recorded",
+        "it was changed since, and the snapshot does not have its old content",
     ))
 }
 

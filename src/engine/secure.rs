@@ -1,12 +1,14 @@
 //! A snapshot around one command: begin, captured, sealed.
 
 use std::ffi::OsStr;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::Engine;
 use super::scope::{named, no_longer_read_only, prepare, volume_of};
+use super::space::{Budget, Spared};
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::infer::{Scope, ScopePath};
 use crate::path::{AbsPath, WirePath};
@@ -15,7 +17,9 @@ use crate::request::RunRequest;
 use crate::seal::{PreImage, RecordedVolume, UndoRecord};
 use crate::snapshot::select::{self, Assignment, assign};
 use crate::snapshot::{Capture, CaptureRequest, Exclusions, Placement, Sealed, Unobserved};
-use crate::store::{OpenSnapshot, Outcome, SnapshotId, SnapshotMeta, SnapshotState, StrategyUse};
+use crate::store::{
+    Compression, OpenSnapshot, Outcome, SnapshotId, SnapshotMeta, SnapshotState, StrategyUse,
+};
 use crate::sys::{self, Dir, Mount};
 
 /// Directories that stores make for themselves; never part of a snapshot.
@@ -38,6 +42,7 @@ pub(super) struct Secured {
     open: OpenSnapshot,
     captures: Vec<(String, Box<dyn Capture>)>,
     scope: Vec<ScopePath>,
+    compression: Compression,
 }
 
 impl Engine {
@@ -54,7 +59,14 @@ impl Engine {
         meta.coverage.notes = self.overlapping(&scope);
         meta.coverage.notes.extend(selected.notes);
         let mut open = self.store.begin(meta)?;
-        let begun = self.begin_captures(selected.assignments, subject, progress);
+        let budget = Budget::new(
+            self,
+            Spared {
+                batch: subject.batch.map(|(id, _)| id.to_owned()),
+                ids: vec![open.id().clone()],
+            },
+        );
+        let begun = self.begin_within(&budget, &selected.assignments, subject, progress);
         let captures = match begun {
             Ok(captures) => captures,
             Err(error) => {
@@ -76,6 +88,7 @@ impl Engine {
             .collect();
         let stored = open.update(|meta| {
             meta.state = SnapshotState::Captured;
+            meta.coverage.notes.extend(budget.notes());
             meta.coverage.notes.extend(notes);
             meta.coverage.observed(unobserved);
             meta.capture_tokens = tokens;
@@ -92,6 +105,7 @@ impl Engine {
             open,
             captures,
             scope,
+            compression: self.config.compression,
         })
     }
 
@@ -125,9 +139,35 @@ impl Engine {
         AbsPath::new(self.store.path()).into_iter().collect()
     }
 
+    /// Begins all captures. Where the store's bound leaves less room than they need, what only the
+    /// cache holds of other trees goes first, and they begin once more.
+    fn begin_within(
+        &self,
+        budget: &Budget<'_>,
+        assignments: &[Assignment],
+        subject: &Subject<'_>,
+        progress: &dyn Progress,
+    ) -> Result<Vec<(String, Box<dyn Capture>)>> {
+        let started = Instant::now();
+        let captures = self.begin_captures(budget, assignments, subject, progress)?;
+        if !budget.was_short() {
+            return Ok(captures);
+        }
+        captures
+            .into_iter()
+            .for_each(|(_, capture)| capture.finish());
+        // What is in this scope was used since then.
+        let unused = started.elapsed() + Duration::from_secs(1);
+        if let Err(error) = self.volumes.own().forget_unused(unused) {
+            tracing::warn!(%error, "the baseline was not trimmed");
+        }
+        self.begin_captures(budget, assignments, subject, progress)
+    }
+
     fn begin_captures(
         &self,
-        assignments: Vec<Assignment>,
+        budget: &Budget<'_>,
+        assignments: &[Assignment],
         subject: &Subject<'_>,
         progress: &dyn Progress,
     ) -> Result<Vec<(String, Box<dyn Capture>)>> {
@@ -147,6 +187,7 @@ impl Engine {
                 scope: &assignment.scope,
                 exclusions,
                 limits: self.config.limits,
+                room: &|needed| budget.grant(needed),
                 progress,
             };
             match assignment.strategy.begin(request) {
@@ -235,11 +276,13 @@ impl Secured {
         notes: Vec<String>,
         progress: &dyn Progress,
     ) -> Result<SnapshotMeta> {
-        let (mut record, stored_bytes, remarks) =
+        let (mut record, gathered_bytes, remarks) =
             gather(&mut self.captures, &mut self.open, &self.scope, progress)?;
         let changed = no_longer_read_only(&self.open.meta().strategies, &self.scope);
         record.unobserved.extend(changed);
         let unobserved = record.unobserved.clone();
+        let saved = self.open.shrink(&mut record, self.compression)?;
+        let stored_bytes = gathered_bytes.saturating_sub(saved);
         let sealed = self.open.seal(&record, |meta| {
             meta.outcome = outcome;
             meta.stored_bytes = stored_bytes;
@@ -266,6 +309,7 @@ impl Secured {
                     open,
                     captures,
                     scope,
+                    compression: engine.config.compression,
                 })
             }
             Err(error) => Err(Box::new((open, error))),
@@ -315,6 +359,9 @@ fn gather(
             Some(volume) => open.place_on(volume, &prefix)?,
             None => open.files_dir(),
         };
+        if capture.content_is_cloned() {
+            open.keep_clones(&prefix);
+        }
         let sealed = capture.seal(
             Placement {
                 files: &files,

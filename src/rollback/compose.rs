@@ -4,10 +4,11 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::entry::{EntryKind, EntryState};
+use crate::entry::{ContentHash, EntryKind, EntryState};
 use crate::infer::ScopePath;
 use crate::path::AbsPath;
-use crate::seal::{Change, PreImage, RecordedVolume, UndoRecord};
+use crate::seal::{Change, Form, PreImage, RecordedVolume, UndoRecord};
+use crate::store::content::Stored;
 
 /// Where a file's old content comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,8 @@ pub(crate) enum Content {
         snapshot: u32,
         /// One component.
         name: String,
+        hash: ContentHash,
+        form: Form,
     },
     /// Nowhere.
     Lost {
@@ -31,6 +34,27 @@ pub(crate) enum Content {
 }
 
 impl Content {
+    /// Where it is stored, if it is: the position of the snapshot, and what is there. `size` is that
+    /// of the file.
+    pub(crate) fn stored(&self, size: u64) -> Option<(usize, Stored<'_>)> {
+        let Content::Stored {
+            snapshot,
+            name,
+            hash,
+            form,
+        } = self
+        else {
+            return None;
+        };
+        let stored = Stored {
+            name,
+            size,
+            hash,
+            form,
+        };
+        Some((*snapshot as usize, stored))
+    }
+
     /// Why the old content cannot be had, where it cannot.
     pub(crate) fn missing(&self) -> Option<String> {
         match self {
@@ -274,7 +298,8 @@ enum Found {
     Stored {
         snapshot: u32,
         name: String,
-        hash: crate::entry::ContentHash,
+        hash: ContentHash,
+        form: Form,
     },
     Lost(String),
 }
@@ -284,7 +309,17 @@ impl From<Found> for Content {
         match found {
             Found::None => Content::None,
             Found::Live => Content::Live,
-            Found::Stored { snapshot, name, .. } => Content::Stored { snapshot, name },
+            Found::Stored {
+                snapshot,
+                name,
+                hash,
+                form,
+            } => Content::Stored {
+                snapshot,
+                name,
+                hash,
+                form,
+            },
             Found::Lost(reason) => Content::Lost { reason },
         }
     }
@@ -301,11 +336,12 @@ fn content_of(history: &[(u32, Change)]) -> Found {
     }
     for (snapshot, change) in history.iter().rev() {
         match &change.content {
-            PreImage::Stored { name, hash } => {
+            PreImage::Stored { name, hash, form } => {
                 return Found::Stored {
                     snapshot: *snapshot,
                     name: name.clone(),
                     hash: *hash,
+                    form: form.clone(),
                 };
             }
             PreImage::Lost { reason } => return Found::Lost(reason.clone()),

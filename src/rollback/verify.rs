@@ -3,12 +3,11 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::compose::Content;
 use super::plan::{PlannedEntry, RollbackPlan, Step};
 use super::{Conflict, Failure};
 use crate::path::AbsPath;
 use crate::request::OnConflict;
-use crate::store::{ContentDirs, OpenDirs};
+use crate::store::{ContentDirs, OpenDirs, content};
 use crate::sys::Dir;
 
 /// A plan that may be applied. Entries that are left alone have the step [`Step::Keep`].
@@ -225,26 +224,15 @@ fn check_stored(plan: &mut RollbackPlan, files: &[ContentDirs]) {
         .par_iter_mut()
         .filter(|e| e.step == Step::File && e.failure.is_none())
         .for_each(|entry| {
-            let Content::Stored { snapshot, name } = &entry.content else {
+            let size = entry.desired.as_ref().map_or(0, |d| d.size);
+            let Some((snapshot, stored)) = entry.content.stored(size) else {
                 return;
             };
-            let size = entry.desired.as_ref().map_or(0, |d| d.size);
-            let problem = match directories
-                .get(*snapshot as usize)
-                .map(|dirs| dirs.of(name))
-            {
+            let problem = match directories.get(snapshot) {
                 None => Some("is missing".to_owned()),
-                Some(Err(e)) => Some(format!("cannot be reached: {e}")),
-                Some(Ok(dir)) => match dir.stat_opt(name.as_ref()) {
-                    Ok(None) => Some("is missing".to_owned()),
-                    Ok(Some(stat)) if stat.size != size => Some(format!(
-                        "is damaged: it has {} instead of {size} bytes",
-                        stat.size
-                    )),
-                    Ok(Some(_)) => None,
-                    Err(e) => Some(format!("cannot be read: {e}")),
-                },
+                Some(dirs) => content::inspect(dirs, &stored).err(),
             };
+            let name = stored.name;
             entry.failure = problem.map(|problem| format!("the backup {name} {problem}"));
         });
 }

@@ -14,8 +14,8 @@ use super::layout::{
 use super::lock::{Attempt, Mode, attempt};
 use super::validate::validate;
 use super::{
-    FileSnapshot, Place, SnapshotId, SnapshotMeta, SnapshotState, Store, checksum, clock, manifest,
-    meta_file,
+    ContentDirs, FileSnapshot, Place, SnapshotId, SnapshotMeta, SnapshotState, Store, checksum,
+    clock, manifest, meta_file,
 };
 use crate::entry::Timestamp;
 use crate::error::{Error, ErrorKind, Result, Stage};
@@ -38,6 +38,12 @@ pub struct OpenSnapshot {
     marker_synced: bool,
     /// Where content lies that is not in the store.
     places: Vec<Place>,
+    /// Prefixes of names of content that shares blocks with other files.
+    clones: Vec<String>,
+    /// Bytes that were left to be compressed later.
+    uncompressed: u64,
+    /// An earlier process may have begun to seal it.
+    taken_up: bool,
 }
 
 impl Store {
@@ -99,6 +105,9 @@ impl Store {
             meta,
             marker_synced: false,
             places: Vec::new(),
+            clones: Vec::new(),
+            uncompressed: 0,
+            taken_up: false,
         })
     }
 
@@ -159,6 +168,9 @@ impl Store {
             meta,
             marker_synced: false,
             places: Vec::new(),
+            clones: Vec::new(),
+            uncompressed: 0,
+            taken_up: true,
         }))
     }
 
@@ -258,6 +270,30 @@ impl OpenSnapshot {
         self.places = places;
     }
 
+    /// Notes that content under names with this prefix shares its blocks with other files, so that
+    /// it stays as it is.
+    pub fn keep_clones(&mut self, prefix: &str) {
+        if !self.clones.iter().any(|known| known == prefix) {
+            self.clones.push(prefix.to_owned());
+        }
+    }
+
+    pub(super) fn clones(&self) -> &[String] {
+        &self.clones
+    }
+
+    pub(super) fn set_uncompressed(&mut self, bytes: u64) {
+        self.uncompressed = bytes;
+    }
+
+    pub(super) fn was_taken_up(&self) -> bool {
+        self.taken_up
+    }
+
+    pub(super) fn content_dirs(&self) -> ContentDirs {
+        ContentDirs::new(self.files_dir(), self.places.clone())
+    }
+
     /// Its metadata as last written.
     pub fn meta(&self) -> &SnapshotMeta {
         &self.meta
@@ -316,14 +352,20 @@ impl OpenSnapshot {
         record: &UndoRecord,
         change: impl FnOnce(&mut SnapshotMeta),
     ) -> Result<SnapshotMeta> {
-        let manifest_checksum = self.write_manifest(record)?;
+        let manifest_checksum =
+            self.store
+                .inner
+                .write_manifest(&self.directory, MANIFEST, self.id(), record)?;
         // The rename of the new metadata is what seals; the marker no longer matters once it is
         // durable, so it need not be made durable first.
         self.marker_synced = true;
-        let places = std::mem::take(&mut self.places);
+        let (places, clones) = (self.places.clone(), self.clones.clone());
+        let uncompressed = self.uncompressed;
         self.update(|meta| {
+            meta.uncompressed_bytes = uncompressed;
             change(meta);
             meta.places = places;
+            meta.clones = clones;
             describe(meta, &record.changes);
             meta.manifest_checksum = manifest_checksum;
             meta.state = SnapshotState::Sealed;
@@ -358,10 +400,17 @@ impl OpenSnapshot {
         }
         self.meta
     }
+}
 
-    /// Writes the manifest durably; a record without changes has none.
-    fn write_manifest(&self, record: &UndoRecord) -> Result<Option<String>> {
-        let id = self.id();
+impl Inner {
+    /// Writes a manifest durably as `name`; a record without changes has none.
+    pub(super) fn write_manifest(
+        &self,
+        directory: &Directory,
+        name: &str,
+        id: &SnapshotId,
+        record: &UndoRecord,
+    ) -> Result<Option<String>> {
         validate(record).map_err(|what| {
             Error::new(
                 ErrorKind::InvalidRequest,
@@ -371,15 +420,12 @@ impl OpenSnapshot {
         })?;
         let context = || format!("cannot write the manifest of snapshot {id}");
         if record.changes.is_empty() {
-            self.directory
-                .remove_file_if_present(MANIFEST)
-                .in_store(context)?;
+            directory.remove_file_if_present(name).in_store(context)?;
             return Ok(None);
         }
-        let sealing = &self.store.inner.sealing;
-        self.directory
-            .replace(MANIFEST_TEMPORARY, MANIFEST, Durability::Durable, |file| {
-                manifest::write(file, id, record, sealing)
+        directory
+            .replace(MANIFEST_TEMPORARY, name, Durability::Durable, |file| {
+                manifest::write(file, id, record, &self.sealing)
             })
             .map(|checksum| Some(checksum::hex(&checksum)))
             .in_store(context)
@@ -387,7 +433,7 @@ impl OpenSnapshot {
 }
 
 /// Fills in what the metadata says of the undo record.
-fn describe(meta: &mut SnapshotMeta, changes: &[Change]) {
+pub(super) fn describe(meta: &mut SnapshotMeta, changes: &[Change]) {
     meta.changes = ChangeCounts::of(changes);
     meta.file_count = changes.len() as u64;
     meta.file_snapshots = changes
@@ -400,7 +446,7 @@ fn describe(meta: &mut SnapshotMeta, changes: &[Change]) {
 fn file_snapshot(change: &Change, places: &[Place]) -> FileSnapshot {
     let before = change.before.as_ref();
     let (stored_hash, backup_path) = match &change.content {
-        PreImage::Stored { name, hash } => {
+        PreImage::Stored { name, hash, .. } => {
             let place = places.iter().find(|place| place.holds(name));
             let path = place.map_or_else(
                 || format!("{FILES}/{name}"),

@@ -147,11 +147,17 @@ pub struct SnapshotMeta {
     pub coverage: CoverageRecord,
     /// How the command ended.
     pub outcome: Outcome,
-    /// Bytes that `files/` holds.
+    /// Bytes that its content occupies, except for bases of deltas that another snapshot keeps too.
     pub stored_bytes: u64,
     /// Where content lies that is not in the snapshot's own `files/`. Not in lists.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub places: Vec<Place>,
+    /// What names of content begin with that shares its blocks with other files. Not in lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clones: Vec<String>,
+    /// Bytes of content that were left to be compressed later.
+    #[serde(default)]
+    pub uncompressed_bytes: u64,
     /// Exempt from expiry.
     pub pinned: bool,
     /// What each strategy needs to resume its capture (base64), while the state is `captured`.
@@ -193,6 +199,8 @@ impl SnapshotMeta {
             outcome: Outcome::default(),
             stored_bytes: 0,
             places: Vec::new(),
+            clones: Vec::new(),
+            uncompressed_bytes: 0,
             pinned: false,
             capture_tokens: Vec::new(),
             error: None,

@@ -202,7 +202,11 @@ fn initialize(root: &Directory, path: &Path, create: bool) -> Result<(Directory,
     if !known && !create {
         return Err(no_store(path));
     }
-    refuse_foreign(root, path, known)?;
+    refuse_foreign(root, path, known).or_else(|error| match read_format(root, path)? {
+        // Another process has laid it out since.
+        Some(_) => Ok(()),
+        None => Err(error),
+    })?;
     let open = lay_out(root).in_store(|| shown("cannot create the snapshot store", path))?;
     // Whoever was first has given it its name.
     let name = read_format(root, path)?.ok_or_else(|| no_store(path))?;

@@ -239,6 +239,15 @@ impl Directory {
         Ok(value)
     }
 
+    /// Renames the file `from` over `to`.
+    pub(crate) fn rename(&self, from: &str, to: &str, durability: Durability) -> io::Result<()> {
+        rustix::fs::renameat(&self.handle, from, &self.handle, to)?;
+        if durability == Durability::Durable {
+            self.sync()?;
+        }
+        Ok(())
+    }
+
     /// Puts the directory's names on stable storage.
     pub(crate) fn sync(&self) -> io::Result<()> {
         sync(&self.handle)
@@ -371,7 +380,8 @@ fn version(stat: &rustix::fs::Stat) -> FileVersion {
     }
 }
 
-fn sync(file: &File) -> io::Result<()> {
+/// Puts a file on stable storage.
+pub(crate) fn sync(file: &File) -> io::Result<()> {
     #[cfg(test)]
     faults::next()?;
     file.sync_all()

@@ -8,7 +8,7 @@ use crate::{judged, scale};
 
 /// Runs a script in a mount namespace of its own, with `$deployx` and `$store` set. The script says
 /// by its exit status whether everything was as it should be.
-fn in_namespace(test: &str, site: &Site, script: &str) {
+pub(crate) fn in_namespace(test: &str, site: &Site, script: &str) {
     let usable = is_root()
         && Command::new("unshare")
             .args([
@@ -43,7 +43,7 @@ fn in_namespace(test: &str, site: &Site, script: &str) {
 }
 
 /// Functions that the scripts share: `undone LINE` runs it, takes it back, and compares.
-const SHARED: &str = r#"
+pub(crate) const SHARED: &str = r#"
 judge() { rsync -aHAXnic --delete --numeric-ids "$2"/ "$1"/; }
 undone() {
     rm -rf ../copy; cp -a . ../copy

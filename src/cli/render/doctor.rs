@@ -154,7 +154,12 @@ fn fidelity(report: &FidelityReport, out: &mut String) {
 fn limits(report: &DoctorReport) -> Vec<(&'static str, String)> {
     let limits = report.limits.limits;
     let watches = report.limits.watches;
+    let bound = report.limits.max_store_bytes;
     let mut lines = vec![
+        (
+            "content in the store",
+            bound.map_or_else(|| "no bound".to_owned(), text::size),
+        ),
         ("entries in a snapshot", limits.max_entries.to_string()),
         ("content in a snapshot", text::size(limits.max_bytes)),
         ("largest file", text::size(limits.max_file_bytes)),
@@ -280,6 +285,7 @@ mod tests {
             }],
             limits: LimitsReport {
                 limits: Limits::default(),
+                max_store_bytes: None,
                 open_files: 1024,
                 watches: WatchLimits {
                     watches: Some(65_536),
@@ -316,6 +322,7 @@ mod tests {
              bash  bash, sh  built in  sh\n\
              \n\
              Limits\n  \
+             content in the store         no bound\n  \
              entries in a snapshot        5000000\n  \
              content in a snapshot        16 GiB\n  \
              largest file                 8.0 GiB\n  \

@@ -293,10 +293,9 @@ fn record(before: &Scan, after: &Scan, names: &HashMap<AbsPath, String>) -> Undo
                 && (was.is_dir() || was.identity.links == is.identity.links)
                 && was.identity.inode == is.identity.inode);
         let content = match (was, names.get(path)) {
-            (Some(was), Some(name)) if !content_kept => PreImage::Stored {
-                name: name.clone(),
-                hash: was.hash.unwrap(),
-            },
+            (Some(was), Some(name)) if !content_kept => {
+                PreImage::raw(name.clone(), was.hash.unwrap())
+            }
             _ => PreImage::NotNeeded,
         };
         (!same).then(|| Change {

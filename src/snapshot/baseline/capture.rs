@@ -24,7 +24,7 @@ use crate::snapshot::tree::compare::{Compared, Comparer, Difference};
 use crate::snapshot::tree::focus::Focus;
 use crate::snapshot::tree::links::LinkedName;
 use crate::snapshot::tree::walk::{Bounds, Walked, walk, walk_focus};
-use crate::snapshot::{Capture, CaptureRequest, Exclusions, Placement, Sealed, Unobserved};
+use crate::snapshot::{Capture, CaptureRequest, Exclusions, Placement, Room, Sealed, Unobserved};
 use crate::sys;
 
 /// What a command made must be found however much it is.
@@ -32,6 +32,8 @@ const UNBOUNDED: Bounds = Bounds {
     max_entries: u64::MAX,
     deadline: None,
 };
+/// Inodes that stay free: the snapshot itself needs some, and so does the command.
+const RESERVED_INODES: u64 = 64;
 /// How long a capture waits for another one's write to the index.
 const WAIT: Duration = Duration::from_secs(30);
 
@@ -52,11 +54,14 @@ struct Token {
     unobserved: Vec<Unobserved>,
     limits: Limits,
     beside: Option<AbsPath>,
+    cloned: bool,
 }
 
 /// A capture in progress.
 pub struct BaselineCapture {
     beside: Option<AbsPath>,
+    /// Content is cloned into the baseline.
+    cloned: bool,
     objects: Objects,
     index: Mutex<Index>,
     registered: Registered,
@@ -165,6 +170,7 @@ impl Baseline {
         registered: Registered,
     ) -> Result<(BaselineCapture, Vec<Learnt>)> {
         let deadline = Instant::now() + request.limits.max_duration;
+        let keep = beginning.keep;
         sweep(&mut index, &objects)?;
         request.progress.event(Event::Begin {
             phase: Phase::Scan,
@@ -191,10 +197,13 @@ impl Baseline {
         request.progress.event(Event::End);
         let context = secure::Context {
             scope: &scanned.scope,
-            keep: beginning.keep,
+            keep,
             limits: request.limits,
             deadline,
-            room: self.room(&request.limits),
+            room: &|needed| {
+                let possible = self.room(&request.limits).min(needed);
+                (request.room)(possible).min(possible)
+            },
             objects: &objects,
             progress: request.progress,
         };
@@ -223,6 +232,7 @@ impl Baseline {
         let learnt = learn(&scanned, &index, registered, committed, &since)?;
         let capture = BaselineCapture {
             beside: self.beside.clone(),
+            cloned: keep == Keep::Clone,
             objects,
             index: Mutex::new(index),
             registered: committed,
@@ -238,12 +248,23 @@ impl Baseline {
         Ok((capture, learnt))
     }
 
-    /// Bytes that a capture may write to the baseline's volume.
-    fn room(&self, limits: &Limits) -> u64 {
-        sys::space(&self.root).map_or(u64::MAX, |space| {
-            // Of a small volume a twentieth stays free instead.
-            let reserve = limits.min_free_bytes.min(space.total_bytes / 20);
-            space.free_bytes.saturating_sub(reserve)
+    /// What a capture may put on the baseline's volume.
+    fn room(&self, limits: &Limits) -> Room {
+        let wanted = Room {
+            bytes: limits.max_bytes,
+            ..Room::UNLIMITED
+        };
+        let Ok(space) = sys::space(&self.root) else {
+            return wanted;
+        };
+        // Of a small volume a twentieth stays free instead.
+        let reserve = limits.min_free_bytes.min(space.total_bytes / 20);
+        let files = space.free_inodes.map_or(u64::MAX, |free| {
+            free.saturating_sub(RESERVED_INODES.max(free / 20))
+        });
+        wanted.min(Room {
+            bytes: space.free_bytes.saturating_sub(reserve),
+            files,
         })
     }
 
@@ -283,6 +304,7 @@ impl Baseline {
         let before = restrict(rows, &scope);
         Ok(BaselineCapture {
             beside: token.beside,
+            cloned: token.cloned,
             objects,
             index: Mutex::new(index),
             registered,
@@ -311,6 +333,7 @@ impl Capture for BaselineCapture {
             unobserved: self.unobserved.clone(),
             limits: self.limits,
             beside: self.beside.clone(),
+            cloned: self.cloned,
         };
         postcard::to_stdvec(&token).unwrap_or_default()
     }
@@ -333,6 +356,10 @@ impl Capture for BaselineCapture {
 
     fn content_beside(&self) -> Option<&AbsPath> {
         self.beside.as_ref()
+    }
+
+    fn content_is_cloned(&self) -> bool {
+        self.cloned
     }
 
     fn seal(&mut self, placement: Placement<'_>, progress: &dyn Progress) -> Result<Sealed> {

@@ -100,10 +100,7 @@ fn pre_image(record: &Record, placed: &HashMap<u64, Placed>, why_lost: Option<&s
     };
     match record.content {
         Content::Object(object, _) => match placed.get(&object.serial) {
-            Some(Placed::There { name, hash }) => PreImage::Stored {
-                name: name.clone(),
-                hash: *hash,
-            },
+            Some(Placed::There { name, hash }) => PreImage::raw(name.clone(), *hash),
             Some(Placed::Missing) | None => lost("the baseline has lost it"),
         },
         Content::Unkept(reason) => lost(why_lost.unwrap_or(reason.reason())),

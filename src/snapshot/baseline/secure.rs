@@ -15,9 +15,9 @@ use crate::infer::{Certainty, ScopePath};
 use crate::path::AbsPath;
 use crate::progress::{Event, Phase, Progress};
 use crate::request::Limits;
-use crate::snapshot::Unobserved;
 use crate::snapshot::tree::record::{Child, Content, Object, Record, Unkept};
 use crate::snapshot::tree::walk::lock;
+use crate::snapshot::{Room, Unobserved};
 use crate::sys::{
     Dir, Stat, clone_content, copy_content, read_open_state, read_state, system_clock,
 };
@@ -87,8 +87,8 @@ pub(super) struct Context<'a> {
     pub(super) keep: Keep,
     pub(super) limits: Limits,
     pub(super) deadline: Instant,
-    /// Bytes that may be written to the store's volume.
-    pub(super) room: u64,
+    /// Makes room for what is needed and says how much of it may be stored.
+    pub(super) room: &'a (dyn Fn(Room) -> Room + Sync),
     pub(super) objects: &'a Objects,
     pub(super) progress: &'a dyn Progress,
 }
@@ -178,23 +178,26 @@ fn collect(found: &[(AbsPath, Found)]) -> Vec<Job> {
 /// Leaves files out, in the documented order, until the rest fits.
 fn fit(jobs: &mut [Job], found: &[(AbsPath, Found)], context: &Context<'_>) {
     let limits = &context.limits;
-    if context.keep == Keep::Clone {
-        // Clones occupy nothing.
-        return;
-    }
-    for job in jobs.iter_mut() {
-        if job.stat.size > limits.max_file_bytes {
-            job.plan = Plan::Leave(Unkept::TooLarge);
+    // Clones occupy nothing.
+    let occupied = |stat: &Stat| match context.keep {
+        Keep::Clone => 0,
+        Keep::Copy => weight(stat),
+    };
+    if context.keep == Keep::Copy {
+        for job in jobs.iter_mut() {
+            if job.stat.size > limits.max_file_bytes {
+                job.plan = Plan::Leave(Unkept::TooLarge);
+            }
         }
     }
     let copied = |job: &Job| matches!(job.plan, Plan::Copy(_));
-    let mut needed: u64 = jobs
-        .iter()
-        .filter(|j| copied(j))
-        .map(|j| weight(&j.stat))
-        .sum();
-    let room = limits.max_bytes.min(context.room);
-    if needed <= room {
+    let mut needed = Room { bytes: 0, files: 0 };
+    for job in jobs.iter().filter(|j| copied(j)) {
+        needed.bytes += occupied(&job.stat);
+        needed.files += 1;
+    }
+    let room = (context.room)(needed);
+    if room.holds(needed) {
         return;
     }
     let mut order: Vec<usize> = (0..jobs.len()).filter(|at| copied(&jobs[*at])).collect();
@@ -204,10 +207,11 @@ fn fit(jobs: &mut [Job], found: &[(AbsPath, Found)], context: &Context<'_>) {
         (certainty, std::cmp::Reverse(weight(&job.stat)))
     });
     for at in order {
-        if needed <= room {
+        if room.holds(needed) {
             return;
         }
-        needed -= weight(&jobs[at].stat);
+        needed.bytes -= occupied(&jobs[at].stat);
+        needed.files -= 1;
         jobs[at].plan = Plan::Leave(Unkept::NoRoom);
     }
 }
@@ -333,7 +337,7 @@ fn keep_once(
         other => other?,
     };
     let (length, hash) = match keep {
-        Keep::Clone if clone_content(&file, &copy).is_ok() => (before.size, None),
+        Keep::Clone if clone_content(&file, &copy)? => (before.size, None),
         // Some files cannot be cloned where others can: those with other attributes, for example.
         Keep::Clone | Keep::Copy => {
             let (length, hash) = copy_content(&file, &copy)?;

@@ -108,6 +108,10 @@ impl Capture for JournalCapture {
         self.inner.content_beside()
     }
 
+    fn content_is_cloned(&self) -> bool {
+        self.inner.content_is_cloned()
+    }
+
     fn seal(&mut self, placement: Placement<'_>, progress: &dyn Progress) -> Result<Sealed> {
         let (watched, notes) = match &self.watching {
             Some(watching) => watching.ask(),

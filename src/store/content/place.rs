@@ -50,6 +50,10 @@ impl From<PathBuf> for ContentDirs {
 }
 
 impl ContentDirs {
+    pub(in crate::store) fn new(own: PathBuf, places: Vec<Place>) -> Self {
+        Self { own, places }
+    }
+
     /// The place of what is stored as `name`; `None`: the snapshot's own directory.
     pub fn place_of(&self, name: &str) -> Option<&Place> {
         self.places.iter().find(|place| place.holds(name))
@@ -157,10 +161,7 @@ fn has_form(directory: &Path, id: &SnapshotId) -> bool {
 impl Store {
     /// Where the content of a snapshot with this metadata lies.
     pub fn content_dirs(&self, meta: &SnapshotMeta) -> ContentDirs {
-        ContentDirs {
-            own: self.files_dir(&meta.snapshot_id),
-            places: meta.places.clone(),
-        }
+        ContentDirs::new(self.files_dir(&meta.snapshot_id), meta.places.clone())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Behaviour of the whole store.
 
+mod compact;
 mod concurrency;
 mod crash;
 mod expire;
@@ -7,4 +8,5 @@ mod lifecycle;
 mod list;
 mod open;
 mod places;
+mod shrink;
 mod verify;

@@ -8,9 +8,10 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
 
 use fanotify_fid::consts::{
     FAN_ATTRIB, FAN_CLASS_NOTIF, FAN_CLOEXEC, FAN_CLOSE_WRITE, FAN_CREATE, FAN_DELETE,
@@ -39,6 +40,8 @@ const CHANGES: u64 = FAN_ATTRIB
     | FAN_ONDIR;
 /// Most directories whose path is remembered for one mount.
 const REMEMBERED: usize = 1 << 16;
+/// How often a handle is opened again that could not be.
+const ATTEMPTS: u32 = 20;
 const OVERFLOW: &str = "the event queue overflowed (fs.fanotify.max_queued_events)";
 
 /// See the module.
@@ -385,11 +388,8 @@ impl View {
             .or_insert_with(|| open_mount(&self.roots))
             .as_ref()
             .ok_or(io::ErrorKind::NotFound)?;
-        let dir = match open_by_handle_at(mount.fd(), handle) {
-            Ok(dir) => dir,
-            // Removed; the directory that held it tells that.
-            Err(error) if error.raw_os_error() == Some(libc::ESTALE) => return Ok(None),
-            Err(error) => return Err(error),
+        let Some(dir) = open_handle(mount, handle)? else {
+            return Ok(None);
         };
         let Some(place) = sys::place_of(dir.as_fd())? else {
             return Ok(None);
@@ -399,6 +399,28 @@ impl View {
         }
         self.places.insert(handle.to_vec(), place.clone());
         Ok(Some(place))
+    }
+}
+
+/// Opens the directory behind `handle`; `None` when it was removed, which the directory that held it
+/// tells. While directories above it are moved, the system may fail with either error; asking again
+/// helps.
+fn open_handle(mount: &Dir, handle: &[u8]) -> io::Result<Option<OwnedFd>> {
+    let mut attempts = 0;
+    loop {
+        let error = match open_by_handle_at(mount.fd(), handle) {
+            Ok(dir) => return Ok(Some(dir)),
+            Err(error) => error,
+        };
+        attempts += 1;
+        match error.raw_os_error() {
+            Some(libc::ESTALE) if attempts < 2 => {}
+            Some(libc::ESTALE) => return Ok(None),
+            Some(libc::ENOMEM) if attempts < ATTEMPTS => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            _ => return Err(error),
+        }
     }
 }
 

@@ -10,13 +10,14 @@
 //! | `notify` | elsewhere | what the system offers for a whole tree | as `inotify` |
 //!
 //! # What no source tells
-//! - Stores through a shared writable mapping. The mapping's end is told, as a change of the file;
-//!   files that are mapped now are listed by
+//! - Stores through a shared writable mapping. The mapping's end is told, as a change of the file
+//!   (not on overlayfs); files that are mapped now are listed by
 //!   [`shared_writable_mappings`](crate::sys::shared_writable_mappings).
 //! - Inode flags set by an `ioctl` (`chattr`): Linux sends no event for them.
 //! - A change of a file through another of its hard links: only the name that was used is told, and
 //!   one outside of the root not at all. The same holds for the link count and the change time when
 //!   another link is made, renamed or removed.
+//! - Changes of a file that was opened by its handle instead of a name (a kernel's NFS server).
 //! - Changes that do not pass this system's own calls: the volume's device written to directly, the
 //!   layers beneath an overlay, other machines. [`EventSource::watch`] refuses filesystems where
 //!   others may write.
