@@ -98,6 +98,7 @@ impl Bench {
                 min_free_bytes: 0,
                 ..Limits::default()
             },
+            room: &|needed| needed,
             progress: &Silent,
         };
         let mut told = self.journal.begin(request()).unwrap();
@@ -286,6 +287,7 @@ fn another_capture_of_the_same_tree_is_noticed() {
             ..Exclusions::default()
         },
         limits: Limits::default(),
+        room: &|needed| needed,
         progress: &Silent,
     };
     Box::new(other.begin(request, Keep::Copy).unwrap()).finish();
