@@ -14,6 +14,7 @@ use super::args::{ColorMode, CompressionMode, ConflictMode, values};
 use crate::error::{Error, ErrorKind, IoContext as _, Result, Stage};
 use crate::path::escape;
 use crate::request::{Limits, RetentionPolicy};
+use crate::snapshot::journal::Events;
 
 /// Everything that the file can say. What it does not say is `None` or empty.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -33,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) color: Option<ColorMode>,
     /// `--compression`.
     pub(crate) compression: Option<CompressionMode>,
+    /// Where the `journal` strategy gets its events from.
+    pub(crate) events: Option<Events>,
     /// `--plugin-dir`; relative to the file's directory.
     pub(crate) plugin_dir: Vec<PathBuf>,
     /// `--rules-dir`; relative likewise.

@@ -159,6 +159,7 @@ impl Settings {
         engine.max_store_bytes = self.max_store_bytes;
         engine.exclude.clone_from(&self.config.exclude);
         engine.compression = self.compression.into();
+        engine.events = self.config.events.unwrap_or_default();
         engine.key = self
             .config
             .key_file

@@ -28,7 +28,7 @@ pub(super) fn agent(app: &App, args: &AgentArgs) -> Result<Exit, Failure> {
         return check(app, &settings);
     }
     let signals = watch()?;
-    let engine = app.open()?;
+    let engine = app.open_resident()?;
     if !engine.doctor(&[])?.store.durable {
         tracing::warn!("snapshots are kept where a reboot deletes them; use --snapshot-dir");
     }
