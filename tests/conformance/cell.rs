@@ -78,9 +78,11 @@ impl Cell {
             );
         });
         let keeps = keeps::measure(&place.root);
+        // Such filesystems keep files that are deleted while they are open under another name, and
+        // with them their directories: no place for a store.
         let elsewhere = match store {
-            StoreAt::SameVolume => None,
-            StoreAt::OtherVolume => Some(tempfile::tempdir().expect("a directory")),
+            StoreAt::SameVolume if kind != Filesystem::Bind => None,
+            _ => Some(tempfile::tempdir().expect("a directory")),
         };
         let store = elsewhere.as_ref().map_or(&*place.root, |d| d.path());
         Self {

