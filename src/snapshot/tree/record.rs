@@ -51,7 +51,9 @@ impl Unkept {
     pub(in crate::snapshot) fn reason(self) -> &'static str {
         match self {
             Unkept::TooLarge => "larger than the limit for one file (max_file_bytes)",
-            Unkept::NoRoom => "no room left for its content (max_bytes, min_free_bytes, max_store_bytes)",
+            Unkept::NoRoom => {
+                "no room left for its content (max_bytes, min_free_bytes, max_store_bytes)"
+            }
             Unkept::Unreadable => "cannot be read by this user",
             Unkept::Unstable => "kept changing while it was read",
             Unkept::NoTime => "the time for the snapshot was over (max_capture_seconds)",
