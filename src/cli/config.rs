@@ -55,6 +55,9 @@ pub(crate) struct Config {
     pub(crate) list: ListSection,
     /// Flags of `cleanup`.
     pub(crate) retention: RetentionSection,
+    /// Flags of `agent`.
+    #[cfg(feature = "agent")]
+    pub(crate) agent: super::agent_settings::AgentSection,
     /// Bounds on one snapshot.
     pub(crate) limits: LimitsSection,
 }
@@ -144,6 +147,8 @@ impl Config {
         {
             *path = base.join(&*path);
         }
+        #[cfg(feature = "agent")]
+        config.agent.resolve(base);
         Ok(config)
     }
 
@@ -160,6 +165,12 @@ impl Config {
                 config.limits.max_capture_seconds,
             ),
         ] {
+            value
+                .map_or(Ok(Duration::ZERO), values::duration)
+                .map_err(|error| format!("{key}: {error}"))?;
+        }
+        #[cfg(feature = "agent")]
+        for (key, value) in config.agent.times() {
             value
                 .map_or(Ok(Duration::ZERO), values::duration)
                 .map_err(|error| format!("{key}: {error}"))?;

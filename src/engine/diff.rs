@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::Read;
 
-use sha2::{Digest, Sha256};
 use similar::TextDiff;
 
 use super::{DiffOptions, Engine, FileDiff};
@@ -186,13 +185,10 @@ fn stored_content(change: &Change, files: &OpenDirs) -> Result<Vec<u8>, String> 
     let mut read = Vec::new();
     content::open(files, &stored)
         .map_err(old)?
+        .verified(*stored.hash)
         .read_to_end(&mut read)
         .map_err(|e| old(content::unreadable(&e)))?;
-    if ContentHash(Sha256::digest(&read).into()) == *stored.hash {
-        Ok(read)
-    } else {
-        Err(old("is damaged: its hash differs".into()))
-    }
+    Ok(read)
 }
 
 fn read(file: std::io::Result<File>, limit: u64) -> Result<Vec<u8>, String> {

@@ -9,9 +9,9 @@ use super::{
 use crate::error::{IoContext, Result, Stage};
 use crate::execute::available_shells;
 use crate::path::{AbsPath, WirePath};
-use crate::snapshot::probe::{Fidelity, SIBLING};
+use crate::snapshot::probe::Fidelity;
 use crate::snapshot::select::choose;
-use crate::store::ListFilter;
+use crate::store::{ListFilter, SIBLINGS};
 use crate::sys::{self, Mount};
 
 impl Engine {
@@ -122,7 +122,7 @@ impl Engine {
         let directory = if in_store {
             self.store.path().to_owned()
         } else {
-            mount.mount_point.join(SIBLING)
+            mount.mount_point.join(SIBLINGS)
         };
         VolumeReport {
             mount_point: wire(&mount.mount_point),

@@ -138,8 +138,23 @@ pub struct RunContext<'a> {
     pub cancel: &'a Cancel,
     /// Is told what goes on.
     pub progress: &'a dyn Progress,
+    /// Is asked before each command, ahead of its snapshot. It may wait; an error keeps the command
+    /// from running and is what the call ends with.
+    pub on_start: Option<&'a mut dyn FnMut(&Starting<'_>) -> Result<()>>,
     /// Is told each command's report as soon as it is there (batches).
     pub on_report: Option<&'a mut dyn FnMut(&RunReport)>,
+}
+
+/// A command that is about to be run.
+pub struct Starting<'a> {
+    /// Its position in its batch; 0 for a single command.
+    pub index: u64,
+    /// The command line.
+    pub command: &'a OsStr,
+    /// Where it starts.
+    pub cwd: &'a AbsPath,
+    /// What it is expected to touch, before paths of the request replace or extend that.
+    pub scope: &'a Scope,
 }
 
 impl<'a> RunContext<'a> {
@@ -150,6 +165,7 @@ impl<'a> RunContext<'a> {
             inherit_stdin: false,
             cancel,
             progress,
+            on_start: None,
             on_report: None,
         }
     }
@@ -209,6 +225,14 @@ impl Engine {
     /// Adds a strategy; `auto` prefers it to the built-in ones.
     pub fn register_strategy(&mut self, strategy: Arc<dyn SnapshotStrategy>) {
         self.strategies.register(strategy);
+    }
+
+    /// The names of the strategies, in the order in which `auto` prefers them.
+    pub fn strategy_names(&self) -> Vec<&str> {
+        self.strategies
+            .all()
+            .map(|strategy| strategy.name())
+            .collect()
     }
 
     /// Adds a rule set; it takes precedence over the built-in ones.

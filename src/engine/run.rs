@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::secure::{Secured, Subject, strategy_name};
 use super::space::Spared;
-use super::{BatchReport, Engine, RunContext, RunReport};
+use super::{BatchReport, Engine, RunContext, RunReport, Starting};
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::execute::{CommandOutcome, Session, SessionSpec};
 use crate::infer;
@@ -127,6 +127,14 @@ impl Engine {
             &request.env,
             &shell.read,
         );
+        if let Some(on_start) = &mut context.on_start {
+            on_start(&Starting {
+                index: step.batch.map_or(0, |(_, index)| index),
+                command: step.command,
+                cwd: &cwd,
+                scope: &scope,
+            })?;
+        }
         shell.remember(&scope.session);
         let subject = Subject {
             request,

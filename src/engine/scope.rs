@@ -1,11 +1,13 @@
 //! Makes the rules' answer fit for a walk: physical paths, parents added, overlaps removed.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use crate::infer::{Certainty, Depth, ScopePath};
 use crate::path::AbsPath;
 use crate::snapshot::Unobserved;
 use crate::snapshot::select::{NONE, Volume};
+use crate::snapshot::tree::is_parting;
 use crate::store::StrategyUse;
 use crate::sys::{self, Dir, Mount};
 
@@ -137,6 +139,17 @@ pub(super) fn volume_of(path: &AbsPath, mounts: &[Mount]) -> Volume {
         device: device(path).or_else(|| device(&path.parent()?)),
         read_only: mount.is_some_and(|m| m.read_only),
     }
+}
+
+/// Takes out what only one walk left out because it lies on another volume, where the scope names
+/// it by itself.
+pub(super) fn drop_covered(unobserved: &mut Vec<Unobserved>, scope: &[ScopePath]) {
+    let trees: HashSet<&AbsPath> = scope
+        .iter()
+        .filter(|one| one.depth == Depth::Tree)
+        .map(|one| &one.path)
+        .collect();
+    unobserved.retain(|one| !(is_parting(one) && trees.contains(&one.path)));
 }
 
 /// The paths of a scope on volumes that could not change when `uses` were chosen, but can now.

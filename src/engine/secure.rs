@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::Engine;
-use super::scope::{named, no_longer_read_only, prepare, volume_of};
+use super::scope::{drop_covered, named, no_longer_read_only, prepare, volume_of};
 use super::space::{Budget, Spared};
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::infer::{Scope, ScopePath};
@@ -74,10 +74,11 @@ impl Engine {
                 return Err(error);
             }
         };
-        let unobserved: Vec<Unobserved> = captures
+        let mut unobserved: Vec<Unobserved> = captures
             .iter()
             .flat_map(|(_, c)| c.unobserved().iter().cloned())
             .collect();
+        drop_covered(&mut unobserved, &scope);
         let tokens = captures
             .iter()
             .map(|(n, c)| (n.clone(), BASE64.encode(c.token())))
@@ -280,6 +281,7 @@ impl Secured {
             gather(&mut self.captures, &mut self.open, &self.scope, progress)?;
         let changed = no_longer_read_only(&self.open.meta().strategies, &self.scope);
         record.unobserved.extend(changed);
+        drop_covered(&mut record.unobserved, &self.scope);
         let unobserved = record.unobserved.clone();
         let saved = self.open.shrink(&mut record, self.compression)?;
         let stored_bytes = gathered_bytes.saturating_sub(saved);

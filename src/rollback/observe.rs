@@ -181,11 +181,13 @@ fn look(
 impl Known {
     fn seen_by(&mut self, snapshot: u32, path: &AbsPath, roots: &Roots) -> Parent {
         let known = self.astray.iter().find(|(of, _)| *of == snapshot);
-        let is_astray = known.map(|(_, astray)| *astray).unwrap_or_else(|| {
+        let is_astray = if let Some((_, astray)) = known {
+            *astray
+        } else {
             let astray = roots.is_astray(snapshot, path, self.mount);
             self.astray.push((snapshot, astray));
             astray
-        });
+        };
         Parent {
             device: self.device,
             is_astray,

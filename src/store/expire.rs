@@ -51,7 +51,7 @@ impl Store {
                 id: item.id.clone(),
                 age: now.age_of(&item.head),
                 bytes: item.head.stored_bytes,
-                kept: reason_to_keep(&item.head).is_some() || spared(&item.id, item.head.batch_id),
+                kept: reason_to_keep(&item.head).is_some() || spared(item.id, item.head.batch_id),
             })
             .collect();
         // Locks are looked at only for what would go; what turns out to be held makes room for

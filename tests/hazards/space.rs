@@ -1,6 +1,6 @@
 //! Bounds on the store, volumes without space or inodes, quotas; and what the doctor says of volumes.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Output;
 
 use serde_json::Value;
@@ -9,12 +9,13 @@ use crate::common::{Site, shell, text};
 use crate::volumes::{SHARED, in_namespace};
 use crate::{ids, rollback};
 
-/// Bytes that a directory's files occupy, each inode once.
-fn held(directory: &Path) -> u64 {
+/// Bytes of the files in some directories, each inode once.
+fn held(directories: &[PathBuf]) -> u64 {
     use std::os::unix::fs::MetadataExt as _;
     let mut seen = std::collections::HashSet::new();
-    walkdir::WalkDir::new(directory)
-        .into_iter()
+    directories
+        .iter()
+        .flat_map(walkdir::WalkDir::new)
         .flatten()
         .filter_map(|entry| entry.metadata().ok())
         .filter(|found| found.is_file() && seen.insert(found.ino()))
@@ -24,10 +25,15 @@ fn held(directory: &Path) -> u64 {
 
 /// Old content in the store: of snapshots and of the cache.
 fn content(site: &Site) -> u64 {
-    let objects = held(&site.store.join("baseline/objects"));
     let stored = std::fs::read_dir(&site.store).unwrap().flatten();
-    let stored: u64 = stored.map(|entry| held(&entry.path().join("files"))).sum();
-    objects + stored
+    let mut directories: Vec<_> = stored.map(|entry| entry.path().join("files")).collect();
+    directories.push(site.store.join("baseline/objects"));
+    held(&directories)
+}
+
+/// Bytes in the tree.
+fn tree(site: &Site) -> u64 {
+    held(std::slice::from_ref(&site.tree))
 }
 
 /// Runs a line within 100,000 bytes of store.
@@ -100,13 +106,13 @@ fn what_does_not_fit_into_the_store_is_left_out_and_said() {
     assert!(content(&site) <= 100_000, "{}", content(&site));
     let output = rollback(&site, &["last", "--on-conflict", "skip"]);
     assert_eq!(output.status.code(), Some(5), "{}", text(&output));
-    let changed = held(&site.tree) - 160_000;
+    let changed = tree(&site) - 160_000;
     assert_eq!(changed, 2 * left_out as u64, "the others are as before");
     // Where it must be complete the command does not run.
     let all = ["--max-store-size", "100000", "--require-snapshot"];
     let output = site.run_with(&all, "for f in ?; do echo x >> $f; done");
     assert_eq!(output.status.code(), Some(126), "{}", text(&output));
-    assert_eq!(held(&site.tree) - 160_000, changed);
+    assert_eq!(tree(&site) - 160_000, changed);
 }
 
 #[test]
@@ -160,8 +166,8 @@ fn a_volume_with_few_inodes_holds_what_they_suffice_for() {
         mkdir s; mount -t tmpfs -o nr_inodes=1000 none s
         export DEPLOYX_SNAPSHOT_DIR=$PWD/s/store
         mkdir t; cd t; for i in $(seq 5000); do echo $i > $i; done
-        "$deployx" run --quiet --json -- 'for i in 1 2 3; do echo x >> $i; done' > ../report
-        grep -q '"complete":false' ../report; grep -q 'no room' ../report
+        "$deployx" run --quiet --json --path "$PWD" -- 'for i in 1 2 3; do echo x >> $i; done' > ../report
+        grep -q '"complete":false' ../report; grep -q 'no room left' ../report
         grep -q '"snapshot_id":"' ../report
         [ "$(df --output=iavail ../s | tail -1)" -ge 40 ]
         "$deployx" rollback last --yes --on-conflict skip || [ $? = 5 ]

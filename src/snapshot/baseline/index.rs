@@ -18,7 +18,7 @@ use crate::path::AbsPath;
 use crate::sys::process_started;
 
 /// Version of the tables; any other is thrown away and built anew.
-const SCHEMA: i64 = 3;
+const SCHEMA: i64 = 4;
 
 /// Of so many generations is kept what they wrote to.
 const WRITES_KEPT: i64 = 10_000;
@@ -109,7 +109,8 @@ impl Index {
              CREATE TABLE superseded (path BLOB PRIMARY KEY) WITHOUT ROWID;
              CREATE TABLE claims (first INTEGER PRIMARY KEY, count INTEGER NOT NULL,
                  pid INTEGER NOT NULL, started INTEGER NOT NULL);
-             CREATE TABLE roots (path BLOB PRIMARY KEY, used INTEGER NOT NULL) WITHOUT ROWID;
+             CREATE TABLE roots (path BLOB, whole INTEGER, used INTEGER NOT NULL,
+                 PRIMARY KEY (path, whole)) WITHOUT ROWID;
              CREATE TABLE writes (generation INTEGER, path BLOB,
                  PRIMARY KEY (generation, path)) WITHOUT ROWID;
              CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -289,8 +290,8 @@ impl Index {
         }
         for root in update.roots {
             transaction
-                .prepare_cached("INSERT OR REPLACE INTO roots VALUES (?1, unixepoch())")?
-                .execute([root.path.to_bytes()])?;
+                .prepare_cached("INSERT OR REPLACE INTO roots VALUES (?1, ?2, unixepoch())")?
+                .execute(params![root.path.to_bytes(), root.depth != Depth::Entry])?;
         }
         if let Some(first) = update.claim {
             transaction.execute("DELETE FROM claims WHERE first = ?1", [first as i64])?;
@@ -303,7 +304,7 @@ impl Index {
     /// Whether what is known at and beneath the path of an earlier scope is kept.
     pub(super) fn has_root(&self, root: &AbsPath) -> Result<bool> {
         self.connection
-            .prepare_cached("SELECT EXISTS (SELECT 1 FROM roots WHERE path = ?1)")
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM roots WHERE path = ?1 AND whole)")
             .and_then(|mut query| query.query_row([root.to_bytes()], |r| r.get(0)))
             .map_err(failed("read"))
     }
@@ -409,23 +410,36 @@ impl Index {
             transaction.query_row("SELECT EXISTS (SELECT 1 FROM captures)", [], |r| r.get(0))?;
         let mut freed = Vec::new();
         if !busy {
-            let unused = all_paths(
-                &transaction,
-                "DELETE FROM roots WHERE used < unixepoch() - ?1 RETURNING path",
-                [age.as_secs() as i64],
-            )?;
-            let used = all_paths(&transaction, "SELECT path FROM roots", [])?;
+            let expired = |whole: bool| {
+                all_paths(
+                    &transaction,
+                    "DELETE FROM roots WHERE whole = ?1 AND used < unixepoch() - ?2 RETURNING path",
+                    params![whole, age.as_secs() as i64],
+                )
+            };
+            // Of a directory above a root only itself was in the scope.
+            let mut unused = expired(false)?;
+            for root in expired(true)? {
+                unused.extend(paths_at(&transaction, &root)?);
+            }
+            let used = |whole| {
+                all_paths(
+                    &transaction,
+                    "SELECT path FROM roots WHERE whole = ?1",
+                    [whole],
+                )
+            };
+            let (trees, entries) = (used(true)?, used(false)?);
+            let in_use = |path: &AbsPath| {
+                entries.contains(path) || trees.iter().any(|tree| path.starts_with(tree))
+            };
             let versions = Versions {
                 transaction: &transaction,
                 generation: i64::MAX,
                 needed: None,
             };
-            for root in &unused {
-                for path in paths_at(&transaction, root)? {
-                    if !used.iter().any(|used| path.starts_with(used)) {
-                        versions.replace(path.to_bytes(), None, &mut freed)?;
-                    }
-                }
+            for path in unused.iter().filter(|path| !in_use(path)) {
+                versions.replace(path.to_bytes(), None, &mut freed)?;
             }
         }
         transaction.commit()?;

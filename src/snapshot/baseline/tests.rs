@@ -529,6 +529,19 @@ fn what_was_long_in_no_scope_is_forgotten_and_nothing_else() {
 }
 
 #[test]
+fn a_directory_above_a_root_keeps_nothing_beneath_in_use() {
+    let bench = Bench::new();
+    fs::create_dir(bench.tree.join("d")).unwrap();
+    fs::write(bench.tree.join("d/f"), "x").unwrap();
+    bench.run(|_| ());
+    std::thread::sleep(std::time::Duration::from_millis(2_100));
+    Box::new(bench.begin(&bench.scope(Depth::Entry))).finish();
+    let second = std::time::Duration::from_secs(1);
+    assert_eq!(bench.baseline.forget_unused(second).unwrap(), 1);
+    assert_eq!(bench.objects(), 0);
+}
+
+#[test]
 fn objects_of_a_capture_that_died_go_and_those_that_rows_refer_to_stay() {
     let bench = Bench::new();
     fs::write(bench.tree.join("f"), "x").unwrap();

@@ -81,6 +81,8 @@ fn place(volumes: &Volumes, scope: &[ScopePath]) -> Result<(Baseline, Keep)> {
 impl Begin<'_> {
     /// Watches every tree of the scope that can be.
     fn watch_trees(&mut self, scope: &[ScopePath]) {
+        // A root that is not where it was must not count as watched.
+        self.watch.catch_up();
         for path in scope.iter().filter(|path| path.depth == Depth::Tree) {
             let root = &path.path;
             if Dir::open(root).is_err() {
@@ -100,6 +102,14 @@ impl Begin<'_> {
     fn open(&mut self) -> Vec<Trust> {
         self.watch.catch_up();
         let mut state = self.watch.state();
+        let (trees, notes) = (&mut self.trees, &mut self.notes);
+        trees.retain(|root, _| {
+            let watched = state.holding(root).is_some();
+            let reason = state.take_reason(root);
+            let reason = reason.or((!watched).then(|| "its watch ended".to_owned()));
+            notes.extend(reason.map(|reason| format!("{root} was walked: {reason}")));
+            watched
+        });
         self.number = state.open(self.trees.keys().cloned().collect());
         let mut trusts = Vec::new();
         for (root, mounts) in &self.trees {

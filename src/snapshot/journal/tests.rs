@@ -17,7 +17,9 @@ use crate::seal::{Change, PreImage};
 use crate::snapshot::baseline::{Baseline, Keep};
 use crate::snapshot::probe::Probes;
 use crate::snapshot::volumes::Volumes;
-use crate::snapshot::{Capture, CaptureRequest, Exclusions, Placement, Sealed, SnapshotStrategy};
+use crate::snapshot::{
+    Capture, CaptureRequest, Exclusions, Placement, Room, Sealed, SnapshotStrategy,
+};
 use crate::store::{Store, StoreOptions};
 
 /// A tree that is captured in two ways at once.
@@ -98,6 +100,7 @@ impl Bench {
                 min_free_bytes: 0,
                 ..Limits::default()
             },
+            room: &|_| Room::UNLIMITED,
             progress: &Silent,
         };
         let mut told = self.journal.begin(request()).unwrap();
@@ -286,6 +289,7 @@ fn another_capture_of_the_same_tree_is_noticed() {
             ..Exclusions::default()
         },
         limits: Limits::default(),
+        room: &|_| Room::UNLIMITED,
         progress: &Silent,
     };
     Box::new(other.begin(request, Keep::Copy).unwrap()).finish();

@@ -30,6 +30,8 @@ pub(super) struct State {
     open: Vec<Open>,
     next: u64,
     uses: u64,
+    /// Why trees have to be walked by their next capture, which says so.
+    reasons: BTreeMap<AbsPath, String>,
     /// What is never looked at.
     own: Vec<AbsPath>,
 }
@@ -204,6 +206,9 @@ impl State {
             root.is_none_or(|root| path.starts_with(root) || root.starts_with(path))
         };
         for tree in self.trees.iter_mut().filter(|tree| concerned(&tree.root)) {
+            if tree.captured.is_some() && self.reasons.len() < MOST_TREES {
+                self.reasons.insert(tree.root.clone(), reason.to_owned());
+            }
             tree.forget();
         }
         if ended {
@@ -215,6 +220,15 @@ impl State {
             let lost: Vec<_> = roots.map(|r| (r.clone(), reason.to_owned())).collect();
             open.lost.extend(lost);
         }
+    }
+
+    /// Why what is known of `root`, or of what lies in it, was not enough.
+    pub(super) fn take_reason(&mut self, root: &AbsPath) -> Option<String> {
+        let concerned = |path: &AbsPath, _: &mut String| path.starts_with(root);
+        let mut taken = self.reasons.extract_if(.., concerned);
+        let first = taken.next().map(|(_, reason)| reason);
+        taken.for_each(drop);
+        first
     }
 
     /// The tree that `root` is, or lies in.

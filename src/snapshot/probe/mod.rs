@@ -22,10 +22,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use self::cache::{Key, Record};
 use self::scratch::Scratch;
 use crate::path::{AbsPath, escape};
+use crate::store::SIBLINGS;
 use crate::sys::{self, Mount};
-
-/// The directory at a volume's mount point that holds the content of stores elsewhere.
-pub(crate) const SIBLING: &str = ".deployx_snapshots";
 
 /// What a probe found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,7 +100,7 @@ impl Probes {
             .get_or_insert_with(|| cache::load(&self.store))
             .iter()
             .find(|record| record.key == key && record.holds(now))
-            .map(|record| record.answer());
+            .map(Record::answer);
         if let Some(answer) = known {
             return answer;
         }
@@ -131,7 +129,7 @@ impl Probes {
         if self.is_beside_store(mount, mounts) {
             return self.store.clone();
         }
-        let sibling = mount.mount_point.join(SIBLING);
+        let sibling = mount.mount_point.join(SIBLINGS);
         if is_private(&sibling) {
             sibling
         } else {

@@ -14,5 +14,7 @@ pub(in crate::snapshot) mod record;
 pub(in crate::snapshot) mod stored;
 pub(in crate::snapshot) mod walk;
 
+pub(crate) use walk::is_parting;
+
 pub(in crate::snapshot) use before::Before;
 pub use exclude::IGNORE_FILE;

@@ -119,15 +119,26 @@ struct Root {
     mount: Option<u64>,
 }
 
+/// Why a walk leaves a directory out that is on another mount.
+const OTHER_MOUNT: &str = "another filesystem is mounted here";
+/// Why a walk leaves a directory out that reports another device.
+const OTHER_VOLUME: &str = "another volume of the filesystem begins here";
+
+/// Whether something was left out because it is on another volume: where the scope names it by
+/// itself it is covered all the same.
+pub(crate) fn is_parting(left_out: &Unobserved) -> bool {
+    [OTHER_MOUNT, OTHER_VOLUME].contains(&left_out.reason.as_str())
+}
+
 impl Root {
     /// Why the walk does not go into a directory, where that is on another volume. Not even a
     /// directory of the same filesystem is, where it is mounted (a bind mount): nothing can be
     /// renamed or linked out of it.
     fn parting(&self, stat: &Stat) -> Option<&'static str> {
         if stat.mount != self.mount {
-            Some("another filesystem is mounted here")
+            Some(OTHER_MOUNT)
         } else if stat.identity.device != self.device {
-            Some("another volume of the filesystem begins here")
+            Some(OTHER_VOLUME)
         } else {
             None
         }
@@ -444,11 +455,7 @@ impl<'a, V: Visitor> Walk<'a, V> {
             Err(e) => return self.skip(&task.path, &format!("cannot be looked at: {e}")),
         };
         if let Some(reason) = task.root.parting(&stat) {
-            // What is in the scope by itself is walked by its own task.
-            if !self.roots.contains(&&task.path) {
-                self.skip(&task.path, reason);
-            }
-            return;
+            return self.skip(&task.path, reason);
         }
         let Some(first) = self.first_visit(task) else {
             return;

@@ -1,12 +1,16 @@
 //! The directories in which one snapshot's content lies.
 
+use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::SIBLINGS;
+use super::read::{self, Stored};
+use crate::error::Result;
 use crate::path::AbsPath;
-use crate::store::layout::FILES;
+use crate::seal::Change;
+use crate::store::layout::{FILES, corrupt};
 use crate::store::{SnapshotId, SnapshotMeta, Store};
 use crate::sys::Dir;
 use crate::sys::durable::own_uid;
@@ -57,6 +61,21 @@ impl ContentDirs {
     /// The place of what is stored as `name`; `None`: the snapshot's own directory.
     pub fn place_of(&self, name: &str) -> Option<&Place> {
         self.places.iter().find(|place| place.holds(name))
+    }
+
+    /// The old content that is kept for a change, to be read from its start; `None` where none is
+    /// kept. Reading ends with an error of kind [`InvalidData`](std::io::ErrorKind::InvalidData)
+    /// unless the content is exactly what was recorded.
+    ///
+    /// # Errors
+    /// [`Corrupt`](crate::ErrorKind::Corrupt) where it is missing or damaged.
+    pub fn read(&self, change: &Change) -> Result<Option<impl Read + use<>>> {
+        let Some(stored) = Stored::of(change) else {
+            return Ok(None);
+        };
+        read::open(&self.open(), &stored)
+            .map(|reader| Some(reader.verified(*stored.hash)))
+            .map_err(|what| corrupt(format!("the backup {} {what}", stored.name)))
     }
 
     /// Opens every directory. One that cannot be opened is an error for what lies in it only.

@@ -92,6 +92,36 @@ impl Read for Source {
     }
 }
 
+impl Reader {
+    /// The same, ending with an error unless the content has this hash.
+    pub(crate) fn verified(self, hash: ContentHash) -> Verified {
+        Verified {
+            reader: self,
+            hasher: Sha256::new(),
+            hash,
+        }
+    }
+}
+
+/// Content that is checked while it is read.
+pub(crate) struct Verified {
+    reader: Reader,
+    hasher: Sha256,
+    hash: ContentHash,
+}
+
+impl Read for Verified {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.reader.read(buffer)?;
+        self.hasher.update(&buffer[..length]);
+        let ended = length == 0 && !buffer.is_empty();
+        if ended && ContentHash(self.hasher.clone().finalize().into()) != self.hash {
+            return Err(damaged("its hash differs from what was recorded"));
+        }
+        Ok(length)
+    }
+}
+
 impl Read for Reader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.read(buffer)

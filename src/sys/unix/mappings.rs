@@ -184,7 +184,7 @@ fn unescape(path: &[u8]) -> Vec<u8> {
 /// A mapping of a file that still has its name.
 fn named(path: &[u8], range: impl Fn() -> String) -> Option<Mapped> {
     let file = Path::new(std::ffi::OsStr::from_bytes(path));
-    let there = path.starts_with(b"/") && !(path.ends_with(b" (deleted)") && !file.exists());
+    let there = path.starts_with(b"/") && (!path.ends_with(b" (deleted)") || file.exists());
     there.then(|| Mapped {
         path: file.to_owned(),
         range: range(),
@@ -202,6 +202,9 @@ impl SharedPage {
     const BYTES: usize = 4096;
 
     /// Maps the first page of `file`.
+    ///
+    /// # Panics
+    /// Where that fails.
     pub fn of(file: &File) -> SharedPage {
         let rights = libc::PROT_READ | libc::PROT_WRITE;
         let number = file.as_raw_fd();

@@ -74,6 +74,19 @@ impl Inotify {
     pub(super) fn watches(&self) -> usize {
         self.pump.lock().unwrap().tree.len()
     }
+
+    /// Loses every watch but the roots', as if the events that told of directories had been lost.
+    #[cfg(test)]
+    pub(super) fn overflow(&self) {
+        let mut state = self.pump.lock().unwrap();
+        for top in state.tree.tops() {
+            if let Some(watch) = state.tree.top(&top) {
+                state.tree.keep_only(watch, &HashSet::new());
+            }
+        }
+        state.end_watches();
+        state.behind = true;
+    }
 }
 
 impl EventSource for Inotify {

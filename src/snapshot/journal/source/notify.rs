@@ -1,4 +1,4 @@
-//! The crate `notify` where its backend watches a whole tree at once: FSEvents on macOS,
+//! The crate `notify` where its backend watches a whole tree at once: `FSEvents` on macOS,
 //! `ReadDirectoryChangesW` on Windows.
 //!
 //! On Linux its backend keeps a watch for each directory, as `inotify` does here, but by paths: a
