@@ -145,7 +145,8 @@ pub(crate) fn compose(sources: Vec<Source>, paths: &[AbsPath]) -> Composed {
     let mut scopes = Vec::new();
     let mut ids = Vec::new();
     let mut spans = Vec::new();
-    let mut changes: Vec<(u32, Change)> = Vec::new();
+    let count = sources.iter().map(|s| s.record.changes.len()).sum();
+    let mut changes: Vec<(u32, Change)> = Vec::with_capacity(count);
     for (index, source) in sources.into_iter().enumerate() {
         spans.push(Span {
             id: source.id.clone(),
@@ -159,7 +160,7 @@ pub(crate) fn compose(sources: Vec<Source>, paths: &[AbsPath]) -> Composed {
     }
     // Stable, and each record is sorted already: newest first within one path.
     changes.sort_by(|a, b| a.1.path.cmp(&b.1.path));
-    let mut targets = Vec::new();
+    let mut targets = Vec::with_capacity(count);
     let mut rest = changes.into_iter().peekable();
     while let Some(first) = rest.next() {
         let mut history = vec![first];

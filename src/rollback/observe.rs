@@ -7,7 +7,7 @@ use std::io;
 use rayon::prelude::*;
 
 use super::compose::{Composed, Target};
-use super::cursor::{Cursor, Obstacle, is_within, obstacle};
+use super::cursor::{Cursor, Obstacle, obstacle};
 use super::plan::LiveDir;
 use crate::entry::{EntryKind, EntryState};
 use crate::infer::{Depth, ScopePath};
@@ -126,7 +126,7 @@ fn look_at(targets: &[Target], roots: &Roots) -> (Vec<Sight>, Vec<LiveDir>) {
     for target in targets {
         if let Some(known) = blocked.as_ref().filter(|b| {
             // The obstacle itself is an entry that can be looked at.
-            b.at != target.path && is_within(&target.path, &b.at)
+            b.at != target.path && target.path.starts_with(&b.at)
         }) {
             sights.push(Sight::Blocked(known.clone()));
             continue;

@@ -90,6 +90,11 @@ fn check_state(state: &EntryState) -> Result<(), String> {
 
 /// Whether `name` is a plain file name: it can only name something directly in its directory.
 pub(super) fn is_one_component(name: &str) -> bool {
+    // What the names that are made here look like.
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    if !name.is_empty() && name.bytes().all(plain) {
+        return true;
+    }
     !name.contains('\0')
         && !name.contains('\\')
         && matches!(

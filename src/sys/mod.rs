@@ -14,9 +14,9 @@ pub use unix::SharedPage;
 #[cfg(unix)]
 pub use unix::{
     Dir, Mount, Pinned, Space, Stat, WatchLimits, apply_metadata, boot_id, clone_content,
-    copy_content, hash_file, is_root, is_shared_directory, mount_of, mounts, open_files_limit,
-    process_started, read_open_state, read_state, space, sync_volume, system_clock, user_id,
-    watch_limits,
+    copy_content, copy_content_of, hash_file, is_root, is_shared_directory, mount_of, mounts,
+    open_files_limit, process_started, read_open_state, read_state, space, sync_volume,
+    system_clock, user_id, watch_limits,
 };
 #[cfg(target_os = "linux")]
 pub use unix::{

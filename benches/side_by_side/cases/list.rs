@@ -18,10 +18,11 @@ use deployx::store::{SnapshotMeta, SnapshotState, Store, StoreOptions, StrategyU
 use serde::de::IgnoredAny;
 use sha2::{Digest as _, Sha256};
 
-use crate::process::run;
+use crate::common::process::run;
+use crate::common::program::remove;
 use crate::report::Row;
 use crate::rounds::{Side, alternate};
-use crate::work::{Work, remove};
+use crate::work::Work;
 
 /// The first argument with which this benchmark fills a store instead of measuring.
 pub(crate) const FILL: &str = "--fill-store";

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::assemble::{assemble, restrict, roots};
 use super::before::Known;
+use super::idle::Idle;
 use super::index::{Index, Registered, Rows, Update};
 use super::objects::Objects;
 use super::place::place;
@@ -43,6 +44,7 @@ pub struct Baseline {
     root: Arc<PathBuf>,
     /// The mount point of the volume that it is kept beside, where that is not the store's.
     beside: Option<AbsPath>,
+    idle: Arc<Idle>,
 }
 
 /// What a later process needs to take up a capture.
@@ -64,6 +66,8 @@ pub struct BaselineCapture {
     cloned: bool,
     objects: Objects,
     index: Mutex<Index>,
+    /// Where the index goes in the end.
+    idle: Arc<Idle>,
     registered: Registered,
     scope: Vec<ScopePath>,
     exclusions: Exclusions,
@@ -91,6 +95,7 @@ impl Baseline {
         Self {
             root: Arc::new(root.into()),
             beside: None,
+            idle: Arc::default(),
         }
     }
 
@@ -100,6 +105,7 @@ impl Baseline {
         Self {
             root: Arc::new(root.into()),
             beside: Some(volume),
+            idle: Arc::default(),
         }
     }
 
@@ -111,6 +117,9 @@ impl Baseline {
     fn open(&self) -> Result<(Index, Objects)> {
         let objects = Objects::open(self.root.join("objects"))?;
         let path = self.root.join("index.sqlite");
+        if let Some(index) = self.idle.take(&path) {
+            return Ok((index, objects));
+        }
         let index = match Index::open(&path, WAIT) {
             Err(e) if e.kind() == ErrorKind::Corrupt => {
                 // Only a cache: start over, under new numbers would be wrong, so drop all of it.
@@ -235,6 +244,7 @@ impl Baseline {
             cloned: keep == Keep::Clone,
             objects,
             index: Mutex::new(index),
+            idle: Arc::clone(&self.idle),
             registered: committed,
             scope: scanned.scope,
             exclusions: scanned.exclusions,
@@ -307,6 +317,7 @@ impl Baseline {
             cloned: token.cloned,
             objects,
             index: Mutex::new(index),
+            idle: Arc::clone(&self.idle),
             registered,
             scope,
             exclusions: token.exclusions,
@@ -372,9 +383,15 @@ impl Capture for BaselineCapture {
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner);
         match index.unregister(self.registered) {
-            Ok(freed) => freed
-                .into_iter()
-                .for_each(|serial| self.objects.remove(serial)),
+            Ok(freed) => {
+                freed
+                    .into_iter()
+                    .for_each(|serial| self.objects.remove(serial));
+                // An open file would keep another volume from being unmounted.
+                if self.beside.is_none() {
+                    self.idle.keep(index);
+                }
+            }
             Err(error) => tracing::warn!(%error, "a capture stays registered in the baseline"),
         }
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
+use super::idle::file_at;
 use super::versions::Versions;
 use crate::error::{Error, ErrorKind, IoContext, Result, Stage};
 use crate::infer::{Depth, ScopePath};
@@ -31,6 +32,8 @@ pub(super) type Rows = BTreeMap<Vec<u8>, Box<[u8]>>;
 
 pub(super) struct Index {
     connection: Connection,
+    /// Device and inode of the database.
+    file: Option<(u64, u64)>,
 }
 
 /// What one capture writes.
@@ -56,11 +59,20 @@ impl Index {
     pub(super) fn open(path: &Path, wait: Duration) -> Result<Self> {
         let connection = Connection::open(path).map_err(failed("open"))?;
         connection.busy_timeout(wait).map_err(failed("open"))?;
-        let index = Self { connection };
+        let mut index = Self {
+            connection,
+            file: None,
+        };
         if index.version().map_err(failed("open"))? != SCHEMA {
             index.make_tables(path)?;
         }
+        index.file = file_at(path);
         Ok(index)
+    }
+
+    /// The device and inode of the database.
+    pub(super) fn file(&self) -> Option<(u64, u64)> {
+        self.file
     }
 
     fn version(&self) -> rusqlite::Result<i64> {

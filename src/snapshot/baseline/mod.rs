@@ -11,6 +11,7 @@
 mod assemble;
 mod before;
 mod capture;
+mod idle;
 mod index;
 mod objects;
 mod observe;

@@ -19,7 +19,7 @@ use crate::snapshot::tree::record::{Child, Content, Object, Record, Unkept};
 use crate::snapshot::tree::walk::lock;
 use crate::snapshot::{Room, Unobserved};
 use crate::sys::{
-    Dir, Stat, clone_content, copy_content, read_open_state, read_state, system_clock,
+    Dir, Stat, clone_content, copy_content_of, read_open_state, read_state, system_clock,
 };
 
 /// How often a file is copied again when it changed while it was copied.
@@ -340,7 +340,7 @@ fn keep_once(
         Keep::Clone if clone_content(&file, &copy)? => (before.size, None),
         // Some files cannot be cloned where others can: those with other attributes, for example.
         Keep::Clone | Keep::Copy => {
-            let (length, hash) = copy_content(&file, &copy)?;
+            let (length, hash) = copy_content_of(&file, &before, &copy)?;
             (length, Some(hash))
         }
     };

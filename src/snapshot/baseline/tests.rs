@@ -717,3 +717,36 @@ fn room_is_asked_for_what_is_new() {
     begin();
     assert_eq!(*asked.lock().unwrap(), [(12_000, 2), (1_000, 1)]);
 }
+
+#[test]
+fn the_index_stays_open_between_captures() {
+    let bench = Bench::new();
+    let log = bench
+        .tree
+        .parent()
+        .unwrap()
+        .join("baseline/index.sqlite-wal");
+    bench.run(|tree| fs::write(tree.join("a"), "1").unwrap());
+    // It goes when the last one closes the index.
+    let inode = fs::metadata(&log).unwrap().ino();
+    bench.run(|tree| fs::write(tree.join("b"), "1").unwrap());
+    assert_eq!(fs::metadata(&log).unwrap().ino(), inode);
+    let Bench {
+        _keep, baseline, ..
+    } = bench;
+    drop(baseline);
+    assert!(!log.exists());
+}
+
+#[test]
+fn a_baseline_that_was_deleted_between_captures_is_built_anew() {
+    let bench = Bench::new();
+    fs::write(bench.tree.join("a"), "1").unwrap();
+    bench.run(|_| {});
+    let root = bench.tree.parent().unwrap().join("baseline");
+    fs::remove_dir_all(&root).unwrap();
+    fs::create_dir(&root).unwrap();
+    let sealed = bench.run(|tree| fs::write(tree.join("a"), "22").unwrap());
+    assert_eq!(bench.stored(&sealed, "a"), b"1");
+    assert!(root.join("index.sqlite").exists());
+}

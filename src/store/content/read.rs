@@ -15,7 +15,7 @@ use super::OpenDirs;
 use super::delta::Delta;
 use crate::entry::{ContentHash, EntryKind};
 use crate::seal::{Change, Form, PreImage};
-use crate::sys::{self, Dir};
+use crate::sys::{self, Dir, Stat};
 
 /// The largest window of a frame, as a power of two: 8 MiB of memory. Frames are written with less.
 const MAX_WINDOW: u32 = 23;
@@ -201,10 +201,10 @@ pub(crate) fn copy_into(
     let intact = match stored.form {
         Form::Raw => {
             let dir = dirs.of(stored.name).map_err(|e| unusable(unreachable(e)))?;
-            let from = dir
-                .open_file(stored.name.as_ref())
+            let (from, found) = dir
+                .open_file_with_stat(stored.name.as_ref())
                 .map_err(|e| unusable(unreadable(&e)))?;
-            copy_raw(&from, to)? == (stored.size, *stored.hash)
+            copy_raw(&from, &found, to)? == (stored.size, *stored.hash)
         }
         Form::Zstd | Form::Delta(_) => {
             let mut reader = open(dirs, stored).map_err(unusable)?;
@@ -220,12 +220,11 @@ pub(crate) fn copy_into(
 }
 
 /// The length and hash of what was copied.
-fn copy_raw(from: &File, to: &File) -> io::Result<(u64, ContentHash)> {
-    let size = from.metadata()?.len();
-    if size >= CLONE_FROM && sys::clone_content(from, to)? {
-        return Ok((size, sys::hash_file(to)?));
+fn copy_raw(from: &File, found: &Stat, to: &File) -> io::Result<(u64, ContentHash)> {
+    if found.size >= CLONE_FROM && sys::clone_content(from, to)? {
+        return Ok((found.size, sys::hash_file(to)?));
     }
-    sys::copy_content(from, to)
+    sys::copy_content_of(from, found, to)
 }
 
 fn decode(

@@ -11,7 +11,7 @@ mod metadata;
 mod quota;
 mod volume;
 
-pub use content::{clone_content, copy_content, hash_file};
+pub use content::{clone_content, copy_content, copy_content_of, hash_file};
 pub use dir::{Dir, Stat};
 #[cfg(target_os = "linux")]
 pub use events::{Inotify, Noted, Standing, Wake, changes_without_events, place_of};

@@ -7,8 +7,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use crate::process::run;
-use crate::work::{Work, remove};
+use super::process::run;
+use super::program::remove;
 
 /// How many files an edit changes.
 pub(crate) const EDITS: usize = 100;
@@ -22,24 +22,14 @@ const EDIT: &str = r#"while IFS= read -r file; do
 done < "$1"
 "#;
 
-/// Deletes a subtree, edits files and creates one beside each. Arguments: list, line, subtree.
-const MUTATE: &str = r#"rm -rf -- "$3"
-while IFS= read -r file; do
-    printf '%s\n' "$2" >> "$file"
-    printf '%s\n' "$2" > "$file.created"
-done < "$1"
-"#;
-
-/// A tree in the work directory.
-pub(crate) struct Site<'a> {
+/// A tree to work in.
+pub(crate) struct Site {
     /// The directory that everything else is in.
     root: PathBuf,
     /// Where a case keeps its stores and copies; empty when it begins.
     pub(crate) scratch: PathBuf,
-    /// `small` or `large`.
-    pub(crate) name: &'a str,
-    /// Where it was copied from.
-    pub(crate) source: PathBuf,
+    /// Its name in the report.
+    pub(crate) name: String,
     /// The tree that is worked in.
     pub(crate) tree: PathBuf,
     /// A copy of it that nobody touches.
@@ -54,22 +44,18 @@ pub(crate) struct Site<'a> {
     pub(crate) victim_entries: u64,
 }
 
-impl<'a> Site<'a> {
-    /// Copies `source` into the work directory, twice.
-    pub(crate) fn new(work: &Work, name: &'a str, source: PathBuf) -> Result<Self> {
-        eprintln!("{name}: copying {}", source.display());
-        let root = work.path().join(name);
-        fs::create_dir(&root)?;
-        let pristine = root.join("pristine");
-        run(Command::new("cp").arg("-a").args([&source, &pristine]))?;
+impl Site {
+    /// Makes copies of `pristine`, which nobody may touch, in the new directory `root`.
+    pub(crate) fn new(root: PathBuf, name: &str, pristine: PathBuf) -> Result<Self> {
+        eprintln!("{name}: copying");
+        fs::create_dir_all(&root)?;
         let mut survey = Survey::default();
         survey.directory(&pristine, Path::new(""))?;
         let (victim, victim_entries) = survey.victim()?;
         let site = Self {
             tree: root.join("tree"),
             scratch: root.join("scratch"),
-            name,
-            source,
+            name: name.to_owned(),
             pristine,
             entries: survey.entries,
             bytes: survey.bytes,
@@ -79,8 +65,6 @@ impl<'a> Site<'a> {
         };
         let editable = editable(&site.pristine, &site.victim)?;
         fs::write(site.list(), editable.join(&b'\n'))?;
-        fs::write(site.root.join("edit.sh"), EDIT)?;
-        fs::write(site.root.join("mutate.sh"), MUTATE)?;
         site.reset()?;
         site.clear()?;
         Ok(site)
@@ -110,25 +94,18 @@ impl<'a> Site<'a> {
         self.root.join("edits")
     }
 
-    /// A program that edits [`EDITS`] files of the tree in its working directory.
+    /// A program that edits files of the tree in its working directory, [`EDITS`] times.
     pub(crate) fn edit(&self) -> Vec<String> {
-        self.script("edit.sh", &[])
+        self.script(EDIT)
     }
 
-    /// A program that deletes the subtree, edits [`EDITS`] files and creates as many.
-    pub(crate) fn mutate(&self) -> Vec<String> {
-        self.script("mutate.sh", &[self.victim.display().to_string()])
-    }
-
-    fn script(&self, name: &str, more: &[String]) -> Vec<String> {
-        let mut program = vec![
-            "bash".to_owned(),
-            self.root.join(name).display().to_string(),
-            self.list().display().to_string(),
-            "a line that was not there before".to_owned(),
-        ];
-        program.extend_from_slice(more);
-        program
+    /// A program of `bash` that is given the list of files to edit and a line.
+    pub(crate) fn script(&self, text: &str) -> Vec<String> {
+        let list = self.list().display().to_string();
+        let line = "a line that was not there before";
+        ["bash", "-c", text, "bash", &list, line]
+            .map(str::to_owned)
+            .to_vec()
     }
 }
 
@@ -173,24 +150,21 @@ impl Survey {
     }
 }
 
-/// The files to edit: spread evenly over the tree outside `victim`, with names a line can hold.
+/// The files to edit, [`EDITS`] names a line can hold: spread evenly over the tree outside `victim`,
+/// each several times where there are fewer.
 fn editable(root: &Path, victim: &Path) -> Result<Vec<Vec<u8>>> {
-    let mut total = 0;
-    each_file(root, Path::new(""), victim, &mut |_| total += 1)?;
-    let (mut seen, mut chosen) = (0, Vec::new());
+    let mut all = Vec::new();
     each_file(root, Path::new(""), victim, &mut |path| {
-        if chosen.len() < EDITS && seen * EDITS >= chosen.len() * total {
-            chosen.push(path.as_os_str().as_bytes().to_vec());
-        }
-        seen += 1;
+        all.push(path.as_os_str().as_bytes().to_vec());
     })?;
     anyhow::ensure!(
-        chosen.len() == EDITS,
-        "{} has fewer than {EDITS} files outside {}",
+        !all.is_empty(),
+        "{} has no files outside {}",
         root.display(),
         victim.display()
     );
-    Ok(chosen)
+    let spread = |at: usize| all[(at * all.len() / EDITS.min(all.len())) % all.len()].clone();
+    Ok((0..EDITS).map(spread).collect())
 }
 
 /// Calls `visit` with every file beneath `root`/`path` outside `except`, in the order of names.
