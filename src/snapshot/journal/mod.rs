@@ -2,5 +2,8 @@
 //!
 //! `source` tells what changed beneath the roots that are watched, and says so when it cannot.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the strategy comes next"))]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, unused_imports, reason = "the strategy comes next")
+)]
 mod source;
