@@ -13,9 +13,10 @@ mod unix;
 pub use unix::SharedPage;
 #[cfg(unix)]
 pub use unix::{
-    Dir, Mount, Pinned, Space, Stat, apply_metadata, copy_content, hash_file, is_root,
-    is_shared_directory, mounts, open_files_limit, process_started, read_open_state, read_state,
-    space, sync_volume, system_clock,
+    Dir, Mount, Pinned, Space, Stat, WatchLimits, apply_metadata, boot_id, clone_content,
+    copy_content, hash_file, is_root, is_shared_directory, mount_of, mounts, open_files_limit,
+    process_started, read_open_state, read_state, space, sync_volume, system_clock, user_id,
+    watch_limits,
 };
 #[cfg(target_os = "linux")]
 pub use unix::{

@@ -183,10 +183,7 @@ fn record(number: usize, old: &[u8]) -> Result<UndoRecord> {
         path: AbsPath::new(format!("/srv/app/release-{number}/old"))?,
         before: Some(file(old.len() as u64, hash)),
         after: None,
-        content: PreImage::Stored {
-            name: "00000000".into(),
-            hash,
-        },
+        content: PreImage::raw("00000000", hash),
     };
     Ok(UndoRecord {
         changes: vec![created("bin")?, created("config")?, deleted],

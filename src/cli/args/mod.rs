@@ -3,12 +3,16 @@
 //! A switch is an `Option<bool>`: `--json` and `--json=true` switch on, `--json=false` overrides a
 //! configuration that switches on, and its absence leaves the decision to the configuration.
 
+#[cfg(feature = "agent")]
+mod agent;
 mod inspect;
 mod maintain;
 mod run;
 mod undo;
 pub(crate) mod values;
 
+#[cfg(feature = "agent")]
+pub(crate) use agent::{AgentArgs, LogFormat};
 pub(crate) use inspect::{DiffArgs, DoctorArgs, ListArgs, ShowArgs};
 pub(crate) use maintain::{
     CleanupArgs, CompletionsArgs, ManArgs, PinArgs, PluginFileArgs, PluginsArgs, PluginsCommand,
@@ -25,6 +29,7 @@ use serde::Deserialize;
 use crate::cli::exit::Exit;
 use crate::cli::render::text::Lines as _;
 use crate::request::OnConflict;
+use crate::store::Compression;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -67,9 +72,15 @@ pub(crate) struct GlobalArgs {
     /// Say more on standard error; twice: even more
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
+    /// Keep the whole store within this many bytes (10G): the oldest snapshots expire
+    #[arg(long, value_name = "BYTES", global = true, value_parser = values::bytes)]
+    pub(crate) max_store_size: Option<u64>,
     /// When to use colours
     #[arg(long, value_name = "WHEN", global = true)]
     pub(crate) color: Option<ColorMode>,
+    /// Whether old content is compressed
+    #[arg(long, value_name = "WHEN", global = true)]
+    pub(crate) compression: Option<CompressionMode>,
     #[arg(help = "Look here for rule plugins first [env: DEPLOYX_PLUGIN_DIR]")]
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) plugin_dir: Vec<PathBuf>,
@@ -90,6 +101,26 @@ pub(crate) enum ColorMode {
     Always,
     /// Never
     Never,
+}
+
+/// Whether old content is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum CompressionMode {
+    /// Where that saves space
+    #[default]
+    Auto,
+    /// Never; what is compressed already is read all the same
+    Off,
+}
+
+impl From<CompressionMode> for Compression {
+    fn from(mode: CompressionMode) -> Self {
+        match mode {
+            CompressionMode::Auto => Compression::Auto,
+            CompressionMode::Off => Compression::Off,
+        }
+    }
 }
 
 /// What to do with entries that are no longer as the command left them.
@@ -156,6 +187,10 @@ pub(crate) enum Command {
     Doctor(DoctorArgs),
     /// Show the rule sets that read command lines
     Plugins(PluginsArgs),
+    /// Make this host operable by a backend
+    #[cfg(feature = "agent")]
+    #[command(long_about = agent::AGENT_ABOUT)]
+    Agent(Box<AgentArgs>),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
     /// Print the manual page, or write all of them
@@ -179,6 +214,7 @@ fn after_help() -> String {
         "\nEnvironment:\n  \
          DEPLOYX_SNAPSHOT_DIR  where snapshots are kept\n  \
          DEPLOYX_CONFIG        configuration file\n  \
+         DEPLOYX_AGENT_TOKEN   the agent's token for its backend\n  \
          DEPLOYX_LOG           what is logged on standard error, for example deployx=debug\n  \
          NO_COLOR              no colours unless --color=always\n\n\
          A flag goes before the environment, the environment before the configuration file.\n\

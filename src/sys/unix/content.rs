@@ -52,6 +52,35 @@ pub fn copy_content(from: &File, to: &File) -> io::Result<(u64, ContentHash)> {
     })
 }
 
+/// Makes the empty file `to` a clone of `from`: both share their blocks until one is changed.
+/// `false`: not possible between these two, and nothing was done.
+pub fn clone_content(from: &File, to: &File) -> io::Result<bool> {
+    match reflink_copy::reflink_file(from, to) {
+        Ok(()) => Ok(true),
+        Err(error) if cannot_clone(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether cloning failed because of the filesystem, or because they are two; some say so in unusual
+/// ways.
+fn cannot_clone(error: &io::Error) -> bool {
+    let unable = [
+        Errno::XDEV,
+        Errno::OPNOTSUPP,
+        Errno::INVAL,
+        Errno::NOTTY,
+        Errno::NOSYS,
+        Errno::PERM,
+        Errno::ACCESS,
+        Errno::TXTBSY,
+        Errno::BADF,
+    ];
+    unable
+        .iter()
+        .any(|code| error.raw_os_error() == Some(code.raw_os_error()))
+}
+
 /// The SHA-256 of a file's content from its start, wherever its position is.
 pub fn hash_file(file: &File) -> io::Result<ContentHash> {
     with_buffer(|buffer| {

@@ -9,6 +9,8 @@ use crate::path::AbsPath;
 
 /// Sources in the order of preference, behind the interface of one.
 pub(crate) struct Chosen {
+    /// Only the source of this name; `None`: any.
+    wanted: Option<&'static str>,
     sources: Vec<Arc<dyn EventSource>>,
     /// Sources that there are not, and why.
     missing: Vec<(&'static str, WatchError)>,
@@ -16,9 +18,14 @@ pub(crate) struct Chosen {
 }
 
 /// Opens the sources that this system offers to this process. `scratch` is a private directory that
-/// a source may write to. Fails when there is none.
-pub(crate) fn open(scratch: &Path, sink: &Sink) -> Result<Chosen, WatchError> {
+/// a source may write to; `wanted` leaves only the source of that name. Fails when there is none.
+pub(crate) fn open(
+    wanted: Option<&'static str>,
+    scratch: &Path,
+    sink: &Sink,
+) -> Result<Chosen, WatchError> {
     let mut chosen = Chosen {
+        wanted,
         sources: Vec::new(),
         missing: Vec::new(),
         by_root: Mutex::default(),
@@ -49,6 +56,9 @@ impl Chosen {
     }
 
     fn add<S: EventSource + 'static>(&mut self, name: &'static str, opened: Result<S, WatchError>) {
+        if self.wanted.is_some_and(|wanted| wanted != name) {
+            return;
+        }
         match opened {
             Ok(source) => self.sources.push(Arc::new(source)),
             Err(error) => self.missing.push((name, error)),
@@ -56,14 +66,28 @@ impl Chosen {
     }
 
     /// The name of the source that watches `root`.
+    #[cfg(test)]
     pub(crate) fn source_of(&self, root: &AbsPath) -> Option<&'static str> {
         let by_root = self.by_root.lock().unwrap_or_else(PoisonError::into_inner);
         by_root.get(root).map(|source| source.name())
     }
 
-    /// The sources that there are not, and why.
-    pub(crate) fn missing(&self) -> &[(&'static str, WatchError)] {
-        &self.missing
+    /// Whether some source there is not.
+    #[cfg(test)]
+    pub(crate) fn lacks_a_source(&self) -> bool {
+        !self.missing.is_empty()
+    }
+
+    /// The name of the source that would watch the directory `root`.
+    pub(crate) fn would_watch(&self, root: &AbsPath) -> Result<&'static str, WatchError> {
+        let mut outcome = Err(WatchError::Unsupported("no event source".to_owned()));
+        for source in &self.sources {
+            outcome = source.try_out(root).map(|()| source.name());
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        outcome
     }
 }
 
@@ -90,6 +114,10 @@ impl EventSource for Chosen {
             }
         }
         outcome
+    }
+
+    fn try_out(&self, root: &AbsPath) -> Result<(), WatchError> {
+        self.would_watch(root).map(drop)
     }
 
     fn unwatch(&self, root: &AbsPath) {

@@ -111,6 +111,17 @@ impl EventSource for Fanotify {
         self.lock()?.watch(root)
     }
 
+    fn try_out(&self, root: &AbsPath) -> Result<(), WatchError> {
+        // One mark, however much is in it.
+        let mut state = self.lock()?;
+        let known = state.roots().any(|(path, _)| path == root);
+        state.watch(root)?;
+        if !known {
+            state.unwatch(root);
+        }
+        Ok(())
+    }
+
     fn unwatch(&self, root: &AbsPath) {
         if let Ok(mut state) = self.pump.lock() {
             state.unwatch(root);

@@ -101,6 +101,15 @@ impl EventSource for Inotify {
         state.watch(root)
     }
 
+    fn try_out(&self, root: &AbsPath) -> Result<(), WatchError> {
+        match crate::sys::changes_without_events(&crate::sys::Dir::open(root)?)? {
+            Some(filesystem) => Err(WatchError::Unsupported(format!(
+                "entries on {filesystem} change without events"
+            ))),
+            None => Ok(()),
+        }
+    }
+
     fn unwatch(&self, root: &AbsPath) {
         if let Ok(mut state) = self.pump.lock() {
             state.unwatch(root);

@@ -38,7 +38,7 @@ mod choice;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
 
-pub(crate) use choice::open;
+pub(crate) use choice::{Chosen, open};
 
 use std::io;
 use std::sync::Arc;
@@ -109,6 +109,10 @@ pub(crate) trait EventSource: Send + Sync {
     /// it cannot be watched completely, and then nothing of it stays watched. Roots may lie in each
     /// other; a root that is watched already stays so.
     fn watch(&self, root: &AbsPath) -> Result<(), WatchError>;
+
+    /// Whether [`watch`](Self::watch) can work on the volume of the directory `root`, found out without
+    /// watching everything in it.
+    fn try_out(&self, root: &AbsPath) -> Result<(), WatchError>;
 
     /// Ends the watch of `root`; nothing happens where it is not watched. Something may still be told
     /// of it.

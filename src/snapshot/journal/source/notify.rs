@@ -82,6 +82,11 @@ impl EventSource for Notify {
         outcome.map_err(refusal)
     }
 
+    fn try_out(&self, root: &AbsPath) -> Result<(), WatchError> {
+        root.as_path().metadata()?;
+        Ok(())
+    }
+
     fn unwatch(&self, root: &AbsPath) {
         let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
         let mut roots = self.roots.lock().unwrap_or_else(PoisonError::into_inner);
