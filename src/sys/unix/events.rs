@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
@@ -72,8 +71,11 @@ impl Inotify {
     pub fn read(&self, mut each: impl FnMut(Noted<'_>)) -> io::Result<()> {
         // An event takes 16 bytes at least, so no more than these are waiting.
         let waiting = rustix::io::ioctl_fionread(&self.fd)? / 16;
-        let mut buffer = vec![MaybeUninit::uninit(); 64 * 1024];
-        let mut reader = Reader::new(&self.fd, &mut buffer);
+        if waiting == 0 {
+            return Ok(());
+        }
+        let mut buffer = Vec::<u8>::with_capacity(64 * 1024);
+        let mut reader = Reader::new(&self.fd, buffer.spare_capacity_mut());
         let mut seen = 0;
         while seen < waiting || !reader.is_buffer_empty() {
             match reader.next() {
