@@ -65,6 +65,8 @@ pub enum Stage {
     Store,
     /// Planning, checking or applying a rollback.
     Rollback,
+    /// Talking to a backend.
+    Agent,
 }
 
 impl fmt::Display for Stage {
@@ -77,6 +79,7 @@ impl fmt::Display for Stage {
             Stage::Seal => "seal",
             Stage::Store => "store",
             Stage::Rollback => "rollback",
+            Stage::Agent => "agent",
         })
     }
 }

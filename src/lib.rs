@@ -31,6 +31,8 @@ pub mod snapshot;
 pub mod store;
 pub mod sys;
 
+#[cfg(feature = "agent")]
+pub mod agent;
 #[cfg(feature = "cli")]
 pub mod cli;
 

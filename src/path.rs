@@ -148,6 +148,13 @@ impl AsRef<Path> for AbsPath {
     }
 }
 
+/// Order, equality and hash are those of the path itself.
+impl std::borrow::Borrow<Path> for AbsPath {
+    fn borrow(&self) -> &Path {
+        &self.0
+    }
+}
+
 impl fmt::Display for AbsPath {
     /// Writes the path with control characters and bytes that are not UTF-8 escaped, so that it
     /// can stand in a log or on a terminal.

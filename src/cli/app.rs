@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::args::GlobalArgs;
 use super::environment::Environment;
 use super::failure::Failure;
 use super::hints::Situation;
@@ -26,19 +27,32 @@ pub(crate) struct App {
     pub(crate) screen: Screen,
     /// How to call the program again for the same store.
     pub(crate) program: String,
+    flags: GlobalArgs,
     base: Option<PathBuf>,
 }
 
 impl App {
     /// Puts everything together; `base` is the current directory, where there is one.
-    pub(crate) fn new(settings: Settings, environment: Environment, base: Option<PathBuf>) -> Self {
+    pub(crate) fn new(
+        settings: Settings,
+        environment: Environment,
+        flags: GlobalArgs,
+        base: Option<PathBuf>,
+    ) -> Self {
         Self {
             screen: Screen::new(settings.color, settings.json, settings.quiet, &environment),
             program: program(&settings),
             settings,
             environment,
+            flags,
             base,
         }
+    }
+
+    /// The settings as the flags and the configuration file say now.
+    #[cfg(feature = "agent")]
+    pub(crate) fn reread(&self) -> Result<Settings> {
+        Settings::resolve(&self.flags, &self.environment, self.base.as_deref())
     }
 
     /// The directory that relative paths start at.
@@ -174,7 +188,6 @@ fn unique_prefix<'a>(id: &'a str, others: impl Iterator<Item = &'a str>) -> &'a 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::args::GlobalArgs;
 
     #[test]
     fn a_prefix_is_as_short_as_it_can_be() {

@@ -55,6 +55,9 @@ pub(crate) struct Config {
     pub(crate) list: ListSection,
     /// Flags of `cleanup`.
     pub(crate) retention: RetentionSection,
+    /// Flags of `agent`.
+    #[cfg(feature = "agent")]
+    pub(crate) agent: super::agent_settings::AgentSection,
     /// Bounds on one snapshot.
     pub(crate) limits: LimitsSection,
 }
@@ -108,6 +111,8 @@ pub(crate) struct RetentionSection {
     pub(crate) max_age_hours: Option<f64>,
     pub(crate) max_size_bytes: Option<u64>,
     pub(crate) max_count: Option<u64>,
+    /// `--max-store-size`; holds for every command.
+    pub(crate) max_store_bytes: Option<u64>,
 }
 
 /// `[limits]`: bounds on one snapshot.
@@ -142,6 +147,8 @@ impl Config {
         {
             *path = base.join(&*path);
         }
+        #[cfg(feature = "agent")]
+        config.agent.resolve(base);
         Ok(config)
     }
 
@@ -158,6 +165,12 @@ impl Config {
                 config.limits.max_capture_seconds,
             ),
         ] {
+            value
+                .map_or(Ok(Duration::ZERO), values::duration)
+                .map_err(|error| format!("{key}: {error}"))?;
+        }
+        #[cfg(feature = "agent")]
+        for (key, value) in config.agent.times() {
             value
                 .map_or(Ok(Duration::ZERO), values::duration)
                 .map_err(|error| format!("{key}: {error}"))?;
@@ -360,6 +373,12 @@ mod tests {
     #[test]
     fn no_retention_is_told_from_an_empty_one() {
         assert_eq!(Config::default().retention.policy(), None);
+        let config = Config::parse("[retention]\nmax_store_bytes = 5").unwrap();
+        assert_eq!(
+            config.retention.policy(),
+            None,
+            "it is no order to clean up"
+        );
         let config = Config::parse("[retention]\nmax_age_hours = 0.5").unwrap();
         let policy = config.retention.policy().unwrap();
         assert_eq!(policy.max_age, Some(Duration::from_secs(1800)));

@@ -6,6 +6,9 @@ use std::path::PathBuf;
 
 use crate::path::AbsPath;
 
+/// Where the agent's token may be; it goes no further.
+const TOKEN_VARIABLE: &str = "DEPLOYX_AGENT_TOKEN";
+
 /// The process's environment at the start of the program.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Environment {
@@ -23,6 +26,8 @@ pub(crate) struct Environment {
     pub(crate) data_home: Option<PathBuf>,
     /// This program.
     pub(crate) program: Option<PathBuf>,
+    /// `DEPLOYX_AGENT_TOKEN`.
+    pub(crate) agent_token: Option<String>,
     /// `DEPLOYX_LOG`.
     pub(crate) log: Option<String>,
     /// Every variable that is UTF-8.
@@ -52,8 +57,10 @@ impl Environment {
             config_home: user_directory("XDG_CONFIG_HOME", "APPDATA", ".config"),
             data_home: user_directory("XDG_DATA_HOME", "LOCALAPPDATA", ".local/share"),
             program: std::env::current_exe().ok(),
+            agent_token: set(TOKEN_VARIABLE).map(|text| text.to_string_lossy().into_owned()),
             log: set("DEPLOYX_LOG").map(|text| text.to_string_lossy().into_owned()),
             variables: std::env::vars_os()
+                .filter(|(name, _)| name != TOKEN_VARIABLE)
                 .filter_map(|(name, value)| {
                     Some((name.into_string().ok()?, value.into_string().ok()?))
                 })

@@ -2,6 +2,15 @@
 
 use tracing_subscriber::EnvFilter;
 
+/// How log lines look.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Style {
+    /// One JSON object a line.
+    pub(crate) json: bool,
+    /// A service: says more without being asked.
+    pub(crate) service: bool,
+}
+
 /// Starts logging. `filter` (from `DEPLOYX_LOG`) goes before the level that `verbose` and `quiet`
 /// ask for; one that cannot be read is reported as an error text.
 pub(crate) fn start(
@@ -9,7 +18,13 @@ pub(crate) fn start(
     verbose: u8,
     quiet: bool,
     color: bool,
+    style: Style,
 ) -> Result<(), String> {
+    let verbose = if style.service && !quiet {
+        verbose.max(1)
+    } else {
+        verbose
+    };
     let filter = match filter {
         Some(text) => {
             EnvFilter::try_new(text).map_err(|error| format!("DEPLOYX_LOG is ignored: {error}"))
@@ -20,13 +35,17 @@ pub(crate) fn start(
         Ok(filter) => (filter, Ok(())),
         Err(message) => (EnvFilter::new(level(verbose, quiet)), Err(message)),
     };
-    // Fails only when a subscriber is there already, which then does the work.
-    let _ = tracing_subscriber::fmt()
+    // Starting fails only when a subscriber is there already, which then does the work.
+    let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(color)
-        .with_target(verbose > 1)
-        .try_init();
+        .with_target(verbose > 1);
+    let _ = if style.json {
+        lines.json().flatten_event(true).try_init()
+    } else {
+        lines.try_init()
+    };
     outcome
 }
 

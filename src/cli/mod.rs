@@ -5,6 +5,8 @@
 
 pub mod exit;
 
+#[cfg(feature = "agent")]
+mod agent_settings;
 mod app;
 mod args;
 mod commands;
@@ -79,12 +81,13 @@ fn run(cli: Cli, environment: Environment) -> Exit {
             return report(&failure, situation, family, screen);
         }
     };
-    let app = App::new(settings, environment, base);
+    let app = App::new(settings, environment, cli.global.clone(), base);
     let logging = logging::start(
         app.environment.log.as_deref(),
         app.settings.verbose,
         app.settings.quiet,
         app.screen.err.is_on(),
+        log_style(&cli.command, &app.settings.config),
     );
     if let Err(message) = logging {
         app.screen.warn(&text::line(&message));
@@ -127,6 +130,23 @@ fn report(failure: &Failure, situation: Situation<'_>, family: Family, screen: S
         .unwrap_or_else(|| Exit::for_error(error.kind(), error.stage(), family))
 }
 
+/// How log lines are written, and from which level: an agent tells what it does.
+fn log_style(command: &Command, config: &Config) -> logging::Style {
+    #[cfg(feature = "agent")]
+    if let Command::Agent(args) = command {
+        let format = args
+            .log_format
+            .or(config.agent.log_format)
+            .unwrap_or_default();
+        return logging::Style {
+            json: format == args::LogFormat::Json,
+            service: true,
+        };
+    }
+    let _ = (command, config);
+    logging::Style::default()
+}
+
 /// Whose exit codes apply.
 fn family(command: &Command, config: &Config) -> Family {
     let execution = match command {
@@ -160,6 +180,8 @@ fn command_name(command: &Command) -> &'static str {
         Command::Infer(_) => "infer",
         Command::Doctor(_) => "doctor",
         Command::Plugins(_) => "plugins",
+        #[cfg(feature = "agent")]
+        Command::Agent(_) => "agent",
         Command::Completions(_) => "completions",
         Command::Man(_) => "man",
     }
@@ -196,11 +218,16 @@ mod tests {
             &["plugins", "list"],
             &["completions", "bash"],
             &["man"],
+            #[cfg(feature = "agent")]
+            &["agent", "--server", "http://localhost"],
         ] {
             assert_eq!(command_name(&parse(name)), name[0]);
         }
         // `help` is clap's own.
-        assert_eq!(Cli::command().get_subcommands().count(), 17);
+        assert_eq!(
+            Cli::command().get_subcommands().count(),
+            17 + usize::from(cfg!(feature = "agent"))
+        );
     }
 
     #[test]

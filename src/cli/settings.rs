@@ -24,6 +24,8 @@ pub(crate) struct Settings {
     pub(crate) plugin_dirs: Vec<PathBuf>,
     /// Where the user's rules are looked for first; absolute.
     pub(crate) rules_dirs: Vec<PathBuf>,
+    /// Most bytes in the store.
+    pub(crate) max_store_bytes: Option<u64>,
     /// Print JSON.
     pub(crate) json: bool,
     /// No summaries, no progress.
@@ -46,6 +48,7 @@ impl Settings {
             repeat: Vec::new(),
             plugin_dirs: Vec::new(),
             rules_dirs: Vec::new(),
+            max_store_bytes: None,
             json: flags.json.unwrap_or_default(),
             quiet: flags.quiet.unwrap_or_default(),
             verbose: flags.verbose,
@@ -110,6 +113,7 @@ impl Settings {
                 &environment.rules_dirs,
                 &config.rules_dir,
             ])?,
+            max_store_bytes: flags.max_store_size.or(config.retention.max_store_bytes),
             json: flags.json.or(config.json).unwrap_or_default(),
             quiet: flags.quiet.or(config.quiet).unwrap_or_default(),
             verbose: match flags.verbose {
@@ -152,6 +156,7 @@ impl Settings {
     pub(crate) fn engine(&self, environment: &Environment) -> Result<EngineConfig> {
         let mut engine = EngineConfig::new(&self.store);
         engine.limits = self.config.limits.limits();
+        engine.max_store_bytes = self.max_store_bytes;
         engine.exclude.clone_from(&self.config.exclude);
         engine.compression = self.compression.into();
         engine.key = self
@@ -261,6 +266,26 @@ mod tests {
         assert_eq!((settings.verbose, settings.quiet), (2, true));
         assert_eq!(settings.color, ColorMode::Never);
         assert_eq!(settings.repeat, [("--config", file)]);
+    }
+
+    #[test]
+    fn the_bound_on_the_store_comes_from_the_flag_or_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("c.toml");
+        std::fs::write(&file, "[retention]\nmax_store_bytes = 7\n").unwrap();
+        let environment = Environment::default();
+        let mut flags = GlobalArgs {
+            config: Some(file),
+            ..GlobalArgs::default()
+        };
+        let bound = |flags: &GlobalArgs| {
+            let engine = resolve(flags, &environment).engine(&environment);
+            engine.unwrap().max_store_bytes
+        };
+        assert_eq!(bound(&flags), Some(7));
+        flags.max_store_size = Some(9);
+        assert_eq!(bound(&flags), Some(9));
+        assert_eq!(bound(&GlobalArgs::default()), None);
     }
 
     #[test]

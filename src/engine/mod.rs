@@ -30,6 +30,7 @@ mod rules;
 mod run;
 mod scope;
 mod secure;
+mod space;
 
 pub use report::*;
 pub use rules::Rules;
@@ -40,6 +41,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::space::Spared;
 use crate::error::Result;
 use crate::execute::{Cancel, Output};
 use crate::infer::Scope;
@@ -48,8 +50,11 @@ use crate::plugin::PluginHost;
 use crate::progress::Progress;
 use crate::request::{Limits, RetentionPolicy, RollbackRequest, ShellName};
 use crate::rollback::{RollbackReport, RollbackSpec};
-use crate::snapshot::baseline::Baseline;
 use crate::snapshot::copy::Copy;
+use crate::snapshot::journal::{Events, Journal};
+use crate::snapshot::probe::Probes;
+use crate::snapshot::reflink::Reflink;
+use crate::snapshot::volumes::Volumes;
 use crate::snapshot::{Registry, SnapshotStrategy};
 use crate::store::{
     Compression, ExpiryReport, ListFilter, Selection, SnapshotId, SnapshotMeta, SnapshotState,
@@ -66,6 +71,9 @@ pub struct EngineConfig {
     pub store: PathBuf,
     /// Bounds on snapshots.
     pub limits: Limits,
+    /// Most bytes that the store may hold: all snapshots and the cache of old content together. The
+    /// oldest snapshots expire to stay within. `None`: no bound.
+    pub max_store_bytes: Option<u64>,
     /// Patterns left alone by every snapshot.
     pub exclude: Vec<String>,
     /// Whether old content is compressed.
@@ -86,6 +94,10 @@ pub struct EngineConfig {
     pub plugin_dirs: Vec<PathBuf>,
     /// How processes that host plugins are started; without it no plugins are loaded.
     pub plugin_host: Option<PluginHost>,
+    /// The engine lives on between commands, so that what strategies learn in between is of use.
+    pub resident: bool,
+    /// Where the `journal` strategy gets its events from.
+    pub events: Events,
     /// Directories with the user's own rules, `SHELL.toml`; those of the first take precedence.
     pub rules_dirs: Vec<PathBuf>,
 }
@@ -96,6 +108,7 @@ impl EngineConfig {
         Self {
             store: store.into(),
             limits: Limits::default(),
+            max_store_bytes: None,
             exclude: Vec::new(),
             compression: Compression::default(),
             key: None,
@@ -108,6 +121,8 @@ impl EngineConfig {
             home: None,
             plugin_dirs: Vec::new(),
             plugin_host: None,
+            resident: false,
+            events: Events::default(),
             rules_dirs: Vec::new(),
         }
     }
@@ -123,8 +138,23 @@ pub struct RunContext<'a> {
     pub cancel: &'a Cancel,
     /// Is told what goes on.
     pub progress: &'a dyn Progress,
+    /// Is asked before each command, ahead of its snapshot. It may wait; an error keeps the command
+    /// from running and is what the call ends with.
+    pub on_start: Option<&'a mut dyn FnMut(&Starting<'_>) -> Result<()>>,
     /// Is told each command's report as soon as it is there (batches).
     pub on_report: Option<&'a mut dyn FnMut(&RunReport)>,
+}
+
+/// A command that is about to be run.
+pub struct Starting<'a> {
+    /// Its position in its batch; 0 for a single command.
+    pub index: u64,
+    /// The command line.
+    pub command: &'a OsStr,
+    /// Where it starts.
+    pub cwd: &'a AbsPath,
+    /// What it is expected to touch, before paths of the request replace or extend that.
+    pub scope: &'a Scope,
 }
 
 impl<'a> RunContext<'a> {
@@ -135,6 +165,7 @@ impl<'a> RunContext<'a> {
             inherit_stdin: false,
             cancel,
             progress,
+            on_start: None,
             on_report: None,
         }
     }
@@ -144,7 +175,7 @@ impl<'a> RunContext<'a> {
 pub struct Engine {
     config: EngineConfig,
     store: Store,
-    baseline: Baseline,
+    volumes: Arc<Volumes>,
     strategies: Registry,
     rules: Rules,
 }
@@ -171,13 +202,21 @@ impl Engine {
         };
         let store = Store::open(&config.store, options)?;
         let mut strategies = Registry::default();
-        let baseline = Baseline::new(store.baseline_dir());
-        strategies.register(Arc::new(Copy::new(baseline.clone())));
+        let probes = Arc::new(Probes::new(store.path()));
+        let volumes = Arc::new(Volumes::new(store.clone(), probes));
+        strategies.register(Arc::new(Copy::new(volumes.own().clone())));
+        strategies.register(Arc::new(Reflink::new(Arc::clone(&volumes))));
+        let journal = Arc::new(Journal::new(Arc::clone(&volumes), config.events));
+        if config.resident {
+            strategies.register(journal);
+        } else {
+            strategies.offer(journal);
+        }
         let rules = Rules::new(&config)?;
         Ok(Self {
             config,
             store,
-            baseline,
+            volumes,
             strategies,
             rules,
         })
@@ -186,6 +225,14 @@ impl Engine {
     /// Adds a strategy; `auto` prefers it to the built-in ones.
     pub fn register_strategy(&mut self, strategy: Arc<dyn SnapshotStrategy>) {
         self.strategies.register(strategy);
+    }
+
+    /// The names of the strategies, in the order in which `auto` prefers them.
+    pub fn strategy_names(&self) -> Vec<&str> {
+        self.strategies
+            .all()
+            .map(|strategy| strategy.name())
+            .collect()
     }
 
     /// Adds a rule set; it takes precedence over the built-in ones.
@@ -221,7 +268,20 @@ impl Engine {
             paths: request.paths.clone(),
             dry_run: request.dry_run,
         };
-        crate::rollback::rollback(&self.store, &spec, cancel, progress)
+        let mut report = crate::rollback::rollback(&self.store, &spec, cancel, progress)?;
+        self.trim_after(&spec, &mut report);
+        Ok(report)
+    }
+
+    /// What a rollback saved counts as well, and is not what makes room for it.
+    fn trim_after(&self, spec: &RollbackSpec, report: &mut RollbackReport) {
+        let redo = report.redo_snapshot_id.iter();
+        let redo = redo.filter_map(|id| SnapshotId::parse(id).ok());
+        let spared = Spared {
+            ids: spec.snapshots.iter().cloned().chain(redo).collect(),
+            batch: None,
+        };
+        report.notes.extend(self.trim(&spared));
     }
 
     /// The snapshots that a rollback request names, newest first.
@@ -314,8 +374,10 @@ impl Engine {
             report.compacted = self.store.compact(progress)?;
         }
         // The cache is no snapshot: that it could not be trimmed is no failure of the expiry.
-        if let Err(error) = self.baseline.forget_unused(KEEP_BASELINE) {
-            tracing::warn!(%error, "the baseline was not trimmed");
+        for baseline in self.volumes.all()? {
+            if let Err(error) = baseline.forget_unused(KEEP_BASELINE) {
+                tracing::warn!(%error, "a baseline was not trimmed");
+            }
         }
         Ok(report)
     }

@@ -6,7 +6,7 @@ use super::compose::{Role, Source, Target, compose};
 use super::cursor::Cursor;
 use super::judge::{Becoming, Draft, judge};
 use super::links::settle_links;
-use super::observe::{View, foreign_names, map_devices, observe};
+use super::observe::{Roots, View, foreign_names, map_devices, observe};
 use super::plan::{Finding, PlannedEntry, RollbackPlan, Step};
 use crate::entry::EntryState;
 use crate::path::{AbsPath, escape};
@@ -19,7 +19,7 @@ pub(crate) fn plan(sources: Vec<Source>, paths: &[AbsPath]) -> RollbackPlan {
     let View {
         sights,
         directories,
-    } = observe(&composed.targets);
+    } = observe(&composed.targets, &Roots::of(&composed.scopes));
     let becoming = Kinds::of(&composed.targets);
     let mut drafts: Vec<Draft> = composed
         .targets

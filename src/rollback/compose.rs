@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 
 use crate::entry::{ContentHash, EntryKind, EntryState};
+use crate::infer::ScopePath;
 use crate::path::AbsPath;
 use crate::seal::{Change, Form, PreImage, RecordedVolume, UndoRecord};
 use crate::store::content::Stored;
@@ -77,6 +78,8 @@ pub(crate) struct Source {
     pub(crate) began: f64,
     /// When its record was complete: other snapshots that began before ran beside it.
     pub(crate) sealed: f64,
+    /// What it covered.
+    pub(crate) scope: Vec<ScopePath>,
     /// What its command changed.
     pub(crate) record: UndoRecord,
 }
@@ -139,6 +142,7 @@ impl Target {
 /// `paths` keeps only these entries and what lies beneath them; all of them when it is empty.
 pub(crate) fn compose(sources: Vec<Source>, paths: &[AbsPath]) -> Composed {
     let mut volumes = Vec::new();
+    let mut scopes = Vec::new();
     let mut ids = Vec::new();
     let mut spans = Vec::new();
     let mut changes: Vec<(u32, Change)> = Vec::new();
@@ -150,6 +154,7 @@ pub(crate) fn compose(sources: Vec<Source>, paths: &[AbsPath]) -> Composed {
         });
         ids.push(source.id);
         volumes.push(source.record.volumes);
+        scopes.push(source.scope);
         changes.extend(source.record.changes.into_iter().map(|c| (index as u32, c)));
     }
     // Stable, and each record is sorted already: newest first within one path.
@@ -167,6 +172,7 @@ pub(crate) fn compose(sources: Vec<Source>, paths: &[AbsPath]) -> Composed {
     Composed {
         ids,
         volumes,
+        scopes,
         targets,
     }
 }
@@ -178,6 +184,8 @@ pub(crate) struct Composed {
     pub(crate) ids: Vec<String>,
     /// The volumes of each.
     pub(crate) volumes: Vec<Vec<RecordedVolume>>,
+    /// What each covered.
+    pub(crate) scopes: Vec<Vec<ScopePath>>,
     pub(crate) targets: Vec<Target>,
 }
 

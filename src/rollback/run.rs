@@ -101,6 +101,7 @@ fn prepare(
             id: id.to_string(),
             began: meta.timestamp,
             sealed: meta.sealed.unwrap_or(meta.timestamp),
+            scope: meta.scope.clone(),
             record: store.record(id)?,
         });
         files.push(store.content_dirs(&meta));

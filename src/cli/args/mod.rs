@@ -3,12 +3,16 @@
 //! A switch is an `Option<bool>`: `--json` and `--json=true` switch on, `--json=false` overrides a
 //! configuration that switches on, and its absence leaves the decision to the configuration.
 
+#[cfg(feature = "agent")]
+mod agent;
 mod inspect;
 mod maintain;
 mod run;
 mod undo;
 pub(crate) mod values;
 
+#[cfg(feature = "agent")]
+pub(crate) use agent::{AgentArgs, LogFormat};
 pub(crate) use inspect::{DiffArgs, DoctorArgs, ListArgs, ShowArgs};
 pub(crate) use maintain::{
     CleanupArgs, CompletionsArgs, ManArgs, PinArgs, PluginFileArgs, PluginsArgs, PluginsCommand,
@@ -68,6 +72,9 @@ pub(crate) struct GlobalArgs {
     /// Say more on standard error; twice: even more
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
+    /// Keep the whole store within this many bytes (10G): the oldest snapshots expire
+    #[arg(long, value_name = "BYTES", global = true, value_parser = values::bytes)]
+    pub(crate) max_store_size: Option<u64>,
     /// When to use colours
     #[arg(long, value_name = "WHEN", global = true)]
     pub(crate) color: Option<ColorMode>,
@@ -180,6 +187,10 @@ pub(crate) enum Command {
     Doctor(DoctorArgs),
     /// Show the rule sets that read command lines
     Plugins(PluginsArgs),
+    /// Make this host operable by a backend
+    #[cfg(feature = "agent")]
+    #[command(long_about = agent::AGENT_ABOUT)]
+    Agent(Box<AgentArgs>),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
     /// Print the manual page, or write all of them
@@ -203,6 +214,7 @@ fn after_help() -> String {
         "\nEnvironment:\n  \
          DEPLOYX_SNAPSHOT_DIR  where snapshots are kept\n  \
          DEPLOYX_CONFIG        configuration file\n  \
+         DEPLOYX_AGENT_TOKEN   the agent's token for its backend\n  \
          DEPLOYX_LOG           what is logged on standard error, for example deployx=debug\n  \
          NO_COLOR              no colours unless --color=always\n\n\
          A flag goes before the environment, the environment before the configuration file.\n\

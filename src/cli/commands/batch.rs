@@ -46,6 +46,7 @@ pub(super) fn batch(app: &App, args: &BatchArgs) -> Result<Exit, Failure> {
             inherit_stdin,
             cancel: &cancel,
             progress: &bars,
+            on_start: None,
             on_report: Some(&mut |report| {
                 position += 1;
                 bars.clear();

@@ -1,5 +1,7 @@
 //! The commands of the program, one file each.
 
+#[cfg(feature = "agent")]
+mod agent;
 mod batch;
 mod cleanup;
 mod diff;
@@ -43,6 +45,8 @@ pub(crate) fn dispatch(app: &App, command: Command) -> Result<Exit, Failure> {
             PluginsCommand::List => doctor::plugins(app),
             PluginsCommand::Check(args) => plugins::check(app, &args),
         },
+        #[cfg(feature = "agent")]
+        Command::Agent(args) => agent::agent(app, &args),
         Command::Completions(args) => generate::completions(app, &args),
         Command::Man(args) => generate::man(app, &args),
     }

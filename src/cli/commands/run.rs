@@ -26,6 +26,7 @@ pub(super) fn run(app: &App, args: &RunArgs) -> Result<Exit, Failure> {
             inherit_stdin: execution::inherits_stdin(&args.execution, &app.settings.config.run),
             cancel: &cancel,
             progress: &bars,
+            on_start: None,
             on_report: None,
         },
     );

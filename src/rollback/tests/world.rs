@@ -140,6 +140,7 @@ impl World {
             id,
             began: 0.0,
             sealed: 0.0,
+            scope: Vec::new(),
             record,
         }
     }
@@ -229,6 +230,7 @@ impl World {
                 id: id.to_owned(),
                 began: 0.0,
                 sealed: 0.0,
+                scope: Vec::new(),
                 record,
             },
         }

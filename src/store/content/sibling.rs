@@ -112,19 +112,25 @@ impl Inner {
         if self.volumes()?.contains(volume) {
             return Ok(());
         }
-        let Some(_set) = self.lock_set(Mode::Exclusive, self.lock_timeout)? else {
-            return Err(Error::new(
-                ErrorKind::Busy,
-                Stage::Store,
-                "the snapshot store is locked by another process; try again later",
-            ));
-        };
+        let _set = self.lock_siblings()?;
         let mut volumes = self.volumes()?;
         if volumes.contains(volume) {
             return Ok(());
         }
         volumes.push(volume.clone());
         self.write_volumes(volumes)
+    }
+
+    /// Keeps other processes from making siblings of this store.
+    fn lock_siblings(&self) -> Result<std::fs::File> {
+        self.lock_set(Mode::Exclusive, self.lock_timeout)?
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Busy,
+                    Stage::Store,
+                    "the snapshot store is locked by another process; try again later",
+                )
+            })
     }
 
     /// Writes the list; the caller holds the set's lock exclusively.
@@ -154,26 +160,31 @@ impl Inner {
             .open_or_create_at(&self.name)
             .map_err(|e| unusable(&path, e))?;
         private(&sibling, &path)?;
-        match self.owner_of(&sibling, &path)? {
-            Some(owned) => owned.then_some(()).ok_or_else(|| of_a_copy(&path))?,
-            None => {
-                sibling.open_or_create_at(BASELINE).in_store(context)?;
-                let owner = Owner {
-                    store: WirePath::from_bytes(self.path.as_os_str().as_encoded_bytes()),
-                };
-                let text = serde_json::to_vec(&owner)
-                    .map_err(io::Error::from)
-                    .in_store(context)?;
-                sibling
-                    .replace(OWNER_TEMPORARY, OWNER, Durability::Durable, |file| {
-                        io::Write::write_all(file, &text)
-                    })
-                    .in_store(context)?;
+        if self.owner_of(&sibling, &path)?.is_none() {
+            let _set = self.lock_siblings()?;
+            // Another process may have been first.
+            if self.owner_of(&sibling, &path)?.is_none() {
+                self.claim(&sibling).in_store(context)?;
                 siblings.sync().in_store(context)?;
                 root.sync().in_store(context)?;
             }
         }
-        Ok(sibling)
+        match self.owner_of(&sibling, &path)? {
+            Some(true) => Ok(sibling),
+            _ => Err(of_a_copy(&path)),
+        }
+    }
+
+    /// Fills a new sibling. The caller holds the set's lock exclusively.
+    fn claim(&self, sibling: &Directory) -> io::Result<()> {
+        sibling.open_or_create_at(BASELINE)?;
+        let owner = Owner {
+            store: WirePath::from_bytes(self.path.as_os_str().as_encoded_bytes()),
+        };
+        let text = serde_json::to_vec(&owner)?;
+        sibling.replace(OWNER_TEMPORARY, OWNER, Durability::Durable, |file| {
+            io::Write::write_all(file, &text)
+        })
     }
 
     /// Opens the sibling on a volume for deleting from it; `None` where there is none that is this

@@ -54,6 +54,27 @@ fn crash(open: OpenSnapshot) {
 }
 
 #[test]
+fn several_make_the_same_sibling_at_once() {
+    let (_temp, store) = store();
+    let others: Vec<Store> = (0..3)
+        .map(|_| Store::open(store.path(), options()).unwrap())
+        .collect();
+    for _ in 0..20 {
+        let (_volume, volume) = volume();
+        let start = std::sync::Barrier::new(others.len());
+        std::thread::scope(|scope| {
+            for other in &others {
+                scope.spawn(|| {
+                    start.wait();
+                    other.sibling(&volume).unwrap();
+                });
+            }
+        });
+        assert_eq!(in_sibling(&store, &volume), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn content_beside_is_listed_private_and_verified() {
     let (_temp, store) = store();
     let (_volume, volume) = volume();

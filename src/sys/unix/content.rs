@@ -52,25 +52,33 @@ pub fn copy_content(from: &File, to: &File) -> io::Result<(u64, ContentHash)> {
     })
 }
 
-/// Makes the empty file `to` share the content of `from`. `false`: not possible between these two,
-/// and nothing was done.
+/// Makes the empty file `to` a clone of `from`: both share their blocks until one is changed.
+/// `false`: not possible between these two, and nothing was done.
 pub fn clone_content(from: &File, to: &File) -> io::Result<bool> {
-    match rustix::fs::ioctl_ficlone(to, from) {
+    match reflink_copy::reflink_file(from, to) {
         Ok(()) => Ok(true),
-        // Other filesystems, or one that cannot; some say so in unusual ways.
-        Err(
-            Errno::XDEV
-            | Errno::OPNOTSUPP
-            | Errno::INVAL
-            | Errno::NOTTY
-            | Errno::NOSYS
-            | Errno::PERM
-            | Errno::ACCESS
-            | Errno::TXTBSY
-            | Errno::BADF,
-        ) => Ok(false),
-        Err(e) => Err(e.into()),
+        Err(error) if cannot_clone(&error) => Ok(false),
+        Err(error) => Err(error),
     }
+}
+
+/// Whether cloning failed because of the filesystem, or because they are two; some say so in unusual
+/// ways.
+fn cannot_clone(error: &io::Error) -> bool {
+    let unable = [
+        Errno::XDEV,
+        Errno::OPNOTSUPP,
+        Errno::INVAL,
+        Errno::NOTTY,
+        Errno::NOSYS,
+        Errno::PERM,
+        Errno::ACCESS,
+        Errno::TXTBSY,
+        Errno::BADF,
+    ];
+    unable
+        .iter()
+        .any(|code| error.raw_os_error() == Some(code.raw_os_error()))
 }
 
 /// The SHA-256 of a file's content from its start, wherever its position is.

@@ -15,7 +15,7 @@ pub const IGNORE_FILE: &str = ".deployxignore";
 
 /// The rules in force in one directory: its own, then those of the directories above.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Rules(Option<Arc<Node>>);
+pub(in crate::snapshot) struct Rules(Option<Arc<Node>>);
 
 #[derive(Debug)]
 struct Node {
@@ -25,7 +25,7 @@ struct Node {
 
 impl Rules {
     /// The rules of the request and the configuration at a scope's root.
-    pub(super) fn at_root(root: &AbsPath, patterns: &[String]) -> Result<Self> {
+    pub(in crate::snapshot) fn at_root(root: &AbsPath, patterns: &[String]) -> Result<Self> {
         if patterns.is_empty() {
             return Ok(Self::default());
         }
@@ -44,7 +44,7 @@ impl Rules {
 
     /// The rules beneath a directory that has an ignore file with this text. Lines that are not
     /// patterns are passed over, as git does.
-    pub(super) fn with_file(&self, directory: &AbsPath, text: &str) -> Self {
+    pub(in crate::snapshot) fn with_file(&self, directory: &AbsPath, text: &str) -> Self {
         let mut builder = GitignoreBuilder::new(directory);
         for line in text.lines() {
             if let Err(error) = builder.add_line(None, line) {
@@ -61,7 +61,7 @@ impl Rules {
     }
 
     /// Whether the entry at `path` is left alone. The innermost rule that speaks of it decides.
-    pub(super) fn exclude(&self, path: &Path, is_dir: bool) -> bool {
+    pub(in crate::snapshot) fn exclude(&self, path: &Path, is_dir: bool) -> bool {
         let mut rules = self;
         while let Some(node) = &rules.0 {
             match node.patterns.matched(path, is_dir) {
@@ -74,7 +74,7 @@ impl Rules {
     }
 
     /// Whether there are any rules at all.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::snapshot) fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::sync::Mutex;
 
-use super::index::Rows;
+use super::before::Before;
+use super::links::Groups;
 use super::record::{Child, Content, Record, Row, child_path, is_racy};
 use super::walk::{Descend, Step, Visit, Visitor, lock};
 use crate::entry::{EntryKind, EntryState, Timestamp};
@@ -14,59 +15,101 @@ use crate::snapshot::Unobserved;
 use crate::sys::{Dir, Stat, hash_file, read_open_state, read_state, system_clock};
 
 /// One entry that differs, with what is known of its old content.
-pub(super) struct Difference {
-    pub(super) before: Option<Record>,
-    pub(super) after: Option<EntryState>,
+pub(in crate::snapshot) struct Difference {
+    pub(in crate::snapshot) before: Option<Record>,
+    pub(in crate::snapshot) after: Option<EntryState>,
 }
 
 /// Collects differences while the scope is walked after a command.
-pub(super) struct Comparer<'a> {
-    before: &'a Rows,
+pub(in crate::snapshot) struct Comparer<'a> {
+    before: &'a dyn Before,
     roots: HashSet<&'a AbsPath>,
     differences: Mutex<BTreeMap<AbsPath, Difference>>,
     /// Directories that are gone, with everything that was in them.
     gone: Mutex<Vec<AbsPath>>,
     unobserved: Mutex<Vec<Unobserved>>,
+    groups: Groups,
+}
+
+/// What a comparison gives.
+pub(in crate::snapshot) struct Compared {
+    pub(in crate::snapshot) differences: BTreeMap<AbsPath, Difference>,
+    pub(in crate::snapshot) unobserved: Vec<Unobserved>,
+    /// The names that files with several have now, as far as the walk came to them.
+    pub(in crate::snapshot) groups: Groups,
 }
 
 impl<'a> Comparer<'a> {
-    /// Compares with the rows that a capture of `scope` saw.
-    pub(super) fn new(before: &'a Rows, scope: &'a [ScopePath]) -> Self {
+    /// Compares with what a capture of `scope` saw.
+    pub(in crate::snapshot) fn new(before: &'a dyn Before, scope: &'a [ScopePath]) -> Self {
         Self {
             before,
             roots: scope.iter().map(|s| &s.path).collect(),
             differences: Mutex::default(),
             gone: Mutex::default(),
             unobserved: Mutex::default(),
+            groups: Groups::default(),
         }
     }
 
     /// Every difference, once the walk is over.
-    pub(super) fn finish(self) -> (BTreeMap<AbsPath, Difference>, Vec<Unobserved>) {
+    pub(in crate::snapshot) fn finish(self) -> Compared {
         for path in lock(&self.gone).drain(..) {
             self.remove_tree(&path);
         }
-        (
-            self.differences
+        Compared {
+            differences: self
+                .differences
                 .into_inner()
                 .unwrap_or_else(std::sync::PoisonError::into_inner),
-            self.unobserved
+            unobserved: self
+                .unobserved
                 .into_inner()
                 .unwrap_or_else(std::sync::PoisonError::into_inner),
-        )
+            groups: self.groups,
+        }
     }
 
-    fn row(&self, path: &AbsPath) -> Option<Row> {
-        self.before
-            .get(path.to_bytes())
-            .and_then(|bytes| Row::decode(bytes))
+    /// What is known of a path. `Err`: that cannot be told, which is taken note of.
+    fn row(&self, path: &AbsPath) -> Result<Option<Row>, ()> {
+        self.before.row(path).map_err(|error| {
+            let reason = format!("its state before cannot be read: {error}");
+            lock(&self.unobserved).push(Unobserved {
+                path: path.clone(),
+                reason,
+            });
+        })
+    }
+
+    /// Whether no directory was at `path` before, as far as the directories above it tell.
+    fn is_new(&self, path: &AbsPath) -> Result<bool, ()> {
+        let mut path = path.clone();
+        while let (Some(parent), Some(name)) = (path.parent(), path.name()) {
+            if let Some(row) = self.row(&parent)? {
+                let is_directory = |own: &Record| own.kind() == EntryKind::Directory;
+                return Ok(match (&row.own, &row.children) {
+                    // It was there, but nobody looked into it.
+                    (Some(own), None) if is_directory(own) => false,
+                    (_, children) => !children.iter().flatten().any(|(known, child)| {
+                        *child == Child::Directory && known == name.as_encoded_bytes()
+                    }),
+                });
+            }
+            if self.roots.contains(&parent) {
+                break;
+            }
+            path = parent;
+        }
+        Ok(false)
     }
 
     /// Records the old state of everything at and beneath a directory that is gone.
     fn remove_tree(&self, root: &AbsPath) {
         let mut waiting = vec![root.clone()];
         while let Some(path) = waiting.pop() {
-            let Some(row) = self.row(&path) else { continue };
+            let Ok(Some(row)) = self.row(&path) else {
+                continue;
+            };
             if let Some(own) = row.own {
                 if row.children.is_none() && own.kind() == EntryKind::Directory {
                     let reason = "what was in it was not in the scope".to_owned();
@@ -120,18 +163,22 @@ impl<'a> Comparer<'a> {
     fn entry(&self, dir: &Dir, path: AbsPath, name: &OsStr, stat: &Stat, before: Option<&Record>) {
         if let Some(record) = before
             && record.matches(stat)
-            && (!record.is_racy() || same_behind_racy_stat(dir, name, stat, record))
+            && (!record.is_racy() || self.same_behind_racy_stat(dir, &path, name, stat, record))
         {
             return;
         }
         match read_after(dir, name, stat) {
             Ok(after) => {
-                let same_inode = before.is_some_and(|b| b.identity().inode == after.identity.inode);
+                let before = before.map(|record| self.hashed(&path, record, &after));
+                let same_inode = |b: &Record| b.identity().inode == after.identity.inode;
                 // Nothing that could be restored differs: only the change time moved.
-                if same_inode && before.is_some_and(|b| is_equal(&b.state(), &after)) {
+                if before
+                    .as_ref()
+                    .is_some_and(|b| same_inode(b) && is_equal(&b.state(), &after))
+                {
                     return;
                 }
-                self.add(path, before.cloned(), after);
+                self.add(path, before, after);
             }
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 if let Some(record) = before {
@@ -140,6 +187,35 @@ impl<'a> Comparer<'a> {
             }
             Err(e) => self.skip(path, &e),
         }
+    }
+
+    /// The record with its content's hash, where that is not known yet and is needed to tell
+    /// whether the content is the same.
+    fn hashed(&self, path: &AbsPath, record: &Record, after: &EntryState) -> Record {
+        let state = record.state();
+        let undecided = record.kind() == EntryKind::File
+            && after.kind == EntryKind::File
+            && state.hash.is_none()
+            && state.size == after.size;
+        if undecided && let Ok(Some(hash)) = self.before.hash(path, record) {
+            return record.hashed(hash);
+        }
+        record.clone()
+    }
+
+    fn same_behind_racy_stat(
+        &self,
+        dir: &Dir,
+        path: &AbsPath,
+        name: &OsStr,
+        stat: &Stat,
+        record: &Record,
+    ) -> bool {
+        if matches!(record.content, Content::Unkept(_)) {
+            return false;
+        }
+        read_after(dir, name, stat)
+            .is_ok_and(|after| is_equal(&self.hashed(path, record, &after).state(), &after))
     }
 
     /// Compares a directory's own state.
@@ -177,6 +253,7 @@ impl<'a> Comparer<'a> {
         visit: &Visit<'_>,
         entries: &[(OsString, Stat)],
         known: &[(Vec<u8>, Child)],
+        replaced: bool,
     ) -> Vec<Step> {
         let mut descend = vec![Step::Skip; entries.len()];
         let mut before = known.iter().peekable();
@@ -199,13 +276,16 @@ impl<'a> Comparer<'a> {
                 continue;
             };
             let is_dir = stat.kind == EntryKind::Directory;
+            self.groups.meet(stat, || Some(path.clone()));
             match (old, is_dir) {
                 // Was not looked into before, so nothing in it is known to be new.
-                (Some(Child::Directory), true) => {
-                    if self.before.contains_key(path.to_bytes()) {
-                        descend[index] = Step::Scope;
-                    }
-                }
+                (Some(Child::Directory), true) => match self.before.contains(&path) {
+                    // The directory is another one: what is in it may be so too.
+                    Ok(true) if replaced => descend[index] = Step::Whole,
+                    Ok(true) => descend[index] = Step::Scope,
+                    Ok(false) => {}
+                    Err(error) => self.skip(path, &error),
+                },
                 (Some(Child::Directory), false) => {
                     lock(&self.gone).push(path.clone());
                     self.entry(visit.dir, path, name, stat, None);
@@ -241,7 +321,10 @@ impl Visitor for Comparer<'_> {
                 .is_some_and(|own| own.kind() == EntryKind::Directory)
         };
         // All of a directory that was not there before is new.
-        if self.row(path).is_some_and(|row| !was_directory(row)) {
+        if self
+            .row(path)
+            .is_ok_and(|row| row.is_some_and(|row| !was_directory(row)))
+        {
             Depth::Tree
         } else {
             depth
@@ -250,10 +333,13 @@ impl Visitor for Comparer<'_> {
 
     fn directory(&self, visit: &Visit<'_>) -> Descend {
         let row = match self.row(visit.path) {
-            Some(row) => row,
+            Ok(Some(row)) => row,
             // It could not be observed before, so nothing is known to be new.
-            None if self.roots.contains(visit.path) => return Descend::Each(Vec::new()),
-            None => Row::default(),
+            Ok(None) if self.roots.contains(visit.path) || self.is_new(visit.path) != Ok(true) => {
+                return Descend::Each(Vec::new());
+            }
+            Ok(None) => Row::default(),
+            Err(()) => return Descend::Each(Vec::new()),
         };
         match &row.own {
             // Another kind was there; `old` has been noted where the parent was compared, or is
@@ -267,14 +353,19 @@ impl Visitor for Comparer<'_> {
         match (&row.own, &row.children) {
             // It was there, but nobody looked into it.
             (Some(own), None) if own.kind() == EntryKind::Directory => Descend::Each(Vec::new()),
-            (_, known) => {
-                Descend::Each(self.children(visit, entries, known.as_deref().unwrap_or_default()))
+            (own, known) => {
+                let same = |own: &Record| own.identity().inode == visit.stat.identity.inode;
+                let replaced = own.as_ref().is_some_and(|own| !same(own));
+                let known = known.as_deref().unwrap_or_default();
+                Descend::Each(self.children(visit, entries, known, replaced))
             }
         }
     }
 
     fn root(&self, path: &AbsPath, parent: Option<&Dir>, name: &OsStr, stat: Option<&Stat>) {
-        let Some(row) = self.row(path) else { return };
+        let Ok(Some(row)) = self.row(path) else {
+            return;
+        };
         let was_directory = row
             .own
             .as_ref()
@@ -338,11 +429,4 @@ fn is_equal(before: &EntryState, after: &EntryState) -> bool {
         && before.device == after.device
         && before.identity.links == after.identity.links
         && (before.kind != EntryKind::File || (before.hash.is_some() && before.hash == after.hash))
-}
-
-fn same_behind_racy_stat(dir: &Dir, name: &OsStr, stat: &Stat, record: &Record) -> bool {
-    if matches!(record.content, Content::Unkept(_)) {
-        return false;
-    }
-    read_after(dir, name, stat).is_ok_and(|after| is_equal(&record.state(), &after))
 }

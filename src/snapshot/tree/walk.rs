@@ -1,4 +1,4 @@
-//! The stat walk: visits a scope with several threads, one directory at a time.
+//! The stat walk: visits a scope, or parts of it, with several threads, one directory at a time.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use super::exclude::{IGNORE_FILE, Rules};
+use super::focus::Focus;
 use crate::error::Result;
 use crate::infer::{Depth, ScopePath};
 use crate::path::AbsPath;
@@ -16,20 +17,20 @@ use crate::snapshot::{Exclusions, Unobserved};
 use crate::sys::{Dir, Stat};
 
 /// One directory as the walk found it.
-pub(super) struct Visit<'a> {
-    pub(super) path: &'a AbsPath,
+pub(in crate::snapshot) struct Visit<'a> {
+    pub(in crate::snapshot) path: &'a AbsPath,
     /// The directory, open for listing.
-    pub(super) dir: &'a Dir,
+    pub(in crate::snapshot) dir: &'a Dir,
     /// What it is itself.
-    pub(super) stat: &'a Stat,
+    pub(in crate::snapshot) stat: &'a Stat,
     /// What is in it, sorted by name; `None` where only the directory itself is in the scope.
-    pub(super) entries: Option<&'a [(OsString, Stat)]>,
+    pub(in crate::snapshot) entries: Option<&'a [(OsString, Stat)]>,
     /// Names that are left alone.
-    pub(super) skipped: &'a [OsString],
+    pub(in crate::snapshot) skipped: &'a [OsString],
 }
 
 /// Takes what the walk finds, from several threads.
-pub(super) trait Visitor: Sync {
+pub(in crate::snapshot) trait Visitor: Sync {
     /// How deep the walk goes into a path of the scope that is a directory now.
     fn root_depth(&self, _path: &AbsPath, depth: Depth) -> Depth {
         depth
@@ -43,7 +44,7 @@ pub(super) trait Visitor: Sync {
 }
 
 /// Into which subdirectories a walk goes.
-pub(super) enum Descend {
+pub(in crate::snapshot) enum Descend {
     /// Into all of them, as deep as the scope says.
     All,
     /// As said for each entry, by its index; those beyond the end are left out.
@@ -52,28 +53,35 @@ pub(super) enum Descend {
 
 /// What a walk does with one subdirectory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(in crate::snapshot) enum Step {
     /// Leaves it out.
     Skip,
-    /// Goes as deep as the scope says.
+    /// Goes as deep as the scope says. A walk of a focus does not go into it for its parent's sake.
     Scope,
-    /// Goes through all of it.
+    /// Goes through all of it: it is new, or was another directory.
     Whole,
 }
 
 /// Bounds of a walk.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bounds {
-    pub(super) max_entries: u64,
-    pub(super) deadline: Option<Instant>,
+pub(in crate::snapshot) struct Bounds {
+    pub(in crate::snapshot) max_entries: u64,
+    pub(in crate::snapshot) deadline: Option<Instant>,
 }
 
 /// What a walk gives besides what its visitor collected.
-pub(super) struct Walked {
-    pub(super) entries: u64,
-    pub(super) unobserved: Vec<Unobserved>,
+pub(in crate::snapshot) struct Walked {
+    pub(in crate::snapshot) entries: u64,
+    pub(in crate::snapshot) unobserved: Vec<Unobserved>,
     /// The ignore files that were read.
-    pub(super) ignore_files: Vec<(AbsPath, String)>,
+    pub(in crate::snapshot) ignore_files: Vec<(AbsPath, String)>,
+}
+
+/// What a walk of a focus gives.
+pub(in crate::snapshot) struct Focused {
+    pub(in crate::snapshot) walked: Walked,
+    /// Every directory that was visited; `true`: with everything beneath.
+    pub(in crate::snapshot) visited: HashMap<AbsPath, bool>,
 }
 
 struct Walk<'a, V> {
@@ -86,14 +94,18 @@ struct Walk<'a, V> {
     entries: AtomicU64,
     unobserved: Mutex<Vec<Unobserved>>,
     ignore_files: Mutex<Vec<(AbsPath, String)>>,
+    /// Of a walk of a focus: the directories that it came to.
+    visited: Option<Mutex<HashMap<AbsPath, bool>>>,
 }
 
 /// A directory that is to be visited.
 struct Task {
     path: AbsPath,
     depth: Depth,
+    /// Of a walk of a focus: go into every subdirectory.
+    whole: bool,
     rules: Rules,
-    /// The open root of the scope path, and the device that the walk stays on.
+    /// The open root of the scope path, and the volume that the walk stays on.
     root: Arc<Root>,
 }
 
@@ -104,27 +116,47 @@ struct Root {
     path: AbsPath,
     dir: Dir,
     device: u64,
+    mount: Option<u64>,
+}
+
+/// Why a walk leaves a directory out that is on another mount.
+const OTHER_MOUNT: &str = "another filesystem is mounted here";
+/// Why a walk leaves a directory out that reports another device.
+const OTHER_VOLUME: &str = "another volume of the filesystem begins here";
+
+/// Whether something was left out because it is on another volume: where the scope names it by
+/// itself it is covered all the same.
+pub(crate) fn is_parting(left_out: &Unobserved) -> bool {
+    [OTHER_MOUNT, OTHER_VOLUME].contains(&left_out.reason.as_str())
+}
+
+impl Root {
+    /// Why the walk does not go into a directory, where that is on another volume. Not even a
+    /// directory of the same filesystem is, where it is mounted (a bind mount): nothing can be
+    /// renamed or linked out of it.
+    fn parting(&self, stat: &Stat) -> Option<&'static str> {
+        if stat.mount != self.mount {
+            Some(OTHER_MOUNT)
+        } else if stat.identity.device != self.device {
+            Some(OTHER_VOLUME)
+        } else {
+            None
+        }
+    }
 }
 
 /// Walks `scope`. With `frozen` the ignore files are those listed in `exclusions`, otherwise they
 /// are read where they are found.
-pub(super) fn walk<V: Visitor>(
+pub(in crate::snapshot) fn walk<V: Visitor>(
     scope: &[ScopePath],
     exclusions: &Exclusions,
     frozen: bool,
     bounds: Bounds,
     visitor: &V,
 ) -> Result<Walked> {
-    let walk = Walk {
-        visitor,
-        exclusions,
-        frozen,
-        roots: scope.iter().map(|s| &s.path).collect(),
-        bounds,
-        entries: AtomicU64::new(0),
-        unobserved: Mutex::default(),
-        ignore_files: Mutex::default(),
-    };
+    let mut walk = Walk::new(visitor, exclusions, bounds);
+    walk.frozen = frozen;
+    walk.roots = scope.iter().map(|s| &s.path).collect();
     let mut tasks = Vec::new();
     let mut above = Above::new();
     for path in scope {
@@ -132,32 +164,133 @@ pub(super) fn walk<V: Visitor>(
             tasks.extend(walk.start(path, rules));
         }
     }
-    rayon::scope(|s| {
-        let walk = &walk;
-        for task in tasks {
-            s.spawn(move |s| walk.visit(s, &task));
+    walk.carry_out(tasks);
+    Ok(walk.finish())
+}
+
+/// Walks the parts of the tree at `root` that `focus` lists. What is listed and is no directory (any
+/// more) is passed over: the directory above it shows that. Ignore files are those in `exclusions`.
+pub(in crate::snapshot) fn walk_focus<V: Visitor>(
+    root: &ScopePath,
+    focus: &Focus,
+    exclusions: &Exclusions,
+    bounds: Bounds,
+    visitor: &V,
+) -> Result<Focused> {
+    let mut walk = Walk::new(visitor, exclusions, bounds);
+    walk.frozen = true;
+    walk.visited = Some(Mutex::default());
+    let mut above = Above::new();
+    if !focus.is_empty()
+        && let Some(rules) = walk.rules_at(&root.path, &mut above)?
+        && let Some(top) = walk.start(root, rules)
+    {
+        let mut within = Above::new();
+        let mut tasks = Vec::with_capacity(focus.len());
+        for (directory, whole) in focus.directories() {
+            let rules = walk.rules_within(directory, &top, &mut within);
+            tasks.extend(rules.map(|rules| Task {
+                path: directory.clone(),
+                depth: Depth::Tree,
+                whole,
+                rules,
+                root: Arc::clone(&top.root),
+            }));
         }
-    });
-    let mut unobserved = walk
-        .unobserved
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner);
-    unobserved.sort_by(|a, b| a.path.cmp(&b.path));
-    unobserved.dedup();
-    let mut ignore_files = walk
-        .ignore_files
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner);
-    ignore_files.sort();
-    ignore_files.dedup();
-    Ok(Walked {
-        entries: walk.entries.into_inner(),
-        unobserved,
-        ignore_files,
+        walk.carry_out(tasks);
+    }
+    let visited = walk.visited.take().map(|v| v.into_inner());
+    let visited = visited.map(|v| v.unwrap_or_else(PoisonError::into_inner));
+    Ok(Focused {
+        visited: visited.unwrap_or_default(),
+        walked: walk.finish(),
     })
 }
 
 impl<'a, V: Visitor> Walk<'a, V> {
+    fn new(visitor: &'a V, exclusions: &'a Exclusions, bounds: Bounds) -> Self {
+        Self {
+            visitor,
+            exclusions,
+            frozen: false,
+            roots: Vec::new(),
+            bounds,
+            entries: AtomicU64::new(0),
+            unobserved: Mutex::default(),
+            ignore_files: Mutex::default(),
+            visited: None,
+        }
+    }
+
+    fn carry_out(&self, tasks: Vec<Task>) {
+        rayon::scope(|s| {
+            for task in tasks {
+                s.spawn(move |s| self.visit(s, &task));
+            }
+        });
+    }
+
+    fn finish(self) -> Walked {
+        let mut unobserved = self
+            .unobserved
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        unobserved.sort_by(|a, b| a.path.cmp(&b.path));
+        unobserved.dedup();
+        let mut ignore_files = self
+            .ignore_files
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        ignore_files.sort();
+        ignore_files.dedup();
+        Walked {
+            entries: self.entries.into_inner(),
+            unobserved,
+            ignore_files,
+        }
+    }
+
+    /// The rules in force at a directory in the tree of `top`; `None` where they leave it out. Those
+    /// of its own ignore file come when it is listed.
+    fn rules_within(&self, directory: &AbsPath, top: &Task, known: &mut Above) -> Option<Rules> {
+        if *directory == top.path {
+            return Some(top.rules.clone());
+        }
+        if let Some(rules) = known.get(directory) {
+            return rules.clone();
+        }
+        let parent = directory.parent().filter(|p| p.starts_with(&top.path))?;
+        let rules = self
+            .rules_within(&parent, top, known)
+            .map(|rules| self.frozen_rules(&rules, &parent))
+            .filter(|rules| {
+                !self.exclusions.subtrees.contains(directory)
+                    && (rules.is_empty() || !rules.exclude(directory.as_path(), true))
+            });
+        known.insert(directory.clone(), rules.clone());
+        rules
+    }
+
+    /// Whether a walk of a focus comes to a directory for the first time, and whether it then looks
+    /// at what is in it: `None`: everything was looked at already.
+    fn first_visit(&self, task: &Task) -> Option<bool> {
+        let Some(visited) = &self.visited else {
+            return Some(true);
+        };
+        let mut visited = lock(visited);
+        match visited.get_mut(&task.path) {
+            None => {
+                visited.insert(task.path.clone(), task.whole);
+                Some(true)
+            }
+            Some(whole) if task.whole && !*whole => {
+                *whole = true;
+                Some(false)
+            }
+            Some(_) => None,
+        }
+    }
+
     /// The rules in force at a root; `None` where they leave it out. `above` keeps the rules of
     /// directories above the roots.
     fn rules_at(&self, root: &AbsPath, above: &mut Above) -> Result<Option<Rules>> {
@@ -259,11 +392,13 @@ impl<'a, V: Visitor> Walk<'a, V> {
             Ok(dir) => Some(Task {
                 path: path.clone(),
                 depth,
+                whole: false,
                 rules,
                 root: Arc::new(Root {
                     path: path.clone(),
                     dir,
                     device: stat.identity.device,
+                    mount: stat.mount,
                 }),
             }),
             Err(e) => {
@@ -308,6 +443,10 @@ impl<'a, V: Visitor> Walk<'a, V> {
                 }
                 // It went away since its parent was listed; what is left shows in the parent.
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => return,
+                // So does what never was a directory.
+                Err(e) if self.visited.is_some() && crate::sys::durable::is_no_directory(&e) => {
+                    return;
+                }
                 Err(e) => return self.skip(&task.path, &format!("cannot be opened: {e}")),
             }
         };
@@ -315,8 +454,14 @@ impl<'a, V: Visitor> Walk<'a, V> {
             Ok(stat) => stat,
             Err(e) => return self.skip(&task.path, &format!("cannot be looked at: {e}")),
         };
-        if stat.identity.device != task.root.device {
-            return self.skip(&task.path, "another filesystem is mounted here");
+        if let Some(reason) = task.root.parting(&stat) {
+            return self.skip(&task.path, reason);
+        }
+        let Some(first) = self.first_visit(task) else {
+            return;
+        };
+        if !first {
+            return self.go_deeper(scope, task, dir);
         }
         if let Err(reason) = self.account() {
             return self.skip(&task.path, reason);
@@ -333,6 +478,54 @@ impl<'a, V: Visitor> Walk<'a, V> {
             return;
         }
         self.list(scope, task, dir, &stat);
+    }
+
+    /// Goes into the subdirectories of a directory that was visited by itself before.
+    fn go_deeper<'s>(&'s self, scope: &rayon::Scope<'s>, task: &Task, dir: &Dir)
+    where
+        'a: 's,
+    {
+        let names = match dir.names() {
+            Ok(names) => names,
+            Err(e) => return self.skip(&task.path, &format!("cannot be listed: {e}")),
+        };
+        let rules = self.rules_beneath(task, dir, &names);
+        for name in names {
+            let Ok(Some(found)) = dir.stat_opt(&name) else {
+                continue;
+            };
+            if is_dir(&found) && !self.excluded(task, &rules, &name, &found) {
+                self.enter(scope, task, &rules, &name, Depth::Tree, true);
+            }
+        }
+    }
+
+    fn enter<'s>(
+        &'s self,
+        scope: &rayon::Scope<'s>,
+        task: &Task,
+        rules: &Rules,
+        name: &OsStr,
+        depth: Depth,
+        whole: bool,
+    ) where
+        'a: 's,
+    {
+        let Ok(path) = task.path.join(name) else {
+            return;
+        };
+        // A directory that is in the scope by itself is walked by its own task.
+        if task.depth == Depth::Children && self.roots.contains(&&path) {
+            return;
+        }
+        let next = Task {
+            path,
+            depth,
+            whole,
+            rules: rules.clone(),
+            root: Arc::clone(&task.root),
+        };
+        scope.spawn(move |s| self.visit(s, &next));
     }
 
     fn list<'s>(&'s self, scope: &rayon::Scope<'s>, task: &Task, dir: &Dir, stat: &Stat)
@@ -374,25 +567,17 @@ impl<'a, V: Visitor> Walk<'a, V> {
                 Descend::All => Step::Scope,
                 Descend::Each(steps) => steps.get(index).copied().unwrap_or(Step::Skip),
             };
-            if !is_dir(found) || step == Step::Skip {
+            let passed_over = match step {
+                Step::Skip => true,
+                Step::Scope => self.visited.is_some() && !task.whole,
+                Step::Whole => false,
+            };
+            if !is_dir(found) || passed_over {
                 continue;
             }
-            let Ok(path) = task.path.join(name) else {
-                continue;
-            };
-            // A directory that is in the scope by itself is walked by its own task.
-            if task.depth == Depth::Children && self.roots.contains(&&path) {
-                continue;
-            }
-            let whole = task.depth == Depth::Tree || step == Step::Whole;
-            let depth = if whole { Depth::Tree } else { Depth::Entry };
-            let next = Task {
-                path,
-                depth,
-                rules: rules.clone(),
-                root: Arc::clone(&task.root),
-            };
-            scope.spawn(move |s| self.visit(s, &next));
+            let tree = task.depth == Depth::Tree || step == Step::Whole;
+            let depth = if tree { Depth::Tree } else { Depth::Entry };
+            self.enter(scope, task, &rules, name, depth, true);
         }
     }
 
@@ -485,6 +670,6 @@ fn is_dir(stat: &Stat) -> bool {
 }
 
 /// A poisoned lock only means that another thread panicked; what it guards stays valid.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(in crate::snapshot) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

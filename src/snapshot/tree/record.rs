@@ -12,27 +12,29 @@ const RACY_WINDOW_NANOS: i128 = 20_000_000;
 
 /// Where an entry's content is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Content {
+pub(in crate::snapshot) enum Content {
     /// Not a file, or an empty one.
     None,
-    /// Kept as an object.
-    Object(Object, ContentHash),
+    /// Kept as an object, with its hash where it was read.
+    Object(Object, Option<ContentHash>),
+    /// Kept elsewhere, where the strategy finds it by the entry's path.
+    Elsewhere,
     /// Not kept.
     Unkept(Unkept),
 }
 
 /// A file of the baseline that holds content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub(super) struct Object {
+pub(in crate::snapshot) struct Object {
     /// Its number.
-    pub(super) serial: u64,
+    pub(in crate::snapshot) serial: u64,
     /// Several names of one inode have it in common.
-    pub(super) shared: bool,
+    pub(in crate::snapshot) shared: bool,
 }
 
 /// Why content is not kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Unkept {
+pub(in crate::snapshot) enum Unkept {
     /// Above the limit for one file.
     TooLarge,
     /// The limit for one snapshot, or the store's free space, was reached.
@@ -46,10 +48,12 @@ pub(super) enum Unkept {
 }
 
 impl Unkept {
-    pub(super) fn reason(self) -> &'static str {
+    pub(in crate::snapshot) fn reason(self) -> &'static str {
         match self {
             Unkept::TooLarge => "larger than the limit for one file (max_file_bytes)",
-            Unkept::NoRoom => "no room left in the snapshot (max_bytes, min_free_bytes)",
+            Unkept::NoRoom => {
+                "no room left for its content (max_bytes, min_free_bytes, max_store_bytes)"
+            }
             Unkept::Unreadable => "cannot be read by this user",
             Unkept::Unstable => "kept changing while it was read",
             Unkept::NoTime => "the time for the snapshot was over (max_capture_seconds)",
@@ -59,15 +63,15 @@ impl Unkept {
 
 /// The rarer parts of an entry's state.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(super) struct Extra {
-    pub(super) xattrs: Vec<Xattr>,
-    pub(super) target: Option<Vec<u8>>,
-    pub(super) device: Option<DeviceNumber>,
+pub(in crate::snapshot) struct Extra {
+    pub(in crate::snapshot) xattrs: Vec<Xattr>,
+    pub(in crate::snapshot) target: Option<Vec<u8>>,
+    pub(in crate::snapshot) device: Option<DeviceNumber>,
 }
 
 /// One entry's state and where its content is. Encodes to about 100 bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Record {
+pub(in crate::snapshot) struct Record {
     kind: EntryKind,
     mode: u32,
     uid: u32,
@@ -78,7 +82,7 @@ pub(super) struct Record {
     accessed: Timestamp,
     flags: u32,
     identity: Identity,
-    pub(super) content: Content,
+    pub(in crate::snapshot) content: Content,
     /// The change time is too close to the moment of capture to prove anything later.
     racy: bool,
     extra: Option<Box<Extra>>,
@@ -86,7 +90,7 @@ pub(super) struct Record {
 
 impl Record {
     /// The record of `state`, looked at no later than `now`.
-    pub(super) fn new(state: EntryState, content: Content, now: Timestamp) -> Self {
+    pub(in crate::snapshot) fn new(state: EntryState, content: Content, now: Timestamp) -> Self {
         let extra = Extra {
             xattrs: state.xattrs,
             target: state.target,
@@ -111,7 +115,7 @@ impl Record {
 
     /// Whether the live entry is this very version, as far as a `stat` can tell. Content of a
     /// [`racy`](Self::is_racy) record must be compared besides.
-    pub(super) fn matches(&self, stat: &Stat) -> bool {
+    pub(in crate::snapshot) fn matches(&self, stat: &Stat) -> bool {
         self.kind == stat.kind
             && self.identity == stat.identity
             && self.size == stat.size
@@ -122,28 +126,40 @@ impl Record {
     }
 
     /// Whether an equal `stat` does not yet prove that the entry is unchanged.
-    pub(super) fn is_racy(&self) -> bool {
+    pub(in crate::snapshot) fn is_racy(&self) -> bool {
         self.racy
     }
 
     /// The same record, proven unchanged at `now`.
-    pub(super) fn confirmed(&self, now: Timestamp) -> Self {
+    pub(in crate::snapshot) fn confirmed(&self, now: Timestamp) -> Self {
         Self {
             racy: is_racy(&self.identity, now),
             ..self.clone()
         }
     }
 
-    pub(super) fn kind(&self) -> EntryKind {
+    /// The same record of an object whose hash was found out.
+    pub(in crate::snapshot) fn hashed(&self, hash: ContentHash) -> Self {
+        let content = match self.content {
+            Content::Object(object, None) => Content::Object(object, Some(hash)),
+            other => other,
+        };
+        Self {
+            content,
+            ..self.clone()
+        }
+    }
+
+    pub(in crate::snapshot) fn kind(&self) -> EntryKind {
         self.kind
     }
 
-    pub(super) fn identity(&self) -> &Identity {
+    pub(in crate::snapshot) fn identity(&self) -> &Identity {
         &self.identity
     }
 
     /// The full state, as it stands in an undo record.
-    pub(super) fn state(&self) -> EntryState {
+    pub(in crate::snapshot) fn state(&self) -> EntryState {
         let extra = self.extra.as_deref().cloned().unwrap_or_default();
         EntryState {
             kind: self.kind,
@@ -164,16 +180,16 @@ impl Record {
     }
 
     /// The content's hash, where it is known.
-    pub(super) fn hash(&self) -> Option<ContentHash> {
+    pub(in crate::snapshot) fn hash(&self) -> Option<ContentHash> {
         match self.content {
-            Content::Object(_, hash) => Some(hash),
+            Content::Object(_, hash) => hash,
             Content::None if self.kind == EntryKind::File => Some(ContentHash::EMPTY),
             _ => None,
         }
     }
 
     /// The object that holds the content.
-    pub(super) fn object(&self) -> Option<Object> {
+    pub(in crate::snapshot) fn object(&self) -> Option<Object> {
         match self.content {
             Content::Object(object, _) => Some(object),
             _ => None,
@@ -182,13 +198,13 @@ impl Record {
 }
 
 /// Whether a change right after `now` could leave the change time as it is.
-pub(super) fn is_racy(identity: &Identity, now: Timestamp) -> bool {
+pub(in crate::snapshot) fn is_racy(identity: &Identity, now: Timestamp) -> bool {
     identity.changed.as_nanos() + RACY_WINDOW_NANOS > now.as_nanos()
 }
 
 /// A name in a directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Child {
+pub(in crate::snapshot) enum Child {
     /// Anything but a directory.
     Entry(Record),
     /// A directory, which has a row of its own if it was looked into.
@@ -197,28 +213,28 @@ pub(super) enum Child {
 
 /// What is known about the entry at one path.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(super) struct Row {
+pub(in crate::snapshot) struct Row {
     /// The entry itself; `None`: nothing is there.
-    pub(super) own: Option<Record>,
+    pub(in crate::snapshot) own: Option<Record>,
     /// What is in it, sorted by name; `None`: it was not looked into, or is not a directory.
-    pub(super) children: Option<Vec<(Vec<u8>, Child)>>,
+    pub(in crate::snapshot) children: Option<Vec<(Vec<u8>, Child)>>,
 }
 
 impl Row {
     /// The row in its stored form.
-    pub(super) fn encode(&self) -> Box<[u8]> {
+    pub(in crate::snapshot) fn encode(&self) -> Box<[u8]> {
         postcard::to_stdvec(self)
             .unwrap_or_default()
             .into_boxed_slice()
     }
 
     /// Reads a stored row; `None` when it is damaged (the baseline is a cache).
-    pub(super) fn decode(bytes: &[u8]) -> Option<Row> {
+    pub(in crate::snapshot) fn decode(bytes: &[u8]) -> Option<Row> {
         postcard::from_bytes(bytes).ok()
     }
 
     /// Every object that the row refers to.
-    pub(super) fn objects(&self) -> impl Iterator<Item = Object> + '_ {
+    pub(in crate::snapshot) fn objects(&self) -> impl Iterator<Item = Object> + '_ {
         let children = self
             .children
             .iter()
@@ -232,6 +248,9 @@ impl Row {
 }
 
 /// The path of a child by its name as stored.
-pub(super) fn child_path(directory: &AbsPath, name: &[u8]) -> Result<AbsPath, PathError> {
+pub(in crate::snapshot) fn child_path(
+    directory: &AbsPath,
+    name: &[u8],
+) -> Result<AbsPath, PathError> {
     directory.join(&os_string(name)?)
 }

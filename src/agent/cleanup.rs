@@ -1,0 +1,74 @@
+//! Deletes what is too old, at intervals that the clock's jumps do not change.
+
+use std::fs;
+use std::time::SystemTime;
+
+use super::shared::Shared;
+use crate::progress::Silent;
+
+/// Cleans up once.
+pub(super) fn clean(shared: &Shared) {
+    let config = shared.config();
+    match shared
+        .engine
+        .cleanup(&[], &config.retention, false, &Silent)
+    {
+        Ok(report) => {
+            for (id, error) in &report.failures {
+                tracing::warn!(%id, error, "a snapshot was not deleted");
+            }
+            tracing::info!(
+                deleted = report.expired.len(),
+                kept = report.kept.len(),
+                freed_bytes = report.freed_bytes,
+                "cleaned up"
+            );
+        }
+        Err(error) => tracing::warn!(%error, "snapshots were not cleaned up"),
+    }
+    let remember = config.remember.as_secs_f64();
+    if let Err(error) = shared.state.forget(remember, config.results_kept) {
+        tracing::warn!(%error, "ids were not forgotten");
+    }
+    bound_outbox(shared);
+    if let Err(error) = bound_outputs(shared, config.output_files) {
+        tracing::warn!(%error, "long outputs were not deleted");
+    }
+}
+
+/// Keeps the outbox within its bounds.
+pub(super) fn bound_outbox(shared: &Shared) {
+    let (count, bytes) = shared.config().outbox;
+    match shared.state.bound(count, bytes) {
+        Ok(0) => {}
+        Ok(dropped) => {
+            shared.metrics.outbox_dropped.add(dropped);
+            tracing::error!(dropped, "results that were not delivered had to be dropped");
+        }
+        Err(error) => tracing::warn!(%error, "the outbox was not bounded"),
+    }
+}
+
+/// Deletes the oldest outputs until the rest holds at most `bytes`.
+fn bound_outputs(shared: &Shared, bytes: u64) -> crate::error::Result<()> {
+    use crate::error::{IoContext as _, Stage};
+    let directory = shared.state.outputs()?;
+    let context = || format!("cannot read {}", directory.display());
+    let mut files: Vec<(SystemTime, u64, std::path::PathBuf)> = fs::read_dir(&directory)
+        .context(Stage::Agent, context)?
+        .flatten()
+        .filter_map(|entry| {
+            let metadata = entry.metadata().ok()?;
+            Some((metadata.modified().ok()?, metadata.len(), entry.path()))
+        })
+        .collect();
+    files.sort_by_key(|(time, ..)| std::cmp::Reverse(*time));
+    let mut held = 0;
+    for (_, size, path) in files {
+        held += size;
+        if held > bytes {
+            fs::remove_file(&path).context(Stage::Agent, context)?;
+        }
+    }
+    Ok(())
+}

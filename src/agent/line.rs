@@ -1,0 +1,383 @@
+//! Keeps the line to the backend up, for ever, and sends what waits.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::identity::system_name;
+use super::queue::Item;
+use super::shared::Shared;
+use super::state::Stored;
+use super::transport::{Connection, Inbound, Transport};
+use super::wire::{Decoded, MAX_MESSAGE, json_length};
+use crate::entry::Timestamp;
+use crate::error::{Error, ErrorKind, Result, Stage};
+use crate::execute::available_shells;
+
+/// The version of the protocol in `src/docs/protocol.md`.
+pub const PROTOCOL_VERSION: u32 = 1;
+/// How long results wait for the backend's answer to the registration.
+const REGISTRATION: Duration = Duration::from_secs(5);
+/// A line that held this long was a good one: the next attempt comes soon.
+const GOOD: Duration = Duration::from_secs(10);
+/// Unanswered questions after which a backend counts as one that does not acknowledge.
+const PATIENCE: u32 = 3;
+/// Between questions while results wait for their acknowledgement.
+const ASK: Duration = Duration::from_secs(5);
+/// Results read from disk at a time.
+const READ: usize = 20;
+
+/// Opens lines one after another until the agent is closed.
+pub(super) struct Supervisor {
+    pub(super) shared: Arc<Shared>,
+    pub(super) transport: Arc<Mutex<Arc<dyn Transport>>>,
+    pub(super) events: mpsc::Sender<Decoded>,
+}
+
+impl Supervisor {
+    /// Works until [`Outgoing::close`](super::queue::Outgoing::close).
+    pub(super) fn run(&self) {
+        let mut attempt = 0;
+        while !self.shared.outgoing.is_closed() {
+            let begun = Instant::now();
+            match self.hold() {
+                Ok(()) => {}
+                Err(error) if self.shared.outgoing.is_closed() => {
+                    tracing::debug!(%error, "the line is closed");
+                }
+                Err(error) if attempt == 0 => tracing::warn!(%error, "the line is down"),
+                Err(error) => tracing::info!(%error, attempt, "the line is still down"),
+            }
+            self.shared.outgoing.set_up(false);
+            attempt = if begun.elapsed() > GOOD {
+                0
+            } else {
+                attempt + 1
+            };
+            let delay = delay(self.shared.config().retry, attempt);
+            self.shared.outgoing.pause(delay);
+        }
+    }
+
+    /// Opens a line and uses it until it is down.
+    fn hold(&self) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let notify = Arc::new(move || shared.outgoing.wake());
+        let inbound = Inbound::new(self.events.clone(), notify);
+        let transport = Arc::clone(
+            &self
+                .transport
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        let patience = self.shared.config().patience;
+        let connection = transport.connect(inbound, patience).inspect_err(|_| {
+            self.shared.metrics.failures.add(1);
+        })?;
+        self.shared.metrics.connections.add(1);
+        let mut line = Line::new(&self.shared, connection);
+        line.register()?;
+        line.work()
+    }
+}
+
+/// The time before the next attempt: it doubles from the shortest to the longest, and a part of it is
+/// random, so that a backend that comes back does not meet all its agents at once.
+fn delay((least, most): (Duration, Duration), attempt: u32) -> Duration {
+    let longest = least.saturating_mul(1 << attempt.min(8)).clamp(least, most);
+    let part: f64 = rand::random();
+    least + (longest.saturating_sub(least)).mul_f64(part)
+}
+
+/// One line while it is up.
+struct Line<'a> {
+    shared: &'a Shared,
+    connection: Box<dyn Connection>,
+    sent: i64,
+    last_emit: Instant,
+    next_heartbeat: Instant,
+    asked: u64,
+    question: Option<Question>,
+    last_question: Instant,
+    unanswered: u32,
+    acknowledges: bool,
+    /// When results up to a number had been sent.
+    marks: VecDeque<(Instant, i64)>,
+}
+
+/// A question that waits for its acknowledgement.
+struct Question {
+    number: u64,
+    asked: Instant,
+    /// Results up to this number had been sent before.
+    covers: i64,
+}
+
+impl<'a> Line<'a> {
+    fn new(shared: &'a Shared, connection: Box<dyn Connection>) -> Self {
+        let now = Instant::now();
+        Self {
+            shared,
+            connection,
+            sent: 0,
+            last_emit: now,
+            next_heartbeat: now + shared.config().heartbeat,
+            asked: 0,
+            question: None,
+            last_question: now,
+            unanswered: 0,
+            acknowledges: false,
+            marks: VecDeque::new(),
+        }
+    }
+
+    /// Tells the backend who is there and joins the agent's room.
+    fn register(&mut self) -> Result<()> {
+        self.shared.outgoing.set_up(true);
+        let identity = &self.shared.identity;
+        let id = self.shared.agent_id.as_str();
+        let strategies = self.shared.engine.strategy_names();
+        self.emit(
+            "agent_register",
+            json!({
+                "agent_id": id,
+                "machine_id": identity.machine_id,
+                "device_name": identity.device_name,
+                "ip_address": identity.ip_address,
+                "mac_address": identity.mac_address,
+                "os": system_name(),
+                "shells": shells(self.shared),
+                "system_info": identity.system,
+                "protocol_version": PROTOCOL_VERSION,
+                "strategies": strategies,
+            }),
+            false,
+        )?;
+        self.emit("join_room", json!({ "room": id }), false)?;
+        match self.shared.outgoing.registration(REGISTRATION) {
+            Some(true) => tracing::info!(agent_id = id, "registered"),
+            // Some backends do not answer.
+            None => tracing::info!(
+                agent_id = id,
+                "connected; the registration was not answered"
+            ),
+            Some(false) => {
+                return Err(Error::new(
+                    ErrorKind::PermissionDenied,
+                    Stage::Agent,
+                    "the backend refused the registration",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends until the line is down.
+    fn work(&mut self) -> Result<()> {
+        self.send_up_to(i64::MAX)?;
+        loop {
+            let deadline = self.tend()?;
+            match self.shared.outgoing.next(deadline) {
+                Some(Item::Event(reply)) => self.emit(reply.event, reply.payload, false)?,
+                Some(Item::Stored(number)) if number > self.sent => self.send_up_to(number)?,
+                Some(Item::Stored(_)) => {}
+                None if self.shared.outgoing.is_closed() => return Ok(()),
+                None => {}
+            }
+        }
+    }
+
+    /// Sends the results that are on disk, in their order.
+    fn send_up_to(&mut self, number: i64) -> Result<()> {
+        loop {
+            let mut batch = self.shared.state.undelivered(self.sent, READ)?;
+            batch.retain(|stored| stored.number <= number);
+            let Some(last) = batch.last().map(|stored| stored.number) else {
+                return Ok(());
+            };
+            for stored in batch {
+                self.send(stored)?;
+                self.tend()?;
+            }
+            if last >= number {
+                return Ok(());
+            }
+        }
+    }
+
+    fn send(&mut self, stored: Stored) -> Result<()> {
+        match serde_json::from_str(&stored.payload) {
+            Ok(payload) => self.emit(&stored.event, payload, false)?,
+            Err(error) => tracing::error!(%error, "a stored result cannot be read and is left out"),
+        }
+        self.sent = stored.number;
+        self.shared.last_sent.store(self.sent, Ordering::SeqCst);
+        let mark = self
+            .marks
+            .back()
+            .is_none_or(|(time, _)| time.elapsed() > ASK);
+        match self.marks.back_mut() {
+            Some(last) if !mark => last.1 = self.sent,
+            _ => self.marks.push_back((Instant::now(), self.sent)),
+        }
+        Ok(())
+    }
+
+    /// Does what is due: heartbeats, signs of life, and what acknowledgements tell. Gives when it is
+    /// to be called again.
+    fn tend(&mut self) -> Result<Instant> {
+        if self.connection.is_down() {
+            return Err(down("it was closed"));
+        }
+        if self.shared.outgoing.take_reopen() {
+            return Err(down("a new one is opened with other settings"));
+        }
+        let config = self.shared.config();
+        self.judge(config.patience, config.settle)?;
+        let now = Instant::now();
+        let wants_answer = self.acknowledges
+            && self.question.is_none()
+            && self.unconfirmed()
+            && self.last_question.elapsed() >= ASK;
+        if now >= self.next_heartbeat || wants_answer {
+            let late = now.saturating_duration_since(self.next_heartbeat);
+            self.shared.metrics.lateness.raise(late.as_millis() as u64);
+            self.next_heartbeat = if late > config.heartbeat {
+                now + config.heartbeat
+            } else if now >= self.next_heartbeat {
+                self.next_heartbeat + config.heartbeat
+            } else {
+                now + config.heartbeat
+            };
+            let timestamp = Timestamp::now().as_seconds();
+            self.emit("agent_heartbeat", json!({ "timestamp": timestamp }), true)?;
+        }
+        if self.last_emit.elapsed() >= config.probe {
+            self.emit("agent_probe", json!({}), false)?;
+        }
+        let mut next = self.next_heartbeat.min(self.last_emit + config.probe);
+        if let Some(question) = &self.question {
+            next = next.min(question.asked + config.patience);
+        } else if self.acknowledges && self.unconfirmed() {
+            next = next.min(self.last_question + ASK);
+        }
+        if let Some((time, _)) = self.marks.front() {
+            next = next.min(*time + config.settle);
+        }
+        Ok(next)
+    }
+
+    fn unconfirmed(&self) -> bool {
+        !self.marks.is_empty()
+    }
+
+    /// Draws conclusions from acknowledgements and from their absence.
+    fn judge(&mut self, patience: Duration, settle: Duration) -> Result<()> {
+        if let Some(question) = &self.question {
+            if self.connection.acknowledged() >= question.number {
+                let covers = question.covers;
+                self.question = None;
+                self.acknowledges = true;
+                self.unanswered = 0;
+                self.confirm(covers)?;
+            } else if question.asked.elapsed() >= patience {
+                if self.acknowledges {
+                    return Err(down("the server does not answer"));
+                }
+                self.question = None;
+                self.unanswered += 1;
+            }
+        }
+        // The server answers the pings of its own only after what came before, and without its pings
+        // the line is given up: a line that is still up so late has delivered.
+        let settled = |(time, _): &(Instant, i64)| time.elapsed() >= settle;
+        if self.marks.front().is_some_and(settled)
+            && let Some((_, number)) = self.marks.pop_front()
+        {
+            self.confirm(number)?;
+        }
+        Ok(())
+    }
+
+    fn confirm(&mut self, number: i64) -> Result<()> {
+        while self.marks.front().is_some_and(|(_, sent)| *sent <= number) {
+            self.marks.pop_front();
+        }
+        if number > 0 {
+            self.shared.state.delivered(number)?;
+        }
+        Ok(())
+    }
+
+    fn emit(&mut self, event: &str, payload: Value, ask: bool) -> Result<()> {
+        let mut payload = payload;
+        if let Value::Object(fields) = &mut payload {
+            fields
+                .entry("agent_id")
+                .or_insert_with(|| self.shared.agent_id.as_str().into());
+        }
+        let bytes = json_length(&payload);
+        if bytes > MAX_MESSAGE + 10_000 {
+            // Servers would drop it in silence.
+            tracing::error!(event, bytes, "an event is too large and is not sent");
+            return Ok(());
+        }
+        let asks = ask && self.question.is_none() && self.unanswered < PATIENCE;
+        let question = asks.then_some(self.asked + 1);
+        let patience = self.shared.config().patience;
+        self.connection.emit(event, payload, question, patience)?;
+        self.last_emit = Instant::now();
+        self.shared.metrics.sent.add(1);
+        self.shared.metrics.sent_bytes.add(bytes as u64);
+        if let Some(number) = question {
+            self.asked = number;
+            self.last_question = self.last_emit;
+            self.question = Some(Question {
+                number,
+                asked: self.last_emit,
+                covers: self.sent,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The shells that a backend may use here.
+pub(super) fn shells(shared: &Shared) -> Vec<String> {
+    let policy = shared.config();
+    available_shells()
+        .into_iter()
+        .map(|(name, _)| name.0)
+        .filter(|name| policy.policy.check_shell(name).is_ok())
+        .collect()
+}
+
+fn down(why: &str) -> Error {
+    Error::new(
+        ErrorKind::Io,
+        Stage::Agent,
+        format!("the line is down: {why}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_delay_stays_between_its_bounds_for_ever_and_varies() {
+        let bounds = (Duration::from_secs(1), Duration::from_secs(5));
+        let mut seen = Vec::new();
+        for attempt in (0..40).chain([1000, u32::MAX]) {
+            let delay = delay(bounds, attempt);
+            assert!(delay >= bounds.0 && delay <= bounds.1, "{delay:?}");
+            seen.push(delay);
+        }
+        seen.dedup();
+        assert!(seen.len() > 30);
+    }
+}

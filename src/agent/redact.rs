@@ -1,0 +1,245 @@
+//! Known shapes of secrets, taken out of what leaves the host.
+
+use std::sync::LazyLock;
+
+use regex::{Captures, Regex};
+
+use super::secret::Secret;
+
+/// What stands in the place of a secret.
+const MARK: &str = "[redacted]";
+/// The most text that is held back because a secret might go on.
+const HELD: usize = 1024;
+/// The longest private key that is waited for.
+const LONGEST_KEY: usize = 64 << 10;
+
+/// Groups that are kept: `keep` before the secret, `end` after it.
+static SHAPES: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    let shapes = [
+        r"(?:AKIA|ASIA)[0-9A-Z]{16}",
+        r"gh[pousr]_[A-Za-z0-9]{36,}",
+        r"github_pat_[A-Za-z0-9_]{22,}",
+        r"glpat-[A-Za-z0-9_\-]{20,}",
+        r"xox[abprs]-[A-Za-z0-9\-]{10,}",
+        r"sk-[A-Za-z0-9_\-]{20,}",
+        r"npm_[A-Za-z0-9]{36}",
+        r"AIza[0-9A-Za-z_\-]{35}",
+        r"eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}",
+        r"(?P<url>://[^\s:/@]{0,64}:)[^\s@/]{1,256}(?P<at>@)",
+        r"(?P<scheme>(?i:bearer|basic)\s+)[A-Za-z0-9+/._~=\-]{16,}",
+        r#"(?P<key>(?i:password|passwd|secret|api_?key|access_?key|token)[A-Za-z0-9_]{0,32}\s{0,4}=\s{0,4}["']?)[^\s"'&;]{4,}"#,
+        r#"(?P<json>"[A-Za-z0-9_\-]{0,32}(?i:password|passwd|secret|api_?key|access_?key|token)[A-Za-z0-9_\-]{0,32}"\s{0,4}:\s{0,4}")[^"]{4,}"#,
+        r"-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----[A-Za-z0-9+/=\s:,.\-]{0,65536}?-----END [A-Z ]{0,32}PRIVATE KEY-----",
+    ];
+    // A test makes sure that this is a regular expression.
+    Regex::new(&shapes.join("|")).ok()
+});
+
+/// What a line that may still turn out to hold a secret has in it.
+static SUSPICIOUS: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new("(?i)bearer|basic|passw|secret|key|token|://").ok());
+
+/// Takes secrets out of text.
+#[derive(Debug, Clone, Default)]
+pub struct Redactor {
+    shapes: bool,
+    values: Vec<Secret>,
+}
+
+impl Redactor {
+    /// One that knows the common shapes where `shapes` is set, and these values in any case.
+    pub fn new(shapes: bool, values: Vec<Secret>) -> Self {
+        let values = values
+            .into_iter()
+            .filter(|value| value.reveal().len() >= 4)
+            .collect();
+        Self { shapes, values }
+    }
+
+    /// The text without its secrets.
+    pub fn clean(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for value in &self.values {
+            if text.contains(value.reveal()) {
+                text = text.replace(value.reveal(), MARK);
+            }
+        }
+        match &*SHAPES {
+            Some(shapes) if self.shapes => shapes.replace_all(&text, replace).into_owned(),
+            _ => text,
+        }
+    }
+
+    /// How many bytes at the end of `text` may belong to a secret that goes on.
+    fn open_end(&self, text: &str) -> usize {
+        if !self.shapes && self.values.is_empty() {
+            return 0;
+        }
+        if let Some(begin) = text.rfind("-----BEGIN ")
+            && !text[begin..].contains("-----END ")
+            && text.len() - begin < LONGEST_KEY
+        {
+            return text.len() - begin;
+        }
+        let line = text.rfind('\n').map_or(0, |at| at + 1);
+        let line = &text[line..];
+        let suspicious = SUSPICIOUS.as_ref().is_some_and(|one| one.is_match(line));
+        let open = if suspicious {
+            line.len()
+        } else {
+            line.rfind(char::is_whitespace)
+                .map_or(line.len(), |at| line.len() - at)
+        };
+        if open > HELD { 0 } else { open }
+    }
+}
+
+fn replace(found: &Captures<'_>) -> String {
+    let group = |name| found.name(name).map_or("", |text| text.as_str());
+    let before: String = ["url", "scheme", "key", "json"].map(group).concat();
+    format!("{before}{MARK}{}", group("at"))
+}
+
+/// Turns a stream of bytes into redacted text, piece by piece.
+#[derive(Default)]
+pub(super) struct Stream {
+    bytes: Vec<u8>,
+    text: String,
+}
+
+impl Stream {
+    /// Adds bytes and gives the text that is certain by now.
+    pub(super) fn push(&mut self, redactor: &Redactor, piece: &[u8]) -> String {
+        self.bytes.extend_from_slice(piece);
+        self.decode(false);
+        let open = redactor.open_end(&self.text);
+        let rest = self.text.split_off(self.text.len() - open);
+        let certain = std::mem::replace(&mut self.text, rest);
+        redactor.clean(&certain)
+    }
+
+    /// The rest.
+    pub(super) fn finish(&mut self, redactor: &Redactor) -> String {
+        self.decode(true);
+        redactor.clean(&std::mem::take(&mut self.text))
+    }
+
+    /// Moves whole characters from the bytes to the text; others become U+FFFD.
+    fn decode(&mut self, all: bool) {
+        let mut kept = 0;
+        for chunk in self.bytes.utf8_chunks() {
+            self.text.push_str(chunk.valid());
+            let rest = chunk.invalid();
+            kept += chunk.valid().len();
+            if rest.is_empty() {
+                continue;
+            }
+            let at_end = kept + rest.len() == self.bytes.len();
+            if at_end && !all && is_begin(rest) {
+                break;
+            }
+            kept += rest.len();
+            self.text.push('\u{fffd}');
+        }
+        self.bytes.drain(..kept);
+    }
+}
+
+/// Whether these bytes may be the begin of a character.
+fn is_begin(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn redactor() -> Redactor {
+        Redactor::new(true, vec![Secret::new("tok-of-this-agent")])
+    }
+
+    #[test]
+    fn the_shapes_are_a_regular_expression() {
+        assert!(SHAPES.is_some() && SUSPICIOUS.is_some());
+    }
+
+    const TEXT: &str = "clone https://bob:hunter22@git.example/x.git\n\
+        AWS_SECRET_ACCESS_KEY=abcd1234efgh and AKIAABCDEFGHIJKLMNOP\n\
+        Authorization: Bearer abcdefghijklmnop.qrst\n\
+        {\"db_password\": \"p4ssw0rd\"} é ok\n\
+        -----BEGIN RSA PRIVATE KEY-----\nMIIabc+/=\ndef\n-----END RSA PRIVATE KEY-----\n\
+        ghp_abcdefghijklmnopqrstuvwxyz0123456789 tok-of-this-agent done";
+    const SECRETS: [&str; 8] = [
+        "hunter22",
+        "abcd1234efgh",
+        "AKIAABCDEFGHIJKLMNOP",
+        "abcdefghijklmnop.qrst",
+        "p4ssw0rd",
+        "MIIabc",
+        "ghp_abc",
+        "tok-of-this-agent",
+    ];
+
+    #[test]
+    fn known_shapes_are_taken_out_and_the_rest_stays() {
+        let clean = redactor().clean(TEXT);
+        for secret in SECRETS {
+            assert!(!clean.contains(secret), "{secret} is in {clean}");
+        }
+        for kept in [
+            "https://bob:[redacted]@git.example/x.git",
+            "AWS_SECRET_ACCESS_KEY=[redacted]",
+            "é ok",
+            "done",
+        ] {
+            assert!(clean.contains(kept), "{kept} is not in {clean}");
+        }
+        let plain = "error: unexpected token: foo\nkeyboard = no\npath=/a/b\n";
+        assert_eq!(redactor().clean(plain), plain);
+    }
+
+    #[test]
+    fn secrets_are_found_wherever_the_stream_is_cut() {
+        let whole = redactor().clean(TEXT);
+        for size in [1, 2, 3, 7, 16, 50] {
+            let mut stream = Stream::default();
+            let mut text = String::new();
+            for piece in TEXT.as_bytes().chunks(size) {
+                text.push_str(&stream.push(&redactor(), piece));
+            }
+            text.push_str(&stream.finish(&redactor()));
+            for secret in SECRETS {
+                assert!(
+                    !text.contains(secret),
+                    "{secret} got through in pieces of {size}"
+                );
+            }
+            assert_eq!(text, whole, "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_replaced_wherever_they_are_cut() {
+        let bytes = b"a\xff\xe2\x82\xac\xf0\x9f\x98\x80\xe2\x82 \xc3";
+        let whole = String::from_utf8_lossy(bytes);
+        for size in 1..bytes.len() {
+            let mut stream = Stream::default();
+            let redactor = Redactor::default();
+            let mut text = String::new();
+            for piece in bytes.chunks(size) {
+                text.push_str(&stream.push(&redactor, piece));
+            }
+            text.push_str(&stream.finish(&redactor));
+            assert_eq!(text, whole, "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_held_back_for_long() {
+        let mut stream = Stream::default();
+        assert_eq!(stream.push(&redactor(), b"50% done "), "50% done");
+        let long = "x".repeat(5000);
+        let given = stream.push(&redactor(), long.as_bytes()).len();
+        assert!(given >= 5000 - HELD, "{given}");
+    }
+}

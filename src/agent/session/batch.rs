@@ -1,0 +1,319 @@
+//! `execute_batch_persistent`
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::execute::{admit, count, error_text, shell, snapshot, variables, working_directory};
+use super::is_wanted;
+use crate::agent::output::{CommandOutput, Source};
+use crate::agent::shared::Shared;
+use crate::agent::state::Kind;
+use crate::agent::wire::{
+    Batch, BatchCommandCompleted, BatchCompleted, ExecutionResult, MAX_MESSAGE, Reply,
+    encoded_length, fit_output, json_length, shorten,
+};
+use crate::engine::{RunContext, RunReport, Starting};
+use crate::error::{Error, ErrorKind, Result, Stage};
+use crate::execute::{Cancel, Output};
+use crate::progress::Silent;
+use crate::request::{BatchRequest, RunRequest};
+
+/// What a command that was not run has for an error.
+pub(super) const SKIPPED: &str = "Skipped due to previous failure";
+
+/// Runs a batch and sends its results. A defect of this program gives a result as well.
+pub(super) fn run(shared: &Arc<Shared>, batch: Batch, cancel: &Cancel) {
+    let results = RefCell::new(Vec::new());
+    let _last_word = LastWord {
+        shared,
+        batch: &batch,
+    };
+    let mut completed = BatchCompleted {
+        batch_id: batch.batch_id.clone(),
+        ..BatchCompleted::default()
+    };
+    match attempt(shared, &batch, cancel, &results) {
+        Ok(output) => completed.output = output,
+        Err(error) => completed.error = error.to_string(),
+    }
+    completed.cancelled = cancel.is_cancelled();
+    let completed = conclude(completed, &batch, results.into_inner());
+    shared.metrics.batches.add(1);
+    tracing::info!(
+        batch_id = %batch.batch_id.escape_debug(),
+        success = completed.success,
+        successful = completed.successful_commands,
+        total = completed.total_commands,
+        "a batch has ended"
+    );
+    shared.finish(Kind::Batch, &batch.batch_id, &fitting(completed));
+}
+
+/// Sends a result where a defect of this program kept that from happening.
+struct LastWord<'a> {
+    shared: &'a Shared,
+    batch: &'a Batch,
+}
+
+impl Drop for LastWord<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let completed = BatchCompleted {
+                batch_id: self.batch.batch_id.clone(),
+                error: "a defect of the agent; see its log".into(),
+                ..BatchCompleted::default()
+            };
+            let completed = conclude(completed, self.batch, Vec::new());
+            self.shared
+                .finish(Kind::Batch, &self.batch.batch_id, &fitting(completed));
+        }
+    }
+}
+
+/// Runs the commands; each one's result is in `results` as soon as it is there. Gives the output of
+/// all.
+fn attempt(
+    shared: &Arc<Shared>,
+    batch: &Batch,
+    cancel: &Cancel,
+    results: &RefCell<Vec<ExecutionResult>>,
+) -> Result<String> {
+    if !is_wanted(cancel) {
+        return Err(Error::new(
+            ErrorKind::Cancelled,
+            Stage::Agent,
+            "cancelled before it started",
+        ));
+    }
+    let request = request(shared, batch)?;
+    shared.state.start(Kind::Batch, &batch.batch_id)?;
+    let room = room_for_each(shared, batch.commands.len());
+    let source = Source::Batch(batch.batch_id.clone());
+    let sink = CommandOutput::new(Arc::clone(shared), source, cancel.clone(), room);
+    let sink = Arc::new(sink);
+    let pass = shared.gate.command(&format!("batch {}", batch.batch_id));
+    let mut on_start = |starting: &Starting<'_>| {
+        progress(shared, batch, starting.index as usize);
+        admit(shared, &pass, &[], cancel, starting)
+    };
+    let mut on_report = |report: &RunReport| {
+        count(shared, report);
+        let index = results.borrow().len();
+        let result = told(batch, index, report, &sink);
+        announce(shared, batch, &result);
+        results.borrow_mut().push(result);
+    };
+    let mut context = RunContext::new(Output::Stream(Arc::clone(&sink) as _), cancel, &Silent);
+    context.on_start = Some(&mut on_start);
+    context.on_report = Some(&mut on_report);
+    shared.engine.batch(&request, context)?;
+    Ok(sink.take_all())
+}
+
+fn request(shared: &Shared, batch: &Batch) -> Result<BatchRequest> {
+    let mut run = RunRequest::new("", working_directory(shared, batch.cwd.as_deref())?);
+    run.shell = shell(batch.shell.as_deref());
+    run.env = variables(batch.env.as_ref())?;
+    run.timeout = batch
+        .timeout_s
+        .map(Duration::from_secs_f64)
+        .or(shared.config().timeout);
+    run.snapshot = snapshot(shared, batch.snapshot, batch.strategy.as_deref());
+    Ok(BatchRequest {
+        batch_id: Some(batch.batch_id.clone()),
+        commands: batch.commands.iter().map(Into::into).collect(),
+        run,
+        keep_going: batch.stop_on_failure == Some(false),
+    })
+}
+
+/// Bytes of output that the result keeps of each command.
+fn room_for_each(shared: &Shared, commands: usize) -> usize {
+    let all = shared.config().result_output.max(64 << 10) * 2;
+    (all / commands.max(1)).clamp(256, shared.config().result_output.max(256))
+}
+
+fn progress(shared: &Shared, batch: &Batch, index: usize) {
+    let command = batch.commands.get(index).map_or("", String::as_str);
+    let total = batch.commands.len();
+    let output = format!("[{}/{total}] {}\n", index + 1, shorten(command, 1000));
+    let reply = Reply::new(
+        "batch_command_progress",
+        json!({
+            "batch_id": batch.batch_id,
+            "command_index": index,
+            "command": shorten(command, 100_000),
+            "output": output,
+            "status": "running",
+            "total": total,
+        }),
+    );
+    shared.outgoing.live(reply, &|| true);
+}
+
+fn told(batch: &Batch, index: usize, report: &RunReport, sink: &CommandOutput) -> ExecutionResult {
+    let output = sink.take();
+    ExecutionResult {
+        command: batch.commands.get(index).cloned().unwrap_or_default(),
+        index,
+        success: report.success,
+        error: error_text(report, &output.errors),
+        output: output.text,
+        execution_time: report.duration_ms as f64 / 1000.0,
+        snapshot_id: report.snapshot_id.clone(),
+        exit_code: Some(report.exit_code),
+    }
+}
+
+fn announce(shared: &Shared, batch: &Batch, result: &ExecutionResult) {
+    shared.metrics.commands.add(1);
+    shared.metrics.failed.add(u64::from(!result.success));
+    shared.post(&Reply::new(
+        "batch_command_completed",
+        BatchCommandCompleted {
+            batch_id: batch.batch_id.clone(),
+            command_index: result.index,
+            command: shorten(&result.command, 100_000),
+            success: result.success,
+            output: fit_output(&result.output, MAX_MESSAGE / 2),
+            error: shorten(&result.error, 20_000),
+            snapshot_id: result.snapshot_id.clone(),
+            exit_code: result.exit_code,
+        },
+    ));
+}
+
+/// Adds the commands that were not run, and counts.
+pub(super) fn conclude(
+    mut completed: BatchCompleted,
+    batch: &Batch,
+    mut results: Vec<ExecutionResult>,
+) -> BatchCompleted {
+    let ran = results.len();
+    for (index, command) in batch.commands.iter().enumerate().skip(ran) {
+        // The one that could not be started has the reason, the others follow from it.
+        let own = index == ran && !completed.error.is_empty();
+        results.push(ExecutionResult {
+            command: command.clone(),
+            index,
+            error: if own {
+                completed.error.clone()
+            } else {
+                SKIPPED.into()
+            },
+            ..ExecutionResult::default()
+        });
+    }
+    completed.total_commands = batch.commands.len();
+    completed.successful_commands = results.iter().filter(|one| one.success).count();
+    completed.failed_commands = completed.total_commands - completed.successful_commands;
+    completed.success = completed.failed_commands == 0 && completed.error.is_empty();
+    if completed.error.is_empty()
+        && let Some(first) = results.iter().find(|one| !one.success)
+    {
+        completed.error = format!("command {} failed: {}", first.index + 1, first.error);
+    }
+    completed.snapshot_ids = results
+        .iter()
+        .filter_map(|one| one.snapshot_id.clone())
+        .collect();
+    completed.execution_results = results;
+    completed
+}
+
+/// The event, which fits a message: outputs are shortened first, then command lines and errors.
+pub(super) fn fitting(mut completed: BatchCompleted) -> Reply {
+    let event = "batch_execution_completed";
+    completed.error = shorten(&completed.error, 20_000);
+    let count = completed.execution_results.len().max(1);
+    for most in [usize::MAX, 100_000, 10_000, 1_000, 200, 50, 10] {
+        let room = most.min(MAX_MESSAGE / 2 / count);
+        for one in &mut completed.execution_results {
+            one.output = fit_output(&one.output, room.min(encoded_length(&one.output)));
+            if most < usize::MAX {
+                one.command = shorten(&one.command, most);
+                one.error = shorten(&one.error, most);
+            }
+        }
+        completed.output = fit_output(&completed.output, (MAX_MESSAGE / 4).min(most));
+        let reply = Reply::new(event, &completed);
+        if json_length(&reply.payload) < MAX_MESSAGE {
+            return reply;
+        }
+    }
+    // Thousands of commands: the failed ones tell most.
+    completed.execution_results.retain(|one| !one.success);
+    completed.execution_results.truncate(1000);
+    completed.snapshot_ids.truncate(10_000);
+    Reply::new(event, &completed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(commands: usize) -> Batch {
+        serde_json::from_value(json!({
+            "batch_id": "b",
+            "commands": vec!["false"; commands],
+        }))
+        .unwrap()
+    }
+
+    fn result(index: usize, success: bool) -> ExecutionResult {
+        ExecutionResult {
+            command: "false".into(),
+            index,
+            success,
+            error: if success {
+                String::new()
+            } else {
+                "exit code 1".into()
+            },
+            ..ExecutionResult::default()
+        }
+    }
+
+    #[test]
+    fn commands_after_a_failure_are_listed_as_skipped() {
+        let done = conclude(
+            BatchCompleted::default(),
+            &batch(4),
+            vec![result(0, true), result(1, false)],
+        );
+        let errors: Vec<_> = done
+            .execution_results
+            .iter()
+            .map(|r| r.error.as_str())
+            .collect();
+        assert_eq!(errors, ["", "exit code 1", SKIPPED, SKIPPED]);
+        assert_eq!(
+            (
+                done.total_commands,
+                done.successful_commands,
+                done.failed_commands
+            ),
+            (4, 1, 3)
+        );
+        assert!(!done.success);
+        assert_eq!(done.error, "command 2 failed: exit code 1");
+    }
+
+    #[test]
+    fn a_result_fits_a_message_however_large_the_batch() {
+        for (commands, output) in [(1, 900_000), (100, 20_000), (10_000, 200)] {
+            let mut done = conclude(BatchCompleted::default(), &batch(commands), Vec::new());
+            for one in &mut done.execution_results {
+                one.output = "\u{1}".repeat(output);
+                one.command = "\u{1}".repeat(200);
+            }
+            done.output = "\u{1}".repeat(900_000);
+            let reply = fitting(done);
+            let length = reply.payload.to_string().len();
+            assert!(length < MAX_MESSAGE, "{commands}: {length}");
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! `execute_deployment_command`
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::is_wanted;
+use crate::agent::TOKEN_VARIABLE;
+use crate::agent::gate::{Area, Pass};
+use crate::agent::output::{Collected, CommandOutput, Source};
+use crate::agent::shared::Shared;
+use crate::agent::state::Kind;
+use crate::agent::wire::{
+    CommandCompleted, Execute, MAX_MESSAGE, Reply, encoded_length, fit_output, json_length, shorten,
+};
+use crate::engine::{RunContext, RunReport, Starting};
+use crate::error::{Error, ErrorKind, Result, Stage};
+use crate::execute::{Cancel, Output, default_shell};
+use crate::path::AbsPath;
+use crate::progress::Silent;
+use crate::request::{RunRequest, ShellName, SnapshotOptions};
+
+/// The most entries of each list of a coverage that go over the line.
+const MAX_COVERAGE: usize = 20;
+
+/// Runs one command and sends its result. A defect of this program gives a result as well.
+pub(super) fn run(shared: &Arc<Shared>, command: Execute, cancel: &Cancel) {
+    let id = command.command_id.clone();
+    let _last_word = LastWord {
+        shared,
+        command: &command,
+    };
+    let result = match attempt(shared, &command, cancel) {
+        Ok(completed) => completed,
+        Err(error) => refused(&command, &error, cancel),
+    };
+    shared.metrics.commands.add(1);
+    shared.metrics.failed.add(u64::from(!result.success));
+    tracing::info!(
+        command_id = %id.escape_debug(),
+        success = result.success,
+        exit_code = result.exit_code,
+        snapshot_id = result.snapshot_id,
+        duration_ms = result.duration_ms,
+        "a command has ended"
+    );
+    shared.finish(Kind::Command, &id, &completed(result));
+}
+
+/// Sends a result where a defect of this program kept that from happening.
+struct LastWord<'a> {
+    shared: &'a Shared,
+    command: &'a Execute,
+}
+
+impl Drop for LastWord<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let error = Error::new(
+                ErrorKind::Io,
+                Stage::Agent,
+                "a defect of the agent; see its log",
+            );
+            let result = refused(self.command, &error, &Cancel::default());
+            self.shared
+                .finish(Kind::Command, &self.command.command_id, &completed(result));
+        }
+    }
+}
+
+fn attempt(shared: &Arc<Shared>, command: &Execute, cancel: &Cancel) -> Result<CommandCompleted> {
+    if !is_wanted(cancel) {
+        return Err(cancelled_early());
+    }
+    let request = request(shared, command)?;
+    shared.state.start(Kind::Command, &command.command_id)?;
+    let room = shared.config().result_output;
+    let source = Source::Command(command.command_id.clone());
+    let sink = CommandOutput::new(Arc::clone(shared), source, cancel.clone(), room);
+    let sink = Arc::new(sink);
+    let pass = shared
+        .gate
+        .command(&format!("command {}", command.command_id));
+    let extra = request.snapshot.extra_paths.clone();
+    let mut on_start = |starting: &Starting<'_>| admit(shared, &pass, &extra, cancel, starting);
+    let mut context = RunContext::new(Output::Stream(Arc::clone(&sink) as _), cancel, &Silent);
+    context.on_start = Some(&mut on_start);
+    let report = shared.engine.run(&request, context)?;
+    count(shared, &report);
+    Ok(told(command, report, sink.take()))
+}
+
+/// Whether a command may run where it is about to start; waits for rollbacks at the same place.
+pub(super) fn admit(
+    shared: &Shared,
+    pass: &Pass,
+    extra: &[AbsPath],
+    cancel: &Cancel,
+    starting: &Starting<'_>,
+) -> Result<()> {
+    let refuse = |why: String| Error::new(ErrorKind::NotExecutable, Stage::Agent, why);
+    shared
+        .config()
+        .policy
+        .check_scope(starting.cwd, starting.scope)
+        .map_err(refuse)?;
+    let mut areas: Vec<Area> = starting.scope.paths.iter().map(Area::from).collect();
+    areas.extend(extra.iter().map(|path| Area {
+        path: path.clone(),
+        depth: crate::infer::Depth::Tree,
+    }));
+    pass.cover(&areas, &|| is_wanted(cancel))
+}
+
+/// Counts what a command did.
+pub(super) fn count(shared: &Shared, report: &RunReport) {
+    if report.snapshot_id.is_some() {
+        shared.metrics.snapshots.add(1);
+        shared.metrics.snapshot_bytes.add(report.stored_bytes);
+    }
+}
+
+fn request(shared: &Shared, command: &Execute) -> Result<RunRequest> {
+    let config = shared.config();
+    let mut request = RunRequest::new(
+        &command.command,
+        working_directory(shared, command.cwd.as_deref())?,
+    );
+    request.shell = shell(command.shell.as_deref());
+    request.env = variables(command.env.as_ref())?;
+    request.timeout = command
+        .timeout_s
+        .map(Duration::from_secs_f64)
+        .or(config.timeout);
+    let paths = command.monitored_paths.iter().flatten();
+    request.snapshot = SnapshotOptions {
+        extra_paths: paths.map(|path| absolute(path)).collect::<Result<_>>()?,
+        metadata: [(
+            "command_id".to_owned(),
+            Value::from(command.command_id.as_str()),
+        )]
+        .into(),
+        ..snapshot(shared, command.snapshot, command.strategy.as_deref())
+    };
+    Ok(request)
+}
+
+/// How snapshots are taken.
+pub(super) fn snapshot(
+    shared: &Shared,
+    wanted: Option<bool>,
+    strategy: Option<&str>,
+) -> SnapshotOptions {
+    let required = shared.config().require_snapshot;
+    SnapshotOptions {
+        disabled: wanted == Some(false) && !required,
+        required,
+        strategies: strategy.map(str::to_owned).into_iter().collect(),
+        ..SnapshotOptions::default()
+    }
+}
+
+/// The shell that was asked for, else the host's ordinary one.
+pub(super) fn shell(name: Option<&str>) -> ShellName {
+    name.map_or_else(default_shell, ShellName::new)
+}
+
+/// Where a command starts.
+pub(super) fn working_directory(shared: &Shared, path: Option<&str>) -> Result<AbsPath> {
+    path.map_or_else(|| Ok(shared.config().cwd.clone()), absolute)
+}
+
+pub(super) fn absolute(path: &str) -> Result<AbsPath> {
+    let invalid = |error: crate::path::PathError| {
+        Error::new(ErrorKind::InvalidRequest, Stage::Request, error.to_string())
+    };
+    if !std::path::Path::new(path).is_absolute() {
+        return AbsPath::new(path).map_err(invalid);
+    }
+    let root = AbsPath::new(if cfg!(windows) { r"C:\" } else { "/" }).map_err(invalid)?;
+    AbsPath::normalize(&root, std::path::Path::new(path)).map_err(invalid)
+}
+
+/// Variables for a command.
+pub(super) fn variables(
+    env: Option<&BTreeMap<String, String>>,
+) -> Result<Vec<(OsString, OsString)>> {
+    // Commands inherit this process's environment, where the token may be.
+    let hidden = std::iter::once(Ok((TOKEN_VARIABLE.into(), OsString::new())));
+    let env = env.into_iter().flatten();
+    let set = env.map(|(name, value)| {
+        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+            return Err(Error::new(
+                ErrorKind::InvalidRequest,
+                Stage::Request,
+                format!("env: '{}' cannot be a variable", name.escape_debug()),
+            ));
+        }
+        Ok((name.into(), value.into()))
+    });
+    hidden.chain(set).collect()
+}
+
+fn cancelled_early() -> Error {
+    Error::new(
+        ErrorKind::Cancelled,
+        Stage::Agent,
+        "cancelled before it started",
+    )
+}
+
+/// What went wrong with a command that ended, in words; empty when all is well.
+pub(super) fn error_text(report: &RunReport, errors: &str) -> String {
+    if report.success {
+        return String::new();
+    }
+    if report.timed_out {
+        return format!(
+            "timed out after {:.1} s",
+            report.duration_ms as f64 / 1000.0
+        );
+    }
+    if report.cancelled {
+        return "cancelled".into();
+    }
+    match errors.trim() {
+        "" => format!("exit code {}", report.exit_code),
+        text => text.to_owned(),
+    }
+}
+
+fn told(command: &Execute, report: RunReport, output: Collected) -> CommandCompleted {
+    CommandCompleted {
+        error: error_text(&report, &output.errors),
+        success: report.success,
+        exit_code: Some(report.exit_code),
+        snapshot_id: report.snapshot_id,
+        snapshot_error: report.snapshot_error,
+        changes: Some(report.changes),
+        coverage: Some(brief(report.coverage)),
+        duration_ms: report.duration_ms,
+        timed_out: report.timed_out,
+        cancelled: report.cancelled,
+        output: output.text,
+        output_left_out: output.left_out,
+        output_file: output.file.map(|path| path.display().to_string()),
+        ..blank(command)
+    }
+}
+
+/// A result with nothing but the ids.
+pub(super) fn blank(command: &Execute) -> CommandCompleted {
+    CommandCompleted {
+        command_id: command.command_id.clone(),
+        execution_id: command.execution_id.clone().unwrap_or_default(),
+        group_execution: command.group_execution.clone().unwrap_or_default(),
+        ..CommandCompleted::default()
+    }
+}
+
+fn refused(command: &Execute, error: &Error, cancel: &Cancel) -> CommandCompleted {
+    CommandCompleted {
+        error: error.to_string(),
+        cancelled: cancel.is_cancelled(),
+        ..blank(command)
+    }
+}
+
+/// A coverage with short lists.
+pub(super) fn brief(mut coverage: crate::store::CoverageRecord) -> crate::store::CoverageRecord {
+    coverage.unobserved.truncate(MAX_COVERAGE);
+    coverage.irreversible.truncate(MAX_COVERAGE);
+    coverage.not_understood.truncate(MAX_COVERAGE);
+    coverage.notes.truncate(MAX_COVERAGE);
+    coverage
+}
+
+/// The event, which fits a message.
+fn completed(mut result: CommandCompleted) -> Reply {
+    result.error = shorten(&result.error, 20_000);
+    let output = std::mem::take(&mut result.output);
+    let mut reply = Reply::new("deployment_command_completed", &result);
+    let mut used = json_length(&reply.payload);
+    if used > MAX_MESSAGE / 2 {
+        // Whatever makes it that large, the outcome has to arrive.
+        result.coverage = None;
+        result.execution_id = Value::Null;
+        result.group_execution = Value::Null;
+        reply = Reply::new("deployment_command_completed", &result);
+        used = json_length(&reply.payload);
+    }
+    let room = MAX_MESSAGE.saturating_sub(used + 1000);
+    let fitting = fit_output(&output, room);
+    if fitting.len() != output.len() {
+        let lost = encoded_length(&output).saturating_sub(encoded_length(&fitting));
+        reply.payload["output_left_out"] = (result.output_left_out + lost as u64).into();
+    }
+    reply.payload["output"] = fitting.into();
+    reply
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_fits_a_message_whatever_is_in_it() {
+        let result = CommandCompleted {
+            command_id: "c".into(),
+            output: "\u{1}".repeat(900_000),
+            error: "\u{1}".repeat(900_000),
+            execution_id: "\u{1}".repeat(900_000).into(),
+            ..CommandCompleted::default()
+        };
+        let reply = completed(result);
+        assert!(reply.payload.to_string().len() < MAX_MESSAGE);
+        assert!(
+            reply.payload["output"]
+                .as_str()
+                .is_some_and(|text| text.len() > 1000)
+        );
+    }
+}

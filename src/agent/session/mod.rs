@@ -1,0 +1,303 @@
+//! What the agent does with what the backend asks for.
+//!
+//! One thread takes requests in their order and passes them on: commands to the lane of their session,
+//! rollbacks and cleanups to a lane of theirs, questions to another. Only it decides whether an id is
+//! new.
+
+mod batch;
+mod execute;
+mod interrupted;
+mod lanes;
+mod query;
+mod rollback;
+
+pub(super) use interrupted::report_interrupted;
+
+use std::sync::Arc;
+
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::line::shells;
+use super::shared::Shared;
+use super::state::{Acceptance, Kind};
+use super::wire::{Batch, Decoded, Execute, Rejection, Reply, Request};
+use crate::execute::Cancel;
+use lanes::Lanes;
+
+/// Requests that are taken at a time, so that one write to the disk does for many ids.
+const AT_ONCE: usize = 64;
+/// The lane of batches: one at a time.
+const BATCHES: &str = "batches";
+/// The lane of whatever changes snapshots.
+const CHANGES: &str = "changes";
+/// The lane of questions.
+const QUERIES: &str = "queries";
+
+/// Takes requests until the senders are gone.
+pub(super) struct Dispatcher {
+    shared: Arc<Shared>,
+    lanes: Arc<Lanes>,
+}
+
+/// A command or batch that has been checked and waits to be accepted.
+enum Work {
+    Command(Box<Execute>),
+    Batch(Box<Batch>),
+}
+
+impl Work {
+    fn key(&self) -> (Kind, &str) {
+        match self {
+            Self::Command(command) => (Kind::Command, &command.command_id),
+            Self::Batch(batch) => (Kind::Batch, &batch.batch_id),
+        }
+    }
+
+    fn event(&self) -> &'static str {
+        match self {
+            Self::Command(_) => "execute_deployment_command",
+            Self::Batch(_) => "execute_batch_persistent",
+        }
+    }
+
+    fn json(&self) -> String {
+        let text = match self {
+            Self::Command(command) => serde_json::to_string(command),
+            Self::Batch(batch) => serde_json::to_string(batch),
+        };
+        // Texts and numbers always serialise.
+        text.unwrap_or_default()
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Command(command) => command.command.len(),
+            Self::Batch(batch) => batch.commands.iter().map(String::len).sum(),
+        }
+    }
+
+    fn rejection(&self, error: impl Into<String>) -> Rejection {
+        Rejection {
+            event: self.event().into(),
+            id: self.key().1.into(),
+            error: error.into(),
+        }
+    }
+}
+
+impl Dispatcher {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let lanes = Arc::new(Lanes::new(Arc::clone(&shared)));
+        Self { shared, lanes }
+    }
+
+    /// Works until nobody can send any more.
+    pub(super) fn run(&self, mut events: mpsc::Receiver<Decoded>) {
+        while let Some(first) = events.blocking_recv() {
+            let mut work = Vec::new();
+            let mut next = Some(first);
+            while let Some(event) = next.take() {
+                self.shared.metrics.events.add(1);
+                if let Some(other) = self.sort(event, &mut work) {
+                    self.accept(std::mem::take(&mut work));
+                    self.take(other);
+                }
+                if work.len() < AT_ONCE {
+                    next = events.try_recv().ok();
+                }
+            }
+            self.accept(work);
+            let waiting = self.lanes.waiting() as u64;
+            self.shared.metrics.waiting.set(waiting);
+        }
+    }
+
+    /// Puts commands and batches that may run into `work`; gives any other request back.
+    fn sort(&self, event: Decoded, work: &mut Vec<Work>) -> Option<Request> {
+        let request = match event {
+            Decoded::Request(request) => *request,
+            Decoded::Rejected(rejection) => {
+                self.shared.reject(&rejection);
+                return None;
+            }
+            Decoded::Unknown(name) => {
+                tracing::debug!(event = %name.escape_debug(), "an unknown event is ignored");
+                return None;
+            }
+        };
+        let item = match request {
+            Request::Execute(command) => Work::Command(Box::new(command)),
+            Request::Batch(batch) => Work::Batch(Box::new(batch)),
+            other => return Some(other),
+        };
+        match self.check(&item) {
+            Ok(()) => work.push(item),
+            Err(error) => self.shared.reject(&item.rejection(error)),
+        }
+        None
+    }
+
+    fn check(&self, work: &Work) -> Result<(), String> {
+        if self.shared.is_stopping() {
+            return Err("the agent is being stopped".into());
+        }
+        let config = self.shared.config();
+        let (shell, lines): (_, &[String]) = match work {
+            Work::Command(command) => (&command.shell, std::slice::from_ref(&command.command)),
+            Work::Batch(batch) => (&batch.shell, &batch.commands),
+        };
+        if let Some(shell) = shell {
+            config.policy.check_shell(shell)?;
+            crate::execute::find_shell(&crate::request::ShellName::new(shell))
+                .map_err(|error| error.to_string())?;
+        }
+        for line in lines {
+            config.policy.check_command(line)?;
+        }
+        self.lanes.has_room(work.bytes())
+    }
+
+    /// Makes ids known on disk, then passes what is new on.
+    fn accept(&self, work: Vec<Work>) {
+        if work.is_empty() {
+            return;
+        }
+        let ids: Vec<(Kind, &str, String)> = work
+            .iter()
+            .map(|one| (one.key().0, one.key().1, one.json()))
+            .collect();
+        let outcome = match self.shared.state.accept(&ids) {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                for one in &work {
+                    let error = format!("the command was not run: {error}");
+                    self.shared.reject(&one.rejection(error));
+                }
+                return;
+            }
+        };
+        for (one, acceptance) in work.into_iter().zip(outcome) {
+            match acceptance {
+                Acceptance::New => self.begin(one),
+                other => self.repeated(&one, other),
+            }
+        }
+    }
+
+    fn begin(&self, work: Work) {
+        let (kind, id) = work.key();
+        let cancel = self.shared.enlist(kind, id);
+        let bytes = work.bytes();
+        match work {
+            Work::Command(command) => {
+                let lane = lane_of(&command);
+                self.lanes.submit(
+                    &lane,
+                    bytes,
+                    Box::new(move |shared| execute::run(shared, *command, &cancel)),
+                );
+            }
+            Work::Batch(batch) => self.lanes.submit(
+                BATCHES,
+                bytes,
+                Box::new(move |shared| batch::run(shared, *batch, &cancel)),
+            ),
+        }
+    }
+
+    /// An id that came before is not carried out again.
+    fn repeated(&self, work: &Work, acceptance: Acceptance) {
+        self.shared.metrics.duplicates.add(1);
+        let (_, id) = work.key();
+        tracing::info!(id = %id.escape_debug(), "an id came again and is not carried out again");
+        let error = match acceptance {
+            Acceptance::Done(number) => return self.shared.outgoing.stored(number),
+            Acceptance::Running => "it is still running; its result will follow",
+            _ => "it was carried out before, and its result is no longer kept",
+        };
+        self.shared.outgoing.answer(Reply::new(
+            "agent_error",
+            json!({ "event": work.event(), "error": error, "id": id }),
+        ));
+    }
+
+    fn take(&self, request: Request) {
+        let shared = &self.shared;
+        match request {
+            Request::CancelCommand(one) => self.cancel(Kind::Command, &one.command_id),
+            Request::CancelBatch(one) => self.cancel(Kind::Batch, &one.batch_id),
+            Request::Registered => shared.outgoing.set_registered(true),
+            Request::NotRegistered(told) => {
+                tracing::error!(error = %told.error.escape_debug(), "the backend refuses the registration");
+                shared.outgoing.set_registered(false);
+            }
+            Request::Shells => shared.outgoing.answer(Reply::new(
+                "get_shells_ack",
+                json!({ "status": "success", "data": shells(shared) }),
+            )),
+            change @ (Request::Rollback(_)
+            | Request::RollbackBatch(_)
+            | Request::Cleanup(_)
+            | Request::CleanupBatch(_)
+            | Request::Pin(_)) => self.side_lane(CHANGES, change, rollback::change),
+            query => self.side_lane(QUERIES, query, query::answer),
+        }
+    }
+
+    fn side_lane(&self, lane: &str, request: Request, work: fn(&Arc<Shared>, Request)) {
+        if let Err(error) = self.lanes.has_room(0) {
+            let (event, id) = name_of(&request);
+            return self.shared.reject(&Rejection {
+                event: event.into(),
+                id,
+                error,
+            });
+        }
+        self.lanes
+            .submit(lane, 0, Box::new(move |shared| work(shared, request)));
+    }
+
+    fn cancel(&self, kind: Kind, id: &str) {
+        let event = match kind {
+            Kind::Command => "cancel_command",
+            Kind::Batch => "cancel_batch",
+        };
+        if !self.shared.cancel(kind, id) {
+            self.shared.reject(&Rejection {
+                event: event.into(),
+                id: id.into(),
+                error: "nothing with this id waits or runs".into(),
+            });
+        }
+    }
+}
+
+/// Commands of one session run one after another.
+fn lane_of(command: &Execute) -> String {
+    match (&command.session, &command.shell) {
+        (Some(session), _) => format!("session {session}"),
+        (None, Some(shell)) => format!("shell {shell}"),
+        (None, None) => "shell".into(),
+    }
+}
+
+/// The event and the id of a request that is not about a command.
+fn name_of(request: &Request) -> (&'static str, String) {
+    match request {
+        Request::Rollback(one) => ("rollback_command", one.snapshot_id.clone()),
+        Request::RollbackBatch(one) => ("rollback_batch", one.batch_id.clone()),
+        Request::Info(one) => ("get_snapshot_info", one.snapshot_id.clone()),
+        Request::BatchSnapshots(one) => ("get_batch_snapshots", one.batch_id.clone()),
+        Request::Cleanup(one) => ("cleanup_snapshot", one.snapshot_id.clone()),
+        Request::CleanupBatch(one) => ("cleanup_batch", one.batch_id.clone()),
+        Request::Diff(one) => ("get_snapshot_diff", one.snapshot_id.clone()),
+        Request::Pin(one) => ("pin_snapshot", one.snapshot_id.clone()),
+        _ => ("list_snapshots", String::new()),
+    }
+}
+
+/// Whether a command still has to be carried out.
+fn is_wanted(cancel: &Cancel) -> bool {
+    !cancel.is_cancelled()
+}

@@ -1,0 +1,169 @@
+//! What the agent's threads have in common.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use super::config::AgentConfig;
+use super::gate::Gate;
+use super::identity::Identity;
+use super::metrics::Metrics;
+use super::queue::Outgoing;
+use super::redact::Redactor;
+use super::state::{Kind, State};
+use super::wire::{Rejection, Reply, refusal};
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::execute::Cancel;
+
+/// One agent.
+pub(super) struct Shared {
+    pub(super) engine: Engine,
+    pub(super) state: State,
+    pub(super) outgoing: Outgoing,
+    pub(super) gate: Arc<Gate>,
+    pub(super) metrics: Metrics,
+    pub(super) agent_id: String,
+    pub(super) identity: Identity,
+    /// The last result that was sent on the current line.
+    pub(super) last_sent: AtomicI64,
+    settings: RwLock<(Arc<AgentConfig>, Arc<Redactor>)>,
+    running: Mutex<HashMap<(Kind, String), Cancel>>,
+    stopping: AtomicBool,
+}
+
+impl Shared {
+    pub(super) fn new(
+        engine: Engine,
+        state: State,
+        config: AgentConfig,
+        agent_id: String,
+        identity: Identity,
+    ) -> Self {
+        Self {
+            engine,
+            state,
+            outgoing: Outgoing::default(),
+            gate: Arc::default(),
+            metrics: Metrics::default(),
+            agent_id,
+            identity,
+            last_sent: AtomicI64::new(0),
+            settings: RwLock::new(settings(config)),
+            running: Mutex::default(),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// The settings in force.
+    pub(super) fn config(&self) -> Arc<AgentConfig> {
+        let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&settings.0)
+    }
+
+    pub(super) fn redactor(&self) -> Arc<Redactor> {
+        let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&settings.1)
+    }
+
+    /// Puts other settings in force, for whatever begins from now on.
+    pub(super) fn set_config(&self, config: AgentConfig) {
+        let mut own = self
+            .settings
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *own = settings(config);
+    }
+
+    /// Makes an id known that can be cancelled from now on.
+    pub(super) fn enlist(&self, kind: Kind, id: &str) -> Cancel {
+        let cancel = Cancel::default();
+        self.lock_running()
+            .insert((kind, id.to_owned()), cancel.clone());
+        cancel
+    }
+
+    /// Ends what goes by an id; `false` where nothing does.
+    pub(super) fn cancel(&self, kind: Kind, id: &str) -> bool {
+        let found = self.lock_running().get(&(kind, id.to_owned())).cloned();
+        if let Some(cancel) = &found {
+            cancel.cancel();
+        }
+        found.is_some()
+    }
+
+    /// Ends everything; gives how much there was.
+    pub(super) fn cancel_all(&self) -> usize {
+        let running = self.lock_running();
+        running.values().for_each(Cancel::cancel);
+        running.len()
+    }
+
+    /// How many ids wait or run.
+    pub(super) fn at_work(&self) -> usize {
+        self.lock_running().len()
+    }
+
+    /// Keeps the result of an id on disk and sends it.
+    pub(super) fn finish(&self, kind: Kind, id: &str, result: &Reply) {
+        match self.state.finish(kind, id, result) {
+            Ok(number) => self.outgoing.stored(number),
+            Err(error) => {
+                tracing::error!(%error, id, "a result is not kept on disk");
+                self.outgoing.answer(result.clone());
+            }
+        }
+        self.lock_running().remove(&(kind, id.to_owned()));
+    }
+
+    /// Keeps a result that belongs to no id on disk and sends it.
+    pub(super) fn post(&self, reply: &Reply) {
+        match self.state.post(reply) {
+            Ok(number) => self.outgoing.stored(number),
+            Err(error) => {
+                tracing::error!(%error, event = reply.event, "a result is not kept on disk");
+                self.outgoing.answer(reply.clone());
+            }
+        }
+    }
+
+    /// Answers a request that makes no sense or is not allowed.
+    pub(super) fn reject(&self, rejection: &Rejection) {
+        self.metrics.rejected.add(1);
+        tracing::warn!(
+            event = rejection.event,
+            id = %rejection.id.escape_debug(),
+            error = %self.redactor().clean(&rejection.error).escape_debug(),
+            "a request is refused"
+        );
+        for reply in refusal(rejection) {
+            self.outgoing.answer(reply);
+        }
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn set_stopping(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+    }
+
+    /// Brings the figures that are looked up, not counted, up to date and gives all as text.
+    pub(super) fn figures(&self) -> String {
+        let count = |waiting: Result<(u64, u64)>| waiting.map_or(0, |(count, _)| count);
+        self.metrics.outbox.set(count(self.state.waiting()));
+        self.metrics.live_dropped.set(self.outgoing.depth().1);
+        self.metrics.connected.set(u64::from(self.outgoing.is_up()));
+        self.metrics.text()
+    }
+
+    fn lock_running(&self) -> std::sync::MutexGuard<'_, HashMap<(Kind, String), Cancel>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn settings(config: AgentConfig) -> (Arc<AgentConfig>, Arc<Redactor>) {
+    let redactor = Redactor::new(config.redact, config.secrets.clone());
+    (Arc::new(config), Arc::new(redactor))
+}

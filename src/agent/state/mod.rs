@@ -1,0 +1,143 @@
+//! What the agent remembers on disk: ids it has accepted, and results that are not delivered yet.
+
+mod ledger;
+mod outbox;
+mod schema;
+
+pub(super) use ledger::{Acceptance, Kind, Unfinished};
+pub(super) use outbox::Stored;
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rusqlite::Connection;
+
+use crate::error::{Error, ErrorKind, IoContext as _, Result, Stage};
+use crate::path::escape;
+use crate::sys::durable::{self, Directory};
+
+/// The agent's own directory. One agent at a time uses it.
+pub(super) struct State {
+    database: Mutex<Connection>,
+    path: PathBuf,
+    _lock: File,
+}
+
+impl State {
+    /// Opens the directory at `path`, which is made (0700) where it does not exist.
+    ///
+    /// # Errors
+    /// `UnsafeStore` where it is a symbolic link, somebody else's or writable by others; `Busy` where
+    /// another agent uses it; `Corrupt` where its database cannot be read.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let shown = escape(path);
+        make_private(path).context(Stage::Agent, || {
+            format!("cannot make the directory {shown}")
+        })?;
+        let directory = Directory::open(path).context(Stage::Agent, || {
+            format!("cannot open the agent's directory {shown}")
+        })?;
+        let ownership = directory
+            .ownership()
+            .context(Stage::Agent, || format!("cannot examine {shown}"))?;
+        if ownership.uid != durable::own_uid() || ownership.mode & 0o022 != 0 {
+            return Err(Error::new(
+                ErrorKind::UnsafeStore,
+                Stage::Agent,
+                format!(
+                    "the agent's directory {shown} belongs to user {} and has mode {:04o}: it must \
+                     be this user's own, and nobody else may write to it",
+                    ownership.uid, ownership.mode
+                ),
+            ));
+        }
+        let lock = directory
+            .open_lock("lock")
+            .context(Stage::Agent, || format!("cannot lock {shown}"))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::new(
+                    ErrorKind::Busy,
+                    Stage::Agent,
+                    format!("another agent uses {shown}"),
+                ));
+            }
+            Err(TryLockError::Error(e)) => {
+                return Err(Error::io(Stage::Agent, format!("cannot lock {shown}"), e));
+            }
+        }
+        let database = schema::open(&path.join("agent.sqlite"))?;
+        Ok(Self {
+            database: Mutex::new(database),
+            path: path.to_owned(),
+            _lock: lock,
+        })
+    }
+
+    /// Where long outputs are kept; made where it does not exist.
+    pub(super) fn outputs(&self) -> Result<PathBuf> {
+        let path = self.path.join("outputs");
+        make_private(&path).context(Stage::Agent, || format!("cannot make {}", escape(&path)))?;
+        Ok(path)
+    }
+
+    /// The id that this host goes by where nobody chose one: the same at every start.
+    pub(super) fn own_id(&self) -> Result<String> {
+        let file = self.path.join("agent_id");
+        match fs::read_to_string(&file) {
+            Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
+            _ => {}
+        }
+        let id = format!("agent-{:016x}", rand::random::<u64>());
+        fs::write(&file, format!("{id}\n"))
+            .context(Stage::Agent, || format!("cannot write {}", escape(&file)))?;
+        Ok(id)
+    }
+
+    fn database(&self) -> MutexGuard<'_, Connection> {
+        self.database.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn make_private(path: &Path) -> std::io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    #[cfg(unix)]
+    let made = {
+        use std::os::unix::fs::DirBuilderExt as _;
+        fs::DirBuilder::new().mode(0o700).create(path)
+    };
+    #[cfg(not(unix))]
+    let made = fs::create_dir(path);
+    match made {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// What the database said, as the library's error.
+fn failed(what: &'static str) -> impl Fn(rusqlite::Error) -> Error {
+    move |error| {
+        use rusqlite::ErrorCode;
+        let kind = match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => ErrorKind::NoSpace,
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => ErrorKind::Corrupt,
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => ErrorKind::Busy,
+            _ => ErrorKind::Io,
+        };
+        Error::new(
+            kind,
+            Stage::Agent,
+            format!("the agent's records cannot be used ({what}): {error}"),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,154 @@
+use super::*;
+use crate::agent::wire::Reply;
+use serde_json::json;
+
+fn site() -> (tempfile::TempDir, State) {
+    let dir = tempfile::tempdir().unwrap();
+    let state = State::open(&dir.path().join("agent")).unwrap();
+    (dir, state)
+}
+
+fn result(id: &str) -> Reply {
+    Reply::new("deployment_command_completed", json!({ "command_id": id }))
+}
+
+fn accept(state: &State, id: &str) -> Acceptance {
+    let mut outcome = state.accept(&[(Kind::Command, id, "{}".into())]).unwrap();
+    outcome.remove(0)
+}
+
+#[test]
+fn an_id_is_new_only_once() {
+    let (dir, state) = site();
+    assert_eq!(accept(&state, "../a b"), Acceptance::New);
+    assert_eq!(accept(&state, "../a b"), Acceptance::Running);
+    let batch = state
+        .accept(&[(Kind::Batch, "../a b", "{}".into())])
+        .unwrap();
+    assert_eq!(batch, [Acceptance::New]);
+    state
+        .finish(Kind::Command, "../a b", &result("../a b"))
+        .unwrap();
+    drop(state);
+    let state = State::open(&dir.path().join("agent")).unwrap();
+    let Acceptance::Done(number) = accept(&state, "../a b") else {
+        panic!("carried out again");
+    };
+    let stored = state.undelivered(number - 1, 1).unwrap().remove(0);
+    assert_eq!(stored.event, "deployment_command_completed");
+    assert_eq!(stored.payload, r#"{"command_id":"../a b"}"#);
+}
+
+#[test]
+fn two_of_the_same_id_at_once_are_one() {
+    let (_dir, state) = site();
+    let twice = [
+        (Kind::Command, "a", "{}".into()),
+        (Kind::Command, "a", "{}".into()),
+    ];
+    assert_eq!(
+        state.accept(&twice).unwrap(),
+        [Acceptance::New, Acceptance::Running]
+    );
+}
+
+#[test]
+fn results_keep_their_order_until_they_are_delivered() {
+    let (dir, state) = site();
+    accept(&state, "a");
+    accept(&state, "b");
+    state.finish(Kind::Command, "b", &result("b")).unwrap();
+    let rollback = Reply::new("rollback_result", json!({ "snapshot_id": "s" }));
+    let second = state.post(&rollback).unwrap();
+    state.finish(Kind::Command, "a", &result("a")).unwrap();
+    drop(state);
+    let state = State::open(&dir.path().join("agent")).unwrap();
+    let ids = |after| -> Vec<String> {
+        let stored = state.undelivered(after, 10).unwrap();
+        stored.into_iter().map(|one| one.payload).collect()
+    };
+    assert_eq!(
+        ids(0),
+        [
+            r#"{"command_id":"b"}"#,
+            r#"{"snapshot_id":"s"}"#,
+            r#"{"command_id":"a"}"#
+        ]
+    );
+    state.delivered(second).unwrap();
+    assert_eq!(ids(0), [r#"{"command_id":"a"}"#]);
+    assert_eq!(state.waiting().unwrap().0, 1);
+}
+
+#[test]
+fn what_an_earlier_agent_left_is_known() {
+    let (dir, state) = site();
+    accept(&state, "waits");
+    accept(&state, "runs");
+    accept(&state, "done");
+    state.start(Kind::Command, "runs").unwrap();
+    state
+        .finish(Kind::Command, "done", &result("done"))
+        .unwrap();
+    drop(state);
+    let state = State::open(&dir.path().join("agent")).unwrap();
+    let left: Vec<_> = state
+        .unfinished()
+        .unwrap()
+        .into_iter()
+        .map(|one| (one.id, one.started))
+        .collect();
+    assert_eq!(left, [("waits".into(), false), ("runs".into(), true)]);
+}
+
+#[test]
+fn the_outbox_is_bounded_and_drops_the_oldest() {
+    let (_dir, state) = site();
+    for n in 0..10 {
+        state
+            .post(&Reply::new("pin_result", json!({ "n": n })))
+            .unwrap();
+    }
+    assert_eq!(state.bound(3, u64::MAX >> 1).unwrap(), 7);
+    let left = state.undelivered(0, 10).unwrap();
+    assert_eq!(left[0].payload, r#"{"n":7}"#);
+    assert_eq!(state.bound(100, 8).unwrap(), 2);
+}
+
+#[test]
+fn ids_are_forgotten_only_when_their_time_is_over() {
+    let (_dir, state) = site();
+    accept(&state, "old");
+    let number = state.finish(Kind::Command, "old", &result("old")).unwrap();
+    state.forget(-10.0, 100).unwrap();
+    assert!(
+        matches!(accept(&state, "old"), Acceptance::Done(_)),
+        "not delivered yet"
+    );
+    state.delivered(number + 10).unwrap();
+    state.forget(3600.0, 100).unwrap();
+    assert!(
+        matches!(accept(&state, "old"), Acceptance::Done(_)),
+        "still young"
+    );
+    state.delivered(number + 10).unwrap();
+    state.forget(-10.0, 100).unwrap();
+    assert_eq!(accept(&state, "old"), Acceptance::New);
+}
+
+#[test]
+fn a_directory_that_others_can_write_to_is_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("agent");
+    fs::create_dir(&path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+    let error = State::open(&path).map(|_| ()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UnsafeStore);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+    let state = State::open(&path).unwrap();
+    let error = State::open(&path).map(|_| ()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Busy);
+    let id = state.own_id().unwrap();
+    assert_eq!(state.own_id().unwrap(), id);
+}

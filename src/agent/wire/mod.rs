@@ -1,0 +1,11 @@
+//! The events of the protocol (`src/docs/protocol.md`): typed, and bounded in size.
+
+mod bound;
+mod decode;
+mod reply;
+mod request;
+
+pub use bound::{MAX_MESSAGE, encoded_length, fit_output, json_length, pages, shorten};
+pub use decode::{Decoded, Rejection, decode};
+pub use reply::*;
+pub use request::*;

@@ -1,0 +1,365 @@
+//! What the agent sends. `agent_id` is added to every event on its way out.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::decode::{Rejection, id_key};
+use crate::rollback::{Conflict, Failure, RollbackReport};
+use crate::seal::ChangeCounts;
+use crate::store::CoverageRecord;
+
+/// One event to send.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reply {
+    /// The event's name.
+    pub event: &'static str,
+    /// A JSON object.
+    pub payload: Value,
+}
+
+impl Reply {
+    /// An event with the fields of `payload`.
+    pub fn new(event: &'static str, payload: impl Serialize) -> Self {
+        let payload = serde_json::to_value(payload).unwrap_or_else(|error| {
+            // The types here serialise; a map with keys that are no texts would not.
+            json!({ "success": false, "error": format!("the answer cannot be written: {error}") })
+        });
+        Self { event, payload }
+    }
+}
+
+/// `deployment_command_completed`
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct CommandCompleted {
+    /// Which command.
+    pub command_id: String,
+    /// Exit status 0 within its time.
+    pub success: bool,
+    /// Both streams as they came.
+    pub output: String,
+    /// Empty when all is well.
+    pub error: String,
+    /// As in the request.
+    pub execution_id: Value,
+    /// As in the request.
+    pub group_execution: Value,
+    /// As a shell reports it; absent where the command did not run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The snapshot, where there is one.
+    pub snapshot_id: Option<String>,
+    /// Why there is no snapshot, or an incomplete one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshot_error: Option<String>,
+    /// How many entries changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changes: Option<ChangeCounts>,
+    /// What is covered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<CoverageRecord>,
+    /// The command's own time.
+    pub duration_ms: u64,
+    /// The time limit was reached.
+    #[serde(skip_serializing_if = "is_false")]
+    pub timed_out: bool,
+    /// The backend cancelled it.
+    #[serde(skip_serializing_if = "is_false")]
+    pub cancelled: bool,
+    /// The agent went down while it ran.
+    #[serde(skip_serializing_if = "is_false")]
+    pub interrupted: bool,
+    /// Bytes of output that are not in `output`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub output_left_out: u64,
+    /// The file on the agent's host with the whole output, where it was too long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_file: Option<String>,
+}
+
+/// `batch_command_completed`
+#[derive(Debug, Clone, Serialize)]
+pub struct BatchCommandCompleted {
+    /// Which batch.
+    pub batch_id: String,
+    /// The command's position.
+    pub command_index: usize,
+    /// The command line.
+    pub command: String,
+    /// Exit status 0 within its time.
+    pub success: bool,
+    /// Both streams as they came.
+    pub output: String,
+    /// Empty when all is well.
+    pub error: String,
+    /// The snapshot, where there is one.
+    pub snapshot_id: Option<String>,
+    /// As a shell reports it.
+    pub exit_code: Option<i32>,
+}
+
+/// One entry of [`BatchCompleted::execution_results`].
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ExecutionResult {
+    /// The command line.
+    pub command: String,
+    /// Its position.
+    pub index: usize,
+    /// Exit status 0 within its time.
+    pub success: bool,
+    /// Both streams as they came.
+    pub output: String,
+    /// Seconds.
+    pub execution_time: f64,
+    /// Empty when all is well.
+    pub error: String,
+    /// The snapshot, where there is one.
+    pub snapshot_id: Option<String>,
+    /// As a shell reports it; null where the command did not run.
+    pub exit_code: Option<i32>,
+}
+
+/// `batch_execution_completed`
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct BatchCompleted {
+    /// Which batch.
+    pub batch_id: String,
+    /// Every command succeeded.
+    pub success: bool,
+    /// How many commands there were.
+    pub total_commands: usize,
+    /// How many succeeded.
+    pub successful_commands: usize,
+    /// How many failed or were skipped.
+    pub failed_commands: usize,
+    /// One for each command.
+    pub execution_results: Vec<ExecutionResult>,
+    /// The output of all commands.
+    pub output: String,
+    /// Empty when all is well.
+    pub error: String,
+    /// The snapshots in the order in which the commands ran.
+    pub snapshot_ids: Vec<String>,
+    /// The backend cancelled it.
+    #[serde(skip_serializing_if = "is_false")]
+    pub cancelled: bool,
+    /// The agent went down while it ran.
+    #[serde(skip_serializing_if = "is_false")]
+    pub interrupted: bool,
+}
+
+/// What `rollback_result` and `batch_rollback_result` have in common.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct RollbackOutcome {
+    /// Every entry is as it was before.
+    pub success: bool,
+    /// In words, as backends know it.
+    pub message: String,
+    /// Empty when all is well.
+    pub error: String,
+    /// Nothing was changed on purpose.
+    pub dry_run: bool,
+    /// Entries given back their old state.
+    pub restored: u64,
+    /// Entries that the commands had created and that are gone.
+    pub removed: u64,
+    /// Entries that already were as they should be.
+    pub unchanged: u64,
+    /// Entries that were changed since.
+    pub conflicts: Vec<Conflict>,
+    /// Entries that could not be restored.
+    pub failures: Vec<Failure>,
+    /// The snapshot that takes the rollback back.
+    pub redo_snapshot_id: Option<String>,
+    /// Entries that are left out of the lists here, because there are too many.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub not_listed: u64,
+}
+
+/// The most entries that a rollback's lists hold on the wire.
+const MAX_LISTED: usize = 500;
+
+impl RollbackOutcome {
+    /// From the engine's report; `what` is `Rollback` or `Batch rollback`.
+    pub fn of(report: RollbackReport, what: &str) -> Self {
+        let whole = report.success;
+        let listed = report.conflicts.len() + report.failures.len();
+        let mut outcome = Self {
+            success: whole,
+            message: message(what, whole),
+            error: String::new(),
+            dry_run: report.dry_run,
+            restored: report.restored,
+            removed: report.removed,
+            unchanged: report.unchanged,
+            conflicts: report.conflicts,
+            failures: report.failures,
+            redo_snapshot_id: report.redo_snapshot_id,
+            not_listed: 0,
+        };
+        if !whole {
+            outcome.error = format!(
+                "{} of the entries differ from what the command left, {} could not be restored",
+                outcome.conflicts.len(),
+                outcome.failures.len()
+            );
+        }
+        outcome.conflicts.truncate(MAX_LISTED);
+        outcome.failures.truncate(MAX_LISTED);
+        outcome.not_listed = (listed - outcome.conflicts.len() - outcome.failures.len()) as u64;
+        outcome
+    }
+
+    /// A rollback that did not happen.
+    pub fn failed(error: impl Into<String>, what: &str) -> Self {
+        Self {
+            message: message(what, false),
+            error: error.into(),
+            ..Self::default()
+        }
+    }
+
+    /// The events that tell of it: the result, and the one that older backends listen for. `key` is
+    /// `snapshot_id` or `batch_id`.
+    pub fn replies(&self, key: &'static str, id: &str) -> Vec<Reply> {
+        let (result, completed) = if key == "batch_id" {
+            ("batch_rollback_result", "batch_rollback_completed")
+        } else {
+            ("rollback_result", "rollback_completed")
+        };
+        let mut payload = Reply::new(result, self).payload;
+        payload[key] = id.into();
+        vec![
+            Reply {
+                event: result,
+                payload,
+            },
+            Reply::new(
+                completed,
+                json!({ key: id, "success": self.success, "error": self.error }),
+            ),
+        ]
+    }
+}
+
+fn message(what: &str, success: bool) -> String {
+    if success {
+        format!("{what} completed successfully")
+    } else {
+        format!("{what} failed")
+    }
+}
+
+/// The events that answer a request which is refused or failed before it began.
+pub fn refusal(rejection: &Rejection) -> Vec<Reply> {
+    let Rejection { event, id, error } = rejection;
+    let key = id_key(event);
+    let result = |name| {
+        let mut payload = json!({ "success": false, "error": error, "message": error });
+        payload[key] = id.as_str().into();
+        vec![Reply {
+            event: name,
+            payload,
+        }]
+    };
+    match event.as_str() {
+        "execute_deployment_command" => vec![Reply::new(
+            "deployment_command_completed",
+            CommandCompleted {
+                command_id: id.clone(),
+                error: error.clone(),
+                ..CommandCompleted::default()
+            },
+        )],
+        "execute_batch_persistent" => vec![Reply::new(
+            "batch_execution_completed",
+            BatchCompleted {
+                batch_id: id.clone(),
+                error: error.clone(),
+                ..BatchCompleted::default()
+            },
+        )],
+        "rollback_command" => RollbackOutcome::failed(error, "Rollback").replies(key, id),
+        "rollback_batch" => RollbackOutcome::failed(error, "Batch rollback").replies(key, id),
+        "get_snapshot_info" => result("snapshot_info_result"),
+        "get_batch_snapshots" => result("batch_snapshots_result"),
+        "list_snapshots" => result("snapshots_list_result"),
+        "cleanup_snapshot" | "cleanup_batch" => result("cleanup_result"),
+        "get_snapshot_diff" => result("snapshot_diff_result"),
+        "pin_snapshot" => result("pin_result"),
+        _ => vec![Reply::new(
+            "agent_error",
+            json!({ "event": event, "error": error, "id": id }),
+        )],
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refused_request_has_an_answer_with_its_id() {
+        for (event, answer, key) in [
+            (
+                "execute_deployment_command",
+                "deployment_command_completed",
+                "command_id",
+            ),
+            (
+                "execute_batch_persistent",
+                "batch_execution_completed",
+                "batch_id",
+            ),
+            ("rollback_command", "rollback_result", "snapshot_id"),
+            ("rollback_batch", "batch_rollback_result", "batch_id"),
+            ("get_snapshot_info", "snapshot_info_result", "snapshot_id"),
+            ("get_batch_snapshots", "batch_snapshots_result", "batch_id"),
+            ("cleanup_snapshot", "cleanup_result", "snapshot_id"),
+            ("get_snapshot_diff", "snapshot_diff_result", "snapshot_id"),
+            ("pin_snapshot", "pin_result", "snapshot_id"),
+            ("cancel_command", "agent_error", "id"),
+        ] {
+            let replies = refusal(&Rejection {
+                event: event.into(),
+                id: "x".into(),
+                error: "no".into(),
+            });
+            assert_eq!(replies[0].event, answer);
+            assert_eq!(replies[0].payload[key], "x", "{event}");
+            assert_eq!(replies[0].payload["error"], "no", "{event}");
+            if answer != "agent_error" {
+                assert_eq!(replies[0].payload["success"], false, "{event}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_rollback_tells_old_and_new_backends() {
+        let report = RollbackReport {
+            success: true,
+            restored: 3,
+            ..RollbackReport::default()
+        };
+        let replies = RollbackOutcome::of(report, "Batch rollback").replies("batch_id", "b");
+        assert_eq!(replies[0].event, "batch_rollback_result");
+        assert_eq!(
+            replies[0].payload["message"],
+            "Batch rollback completed successfully"
+        );
+        assert_eq!(replies[1].event, "batch_rollback_completed");
+        assert_eq!(
+            replies[1].payload,
+            json!({"batch_id": "b", "success": true, "error": ""})
+        );
+    }
+}

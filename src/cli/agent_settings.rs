@@ -1,0 +1,409 @@
+//! `[agent]` of the configuration, and what follows from it together with the flags.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use url::Url;
+
+use super::args::values;
+use super::args::{AgentArgs, LogFormat};
+use super::config::RetentionSection;
+use super::environment::Environment;
+use super::settings::Settings;
+use crate::agent::transport::{Secrecy, TlsSettings, check_server};
+use crate::agent::{AgentConfig, Policy, Secret};
+use crate::error::{Error, ErrorKind, IoContext as _, Result, Stage};
+use crate::path::{AbsPath, escape};
+
+/// The longest token, and the longest file with certificates.
+const MAX_FILE: u64 = 1 << 20;
+
+/// `[agent]`: flags of `agent`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct AgentSection {
+    pub(crate) server: Option<String>,
+    pub(crate) agent_id: Option<String>,
+    pub(crate) token_file: Option<PathBuf>,
+    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) client_certificate: Option<PathBuf>,
+    pub(crate) client_key: Option<PathBuf>,
+    pub(crate) insecure_http: Option<bool>,
+    pub(crate) state_dir: Option<PathBuf>,
+    pub(crate) cwd: Option<PathBuf>,
+    pub(crate) snapshot_cleanup_interval_hours: Option<f64>,
+    pub(crate) snapshot_max_age_hours: Option<f64>,
+    pub(crate) heartbeat_seconds: Option<f64>,
+    pub(crate) probe_seconds: Option<f64>,
+    pub(crate) patience_seconds: Option<f64>,
+    pub(crate) rollback_patience_seconds: Option<f64>,
+    pub(crate) stop_grace_seconds: Option<f64>,
+    pub(crate) remember_hours: Option<f64>,
+    pub(crate) allow_shell: Vec<String>,
+    pub(crate) allow_command: Vec<String>,
+    pub(crate) allow_path: Vec<PathBuf>,
+    pub(crate) redact: Option<bool>,
+    pub(crate) max_waiting: Option<usize>,
+    pub(crate) max_sessions: Option<usize>,
+    pub(crate) result_output_bytes: Option<usize>,
+    pub(crate) output_file_bytes: Option<u64>,
+    pub(crate) output_files_bytes: Option<u64>,
+    pub(crate) outbox_results: Option<u64>,
+    pub(crate) outbox_bytes: Option<u64>,
+    pub(crate) metrics: Option<SocketAddr>,
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+impl AgentSection {
+    /// Takes relative paths from the directory `base`.
+    pub(crate) fn resolve(&mut self, base: &Path) {
+        let single = [
+            &mut self.token_file,
+            &mut self.ca_file,
+            &mut self.client_certificate,
+            &mut self.client_key,
+            &mut self.state_dir,
+        ];
+        for path in single.into_iter().flatten() {
+            *path = base.join(&*path);
+        }
+    }
+
+    /// Every time with its key, for checking.
+    pub(crate) fn times(&self) -> [(&'static str, Option<f64>); 8] {
+        [
+            (
+                "agent.snapshot_cleanup_interval_hours",
+                self.snapshot_cleanup_interval_hours,
+            ),
+            ("agent.snapshot_max_age_hours", self.snapshot_max_age_hours),
+            ("agent.heartbeat_seconds", self.heartbeat_seconds),
+            ("agent.probe_seconds", self.probe_seconds),
+            ("agent.patience_seconds", self.patience_seconds),
+            (
+                "agent.rollback_patience_seconds",
+                self.rollback_patience_seconds,
+            ),
+            ("agent.stop_grace_seconds", self.stop_grace_seconds),
+            ("agent.remember_hours", self.remember_hours),
+        ]
+    }
+}
+
+/// Everything that an agent is started with.
+pub(crate) struct AgentSettings {
+    pub(crate) server: Url,
+    pub(crate) token: Option<Secret>,
+    pub(crate) tls: TlsSettings,
+    pub(crate) config: AgentConfig,
+}
+
+impl AgentSettings {
+    /// Puts flags, environment and configuration together, and reads the files that they name.
+    pub(crate) fn resolve(
+        args: &AgentArgs,
+        settings: &Settings,
+        environment: &Environment,
+    ) -> Result<Self> {
+        let section = &settings.config.agent;
+        let address = args.server.as_ref().or(section.server.as_ref());
+        let address = address.ok_or_else(|| {
+            invalid(
+                "no backend is named: use --server URL, or server in [agent] of the configuration",
+            )
+        })?;
+        let insecure = args
+            .insecure_http
+            .or(section.insecure_http)
+            .unwrap_or_default();
+        let secrecy = if insecure {
+            Secrecy::Waived
+        } else {
+            Secrecy::Required
+        };
+        let server = check_server(address, secrecy)?;
+        let token = token(args, section, environment)?;
+        let tls = tls(args, section)?;
+        let mut config = agent_config(args, settings, environment)?;
+        config.secrets.extend(token.clone());
+        Ok(Self {
+            server,
+            token,
+            tls,
+            config,
+        })
+    }
+
+    /// The backend's address as `host:port`.
+    pub(crate) fn host(&self) -> String {
+        let host = self.server.host_str().unwrap_or_default();
+        let plain = matches!(self.server.scheme(), "http" | "ws");
+        let port = self.server.port().unwrap_or(if plain { 80 } else { 443 });
+        format!("{host}:{port}")
+    }
+}
+
+fn agent_config(
+    args: &AgentArgs,
+    settings: &Settings,
+    environment: &Environment,
+) -> Result<AgentConfig> {
+    let section = &settings.config.agent;
+    let cwd = match args.cwd.as_ref().or(section.cwd.as_ref()) {
+        Some(path) => directory(path)?,
+        None => match &environment.home {
+            Some(home) => home.clone(),
+            None => directory(Path::new("/"))?,
+        },
+    };
+    let state = args.state_dir.as_ref().or(section.state_dir.as_ref());
+    let state = state.cloned().unwrap_or_else(|| beside(&settings.store));
+    let state = std::path::absolute(&state)
+        .context(Stage::Request, || format!("cannot find {}", escape(&state)))?;
+    let mut config = AgentConfig::new(state, cwd);
+    config.agent_id = args.agent_id.clone().or_else(|| section.agent_id.clone());
+    config.policy = policy(args, section)?;
+    config.require_snapshot = settings.config.run.require_snapshot.unwrap_or_default();
+    config.timeout = settings.config.run.timeout().filter(|time| !time.is_zero());
+    config.redact = section.redact.unwrap_or(true);
+    let hours = |hours: Option<f64>| time(hours.map(|hours| hours * 3600.0));
+    for (own, flag, key) in [
+        (
+            &mut config.heartbeat,
+            args.heartbeat,
+            time(section.heartbeat_seconds),
+        ),
+        (&mut config.probe, None, time(section.probe_seconds)),
+        (&mut config.patience, None, time(section.patience_seconds)),
+        (
+            &mut config.rollback_patience,
+            None,
+            time(section.rollback_patience_seconds),
+        ),
+        (
+            &mut config.stop_grace,
+            None,
+            time(section.stop_grace_seconds),
+        ),
+        (&mut config.remember, None, hours(section.remember_hours)),
+        (
+            &mut config.cleanup_interval,
+            args.snapshot_cleanup_interval,
+            hours(section.snapshot_cleanup_interval_hours),
+        ),
+    ] {
+        if let Some(time) = flag.or(key) {
+            *own = time;
+        }
+    }
+    for (name, time) in [
+        ("heartbeat", config.heartbeat),
+        ("probe_seconds", config.probe),
+        ("patience_seconds", config.patience),
+        ("snapshot-cleanup-interval", config.cleanup_interval),
+    ] {
+        if time < Duration::from_millis(100) {
+            return Err(invalid(format!(
+                "{name} is shorter than a tenth of a second"
+            )));
+        }
+    }
+    let max_age = args
+        .snapshot_max_age
+        .or(hours(section.snapshot_max_age_hours));
+    let retention: &RetentionSection = &settings.config.retention;
+    if let Some(policy) = retention.policy() {
+        config.retention = policy;
+    }
+    if max_age.is_some() {
+        config.retention.max_age = max_age;
+    }
+    sizes(&mut config, section);
+    config.metrics = args.metrics.or(section.metrics);
+    Ok(config)
+}
+
+fn sizes(config: &mut AgentConfig, section: &AgentSection) {
+    let result = section.result_output_bytes;
+    config.result_output = result
+        .unwrap_or(config.result_output)
+        .clamp(1 << 10, 900_000);
+    config.max_waiting = section.max_waiting.unwrap_or(config.max_waiting);
+    config.max_sessions = section.max_sessions.unwrap_or(config.max_sessions).max(1);
+    config.output_file = section.output_file_bytes.unwrap_or(config.output_file);
+    config.output_files = section.output_files_bytes.unwrap_or(config.output_files);
+    config.outbox = (
+        section.outbox_results.unwrap_or(config.outbox.0),
+        section.outbox_bytes.unwrap_or(config.outbox.1),
+    );
+}
+
+fn policy(args: &AgentArgs, section: &AgentSection) -> Result<Policy> {
+    fn chosen<'a, T>(flags: &'a [T], keys: &'a [T]) -> &'a [T] {
+        if flags.is_empty() { keys } else { flags }
+    }
+    Ok(Policy {
+        shells: chosen(&args.allow_shell, &section.allow_shell).to_vec(),
+        commands: chosen(&args.allow_command, &section.allow_command).to_vec(),
+        paths: chosen(&args.allow_path, &section.allow_path)
+            .iter()
+            .map(|path| directory(path))
+            .collect::<Result<_>>()?,
+    })
+}
+
+fn directory(path: &Path) -> Result<AbsPath> {
+    super::paths::directory(Path::new("/"), path)
+}
+
+/// The agent's directory where nobody names one: beside the snapshots.
+fn beside(store: &Path) -> PathBuf {
+    let name = match store.file_name().and_then(|name| name.to_str()) {
+        Some(".deployx_snapshots") => ".deployx_agent".to_owned(),
+        Some("snapshots") | None => "agent".to_owned(),
+        Some(name) => format!("{name}.agent"),
+    };
+    store.with_file_name(name)
+}
+
+fn time(seconds: Option<f64>) -> Option<Duration> {
+    seconds.and_then(|seconds| values::duration(seconds).ok())
+}
+
+/// The token: from the file that is named, else from the environment.
+fn token(
+    args: &AgentArgs,
+    section: &AgentSection,
+    environment: &Environment,
+) -> Result<Option<Secret>> {
+    let text = match args.token_file.as_ref().or(section.token_file.as_ref()) {
+        Some(file) => read_private(file, "token file")?,
+        None => match &environment.agent_token {
+            Some(token) => token.clone(),
+            None => return Ok(None),
+        },
+    };
+    let token = text.trim();
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(invalid(
+            "the token has to be one word of visible ASCII characters, as an HTTP header needs it",
+        ));
+    }
+    Ok(Some(Secret::new(token)))
+}
+
+fn tls(args: &AgentArgs, section: &AgentSection) -> Result<TlsSettings> {
+    let authorities = args.ca_file.as_ref().or(section.ca_file.as_ref());
+    let certificate = args
+        .client_certificate
+        .as_ref()
+        .or(section.client_certificate.as_ref());
+    let key = args.client_key.as_ref().or(section.client_key.as_ref());
+    let identity = match (certificate, key) {
+        (Some(certificate), Some(key)) => Some((
+            read(certificate)?,
+            read_private(key, "private key")?.into_bytes(),
+        )),
+        (None, None) => None,
+        _ => {
+            return Err(invalid(
+                "a client certificate needs its private key, and the key its certificate",
+            ));
+        }
+    };
+    let tls = TlsSettings {
+        authorities: authorities.map(|file| read(file)).transpose()?,
+        identity,
+    };
+    // What cannot be used is told now and not at every attempt to connect.
+    tls.connector()?;
+    Ok(tls)
+}
+
+fn read(file: &Path) -> Result<Vec<u8>> {
+    let name = escape(file);
+    let context = || format!("cannot read {name}");
+    let metadata = std::fs::metadata(file).context(Stage::Request, context)?;
+    if !metadata.is_file() || metadata.len() > MAX_FILE {
+        return Err(invalid(format!(
+            "{name} is no file, or larger than {MAX_FILE} bytes"
+        )));
+    }
+    std::fs::read(file).context(Stage::Request, context)
+}
+
+/// Reads a file that nobody but its owner may touch.
+fn read_private(file: &Path, what: &str) -> Result<String> {
+    let bytes = read(file)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let name = escape(file);
+        let metadata =
+            std::fs::metadata(file).context(Stage::Request, || format!("cannot read {name}"))?;
+        let mode = metadata.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(invalid(format!(
+                "the {what} {name} has mode {mode:04o}, so others can read or change it: chmod \
+                 600 it, and replace the secret where others may have read it"
+            )));
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| invalid(format!("the {what} {} is no text", escape(file))))
+}
+
+fn invalid(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::InvalidRequest, Stage::Request, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_agents_directory_is_beside_the_snapshots() {
+        for (store, expected) in [
+            ("/var/lib/deployx/snapshots", "/var/lib/deployx/agent"),
+            ("/tmp/.deployx_snapshots", "/tmp/.deployx_agent"),
+            ("/srv/undo", "/srv/undo.agent"),
+        ] {
+            assert_eq!(beside(Path::new(store)), Path::new(expected));
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_token_comes_from_a_private_file_or_the_environment() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token");
+        std::fs::write(&file, "from-file\n").unwrap();
+        let mut args = AgentArgs::default();
+        let section = AgentSection::default();
+        let mut environment = Environment::default();
+        let read = |args: &AgentArgs, environment: &Environment| token(args, &section, environment);
+        assert_eq!(read(&args, &environment).unwrap(), None);
+        environment.agent_token = Some("from-environment".into());
+        assert_eq!(
+            read(&args, &environment).unwrap(),
+            Some(Secret::new("from-environment"))
+        );
+        args.token_file = Some(file.clone());
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(
+            read(&args, &environment)
+                .unwrap_err()
+                .to_string()
+                .contains("0644")
+        );
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(
+            read(&args, &environment).unwrap(),
+            Some(Secret::new("from-file"))
+        );
+        std::fs::write(&file, "two words\n").unwrap();
+        assert!(read(&args, &environment).is_err());
+    }
+}

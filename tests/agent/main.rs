@@ -1,0 +1,499 @@
+//! The agent over a transport in memory: order, at most once, outbox, concurrency.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use deployx::AbsPath;
+use deployx::agent::transport::memory::{MemoryBackend, Sent};
+use deployx::agent::{Agent, AgentConfig};
+use deployx::engine::{Engine, EngineConfig};
+use serde_json::{Value, json};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An agent with a place of its own.
+struct Site {
+    backend: MemoryBackend,
+    agent: Option<Agent>,
+    tree: PathBuf,
+    dir: tempfile::TempDir,
+}
+
+impl Site {
+    fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut AgentConfig)) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let tree = dir.path().canonicalize().expect("a path").join("tree");
+        fs::create_dir(&tree).expect("a tree");
+        let mut site = Self {
+            backend: MemoryBackend::new(),
+            agent: None,
+            tree,
+            dir,
+        };
+        site.start(change);
+        site
+    }
+
+    fn start(&mut self, change: impl FnOnce(&mut AgentConfig)) {
+        let engine =
+            Engine::open(EngineConfig::new(self.dir.path().join("store"))).expect("an engine");
+        let cwd = AbsPath::new(&self.tree).expect("a path");
+        let mut config = AgentConfig::new(self.dir.path().join("state"), cwd);
+        config.retry = (Duration::from_millis(20), Duration::from_millis(50));
+        change(&mut config);
+        // A backend that answers registrations, as most do.
+        let backend = self.backend.clone();
+        let before = backend.connections();
+        let agent = Agent::start(engine, config, "127.0.0.1:1", |_| Arc::new(backend.clone()))
+            .expect("an agent");
+        self.agent = Some(agent);
+        self.register_again(before);
+    }
+
+    /// Waits for the next line and answers its registration.
+    fn register_again(&self, before: usize) {
+        self.wait(|sent| {
+            let joined = |one: &Sent| one.event == "join_room" && one.connection > before;
+            sent.iter().any(joined).then_some(())
+        });
+        assert!(self.backend.send("registration_success", json!({})));
+    }
+
+    fn wait<T>(&self, found: impl FnMut(&[Sent]) -> Option<T>) -> T {
+        self.backend.wait(PATIENCE, found).unwrap_or_else(|| {
+            let sent: Vec<String> = self
+                .backend
+                .sent()
+                .iter()
+                .map(|s| format!("{} {}", s.event, s.payload))
+                .collect();
+            panic!("it did not come; this did:\n{}", sent.join("\n"))
+        })
+    }
+
+    fn result(&self, event: &str, key: &str, id: &str) -> Value {
+        self.wait(|sent| {
+            let one = sent
+                .iter()
+                .find(|one| one.event == event && one.payload[key] == id)?;
+            Some(one.payload.clone())
+        })
+    }
+
+    fn execute(&self, id: &str, command: &str) {
+        self.send(
+            "execute_deployment_command",
+            json!({ "command_id": id, "command": command, "shell": "sh" }),
+        );
+    }
+
+    fn send(&self, event: &str, payload: Value) {
+        assert!(self.backend.send(event, payload), "there is no line");
+    }
+
+    fn completed(&self, id: &str) -> Value {
+        self.result("deployment_command_completed", "command_id", id)
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.tree.join(name)).unwrap_or_default()
+    }
+
+    fn wait_for_file(&self, name: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.tree.join(name).exists() {
+            assert!(Instant::now() < deadline, "{name} does not come into being");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+#[test]
+fn commands_of_one_shell_keep_their_order_and_sessions_run_side_by_side() {
+    let site = Site::new();
+    site.execute("1", "sleep 0.3; echo 1 >> log");
+    site.execute("2", "echo 2 >> log");
+    site.send(
+        "execute_deployment_command",
+        json!({ "command_id": "3", "command": "echo 3 >> log", "shell": "sh", "session": "other" }),
+    );
+    for id in ["1", "2", "3"] {
+        assert_eq!(site.completed(id)["success"], true);
+    }
+    assert_eq!(site.read("log"), "3\n1\n2\n");
+}
+
+#[test]
+fn output_comes_in_order_before_its_result() {
+    let site = Site::new();
+    site.execute(
+        "out",
+        "for i in 1 2 3; do echo $i; echo e$i >&2; sleep 0.05; done",
+    );
+    site.completed("out");
+    let sent = site.backend.sent();
+    let mine: Vec<&Sent> = sent
+        .iter()
+        .filter(|one| one.payload["command_id"] == "out")
+        .collect();
+    assert_eq!(
+        mine.last().expect("events").event,
+        "deployment_command_completed"
+    );
+    let pieces: Vec<&Value> = mine
+        .iter()
+        .filter(|one| one.event == "deployment_command_output")
+        .map(|one| &one.payload)
+        .collect();
+    for (index, piece) in pieces.iter().enumerate() {
+        assert_eq!(piece["seq"], index);
+    }
+    let text = |stream: &str| -> String {
+        pieces
+            .iter()
+            .filter(|p| p["stream"] == stream)
+            .filter_map(|p| p["output"].as_str())
+            .collect()
+    };
+    assert_eq!(
+        (text("stdout").as_str(), text("stderr").as_str()),
+        ("1\n2\n3\n", "e1\ne2\ne3\n")
+    );
+}
+
+#[test]
+fn an_id_runs_once_and_its_result_comes_again() {
+    let site = Site::new();
+    site.execute("one", "echo x >> log");
+    let first = site.completed("one");
+    site.execute("one", "echo y >> log");
+    let count = |sent: &[Sent]| {
+        sent.iter()
+            .filter(|one| one.event == "deployment_command_completed")
+            .count()
+    };
+    site.wait(|sent| (count(sent) == 2).then_some(()));
+    let all = site.backend.sent();
+    assert!(
+        all.iter()
+            .filter(|one| one.event == "deployment_command_completed")
+            .all(|one| one.payload == first)
+    );
+    assert_eq!(site.read("log"), "x\n");
+}
+
+#[test]
+fn results_wait_for_the_line_and_outlive_the_agent() {
+    let mut site = Site::new();
+    site.execute("before", "true");
+    site.completed("before");
+    site.execute("cut", "touch begun; sleep 0.5; echo done");
+    site.wait_for_file("begun");
+    site.backend.refuse(true);
+    site.backend.cut();
+    std::thread::sleep(Duration::from_secs(1));
+    // The agent goes without having had a line, and another one comes.
+    site.agent.take().expect("an agent").stop();
+    let sent = site.backend.sent();
+    assert!(!sent.iter().any(
+        |one| one.payload["command_id"] == "cut" && one.event == "deployment_command_completed"
+    ));
+    site.backend.refuse(false);
+    site.start(|_| {});
+    let done = site.completed("cut");
+    assert_eq!(
+        (&done["success"], &done["output"]),
+        (&json!(true), &json!("done\n"))
+    );
+    // In the order in which they came about: nothing proved that the first had arrived.
+    let connection = site.backend.connections();
+    let order: Vec<String> = site.wait(|sent| {
+        let ids: Vec<String> = sent
+            .iter()
+            .filter(|one| {
+                one.connection == connection && one.event == "deployment_command_completed"
+            })
+            .map(|one| {
+                one.payload["command_id"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned()
+            })
+            .collect();
+        (ids.len() == 2).then_some(ids)
+    });
+    assert_eq!(order, ["before", "cut"]);
+}
+
+#[test]
+fn what_was_acknowledged_does_not_come_again() {
+    let site = Site::with(|config| config.heartbeat = Duration::from_millis(200));
+    site.backend.acknowledge(true);
+    site.execute("one", "true");
+    site.completed("one");
+    let beats = |sent: &[Sent]| {
+        sent.iter()
+            .filter(|one| one.event == "agent_heartbeat")
+            .count()
+    };
+    let now = beats(&site.backend.sent());
+    site.wait(|sent| (beats(sent) >= now + 3).then_some(()));
+    let before = site.backend.connections();
+    site.backend.cut();
+    site.register_again(before);
+    site.execute("two", "true");
+    site.completed("two");
+    let sent = site.backend.sent();
+    let ones = sent.iter().filter(|one| {
+        one.event == "deployment_command_completed" && one.payload["command_id"] == "one"
+    });
+    assert_eq!(ones.count(), 1);
+}
+
+#[test]
+fn a_backend_that_stops_acknowledging_is_left() {
+    let site = Site::with(|config| {
+        config.heartbeat = Duration::from_millis(200);
+        config.patience = Duration::from_millis(500);
+    });
+    site.backend.acknowledge(true);
+    site.wait(|sent| {
+        (sent
+            .iter()
+            .filter(|one| one.event == "agent_heartbeat")
+            .count()
+            > 2)
+        .then_some(())
+    });
+    site.backend.acknowledge(false);
+    site.wait(|sent| {
+        sent.iter()
+            .any(|one| one.event == "agent_register" && one.connection == 2)
+            .then_some(())
+    });
+}
+
+#[test]
+fn a_backend_that_never_acknowledges_is_kept() {
+    let site = Site::with(|config| {
+        config.heartbeat = Duration::from_millis(50);
+        config.patience = Duration::from_millis(100);
+    });
+    site.wait(|sent| {
+        (sent
+            .iter()
+            .filter(|one| one.event == "agent_heartbeat")
+            .count()
+            > 30)
+            .then_some(())
+    });
+    assert_eq!(site.backend.connections(), 1);
+}
+
+#[test]
+fn a_stalled_line_slows_the_command_only_until_it_is_given_up() {
+    let site = Site::with(|config| config.patience = Duration::from_secs(1));
+    site.backend.stall(true);
+    site.execute("loud", "yes | head -c 20000000; echo end >&2; touch done");
+    site.wait_for_file("done");
+    site.backend.stall(false);
+    let before = 1;
+    site.register_again(before);
+    let done = site.completed("loud");
+    assert_eq!(done["success"], true);
+    assert!(
+        done["output_left_out"]
+            .as_u64()
+            .is_some_and(|bytes| bytes > 19_000_000)
+    );
+    let file = done["output_file"].as_str().expect("a file");
+    assert_eq!(fs::metadata(file).expect("the output").len(), 20_000_004);
+}
+
+#[test]
+fn cancelling_ends_what_runs_and_what_waits() {
+    let site = Site::new();
+    site.execute("runs", "touch begun; sleep 60");
+    site.execute("waits", "touch never");
+    site.wait_for_file("begun");
+    site.send("cancel_command", json!({ "command_id": "waits" }));
+    site.send("cancel_command", json!({ "command_id": "runs" }));
+    for id in ["runs", "waits"] {
+        let done = site.completed(id);
+        assert_eq!(
+            (&done["success"], &done["cancelled"]),
+            (&json!(false), &json!(true)),
+            "{done}"
+        );
+    }
+    assert!(!site.tree.join("never").exists());
+    site.send(
+        "execute_batch_persistent",
+        json!({ "batch_id": "b", "commands": ["touch b1", "sleep 60", "touch b2"], "shell": "sh" }),
+    );
+    site.wait_for_file("b1");
+    std::thread::sleep(Duration::from_millis(300));
+    site.send("cancel_batch", json!({ "batch_id": "b" }));
+    let done = site.result("batch_execution_completed", "batch_id", "b");
+    assert_eq!(done["cancelled"], true);
+    assert_eq!(done["execution_results"].as_array().map(Vec::len), Some(3));
+    assert!(!site.tree.join("b2").exists());
+}
+
+#[test]
+fn a_time_limit_ends_a_command() {
+    let site = Site::new();
+    site.send(
+        "execute_deployment_command",
+        json!({ "command_id": "slow", "command": "sleep 60", "shell": "sh", "timeout_s": 0.5 }),
+    );
+    let done = site.completed("slow");
+    assert_eq!(
+        (&done["timed_out"], &done["exit_code"]),
+        (&json!(true), &json!(124))
+    );
+    assert!(
+        done["error"]
+            .as_str()
+            .is_some_and(|text| text.starts_with("timed out"))
+    );
+}
+
+#[test]
+fn a_rollback_waits_for_a_command_on_the_same_entries_or_is_refused() {
+    let site = Site::with(|config| config.rollback_patience = Duration::from_millis(700));
+    site.execute("first", "echo a > file");
+    let snapshot = site.completed("first")["snapshot_id"].clone();
+    // Refused while a command works on the same file for long, and said which.
+    site.execute("long", "touch begun; sleep 3; echo b > file");
+    site.wait_for_file("begun");
+    site.send("rollback_command", json!({ "snapshot_id": snapshot }));
+    let refused = site.result(
+        "rollback_result",
+        "snapshot_id",
+        snapshot.as_str().expect("an id"),
+    );
+    assert_eq!(refused["success"], false);
+    assert!(
+        refused["error"]
+            .as_str()
+            .is_some_and(|text| text.contains("command long")),
+        "{refused}"
+    );
+    assert_eq!(site.read("file"), "a\n");
+    site.completed("long");
+    site.send("rollback_command", json!({ "snapshot_id": snapshot }));
+    let undone = site.wait(|sent| {
+        let one = sent
+            .iter()
+            .filter(|one| one.event == "rollback_result")
+            .nth(1)?;
+        Some(one.payload.clone())
+    });
+    assert_eq!(undone["success"], true, "{undone}");
+    assert!(!site.tree.join("file").exists());
+}
+
+#[test]
+fn queries_are_answered_while_commands_run() {
+    let site = Site::new();
+    site.execute("long", "touch begun; sleep 5");
+    site.wait_for_file("begun");
+    let begun = Instant::now();
+    site.send("list_snapshots", json!({}));
+    site.wait(|sent| {
+        sent.iter()
+            .any(|one| one.event == "snapshots_list_result")
+            .then_some(())
+    });
+    assert!(begun.elapsed() < Duration::from_secs(4));
+    site.send("cancel_command", json!({ "command_id": "long" }));
+    site.completed("long");
+}
+
+#[test]
+fn a_batch_keeps_its_shell_and_a_second_one_waits() {
+    let site = Site::new();
+    for (id, commands) in [
+        (
+            "b1",
+            vec!["mkdir d", "cd d", "X=5", "sleep 0.3", "echo $X > x"],
+        ),
+        ("b2", vec!["cat d/x"]),
+    ] {
+        site.send(
+            "execute_batch_persistent",
+            json!({ "batch_id": id, "commands": commands, "shell": "sh" }),
+        );
+    }
+    let first = site.result("batch_execution_completed", "batch_id", "b1");
+    assert_eq!(first["success"], true, "{first}");
+    assert_eq!(first["snapshot_ids"].as_array().map(Vec::len), Some(5));
+    let second = site.result("batch_execution_completed", "batch_id", "b2");
+    assert_eq!(second["output"], "5\n");
+    let sent = site.backend.sent();
+    let statuses: Vec<(Value, Value)> = sent
+        .iter()
+        .filter(|one| one.event == "batch_command_progress" && one.payload["batch_id"] == "b1")
+        .map(|one| {
+            (
+                one.payload["command_index"].clone(),
+                one.payload["status"].clone(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        statuses,
+        (0..5)
+            .map(|n| (json!(n), json!("running")))
+            .collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn snapshots_expire_at_intervals() {
+    let site = Site::with(|config| {
+        config.cleanup_interval = Duration::from_millis(300);
+        config.retention.max_age = Some(Duration::from_millis(1));
+    });
+    site.execute("one", "echo a > file");
+    site.completed("one");
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let before = site.backend.sent().len();
+        site.send("list_snapshots", json!({}));
+        let list = site.wait(|sent| {
+            let one = sent
+                .iter()
+                .skip(before)
+                .find(|one| one.event == "snapshots_list_result")?;
+            Some(one.payload.clone())
+        });
+        if list["snapshot_count"] == 0 {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{list}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn too_many_requests_are_refused_and_the_others_run() {
+    let site = Site::with(|config| config.max_waiting = 3);
+    site.execute("holds", "touch begun; sleep 1");
+    site.wait_for_file("begun");
+    for n in 0..10 {
+        site.execute(&format!("n{n}"), "true");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let outcomes: Vec<bool> = (0..10)
+        .map(|n| site.completed(&format!("n{n}"))["success"] == true)
+        .collect();
+    assert_eq!(outcomes.iter().filter(|ok| **ok).count(), 3, "{outcomes:?}");
+}

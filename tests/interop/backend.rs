@@ -1,0 +1,352 @@
+//! Real Socket.IO servers, and the agent as a process beside them.
+
+use std::collections::VecDeque;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::common::{self, require};
+
+/// Patience with anything that has to happen.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Which server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Node,
+    Python,
+}
+
+/// The kinds that are installed; says loudly which are not.
+pub fn kinds(test: &str) -> Vec<Kind> {
+    let node = common::has_program("node") && servers().join("node_modules/socket.io").is_dir();
+    let python = common::has_program("python3") && servers().join("python/socketio").is_dir();
+    [
+        (
+            Kind::Node,
+            node,
+            "socket.io@4 for node (./tests/run installs it)",
+        ),
+        (
+            Kind::Python,
+            python,
+            "python-socketio and aiohttp (./tests/run installs them)",
+        ),
+    ]
+    .into_iter()
+    .filter(|(_, there, what)| require(test, what, *there))
+    .map(|(kind, ..)| kind)
+    .collect()
+}
+
+fn servers() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/interop")
+}
+
+/// A running server.
+pub struct Backend {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<Value>,
+    seen: VecDeque<Value>,
+    pub port: u16,
+    kind: Kind,
+    settings: Value,
+}
+
+impl Backend {
+    pub fn start(kind: Kind, settings: Value) -> Self {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop");
+        let mut command = match kind {
+            Kind::Node => {
+                let mut command = Command::new("node");
+                command
+                    .env("NODE_PATH", servers().join("node_modules"))
+                    .arg(here.join("server.js"));
+                command
+            }
+            Kind::Python => {
+                let mut command = Command::new("python3");
+                command
+                    .env("PYTHONPATH", servers().join("python"))
+                    .arg(here.join("server.py"));
+                command
+            }
+        };
+        let mut child = command
+            .arg(settings.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a server");
+        let stdin = child.stdin.take();
+        let stdout = child.stdout.take().expect("its output");
+        let (tell, lines) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines() {
+                let Ok(line) = line else { return };
+                let value = serde_json::from_str(&line).expect("JSON from the server");
+                if tell.send(value).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut backend = Self {
+            child,
+            stdin,
+            lines,
+            seen: VecDeque::new(),
+            port: 0,
+            kind,
+            settings,
+        };
+        let started = backend.wait("its port", |line| line["port"].as_u64());
+        backend.port = u16::try_from(started).expect("a port");
+        backend
+    }
+
+    /// Kills the server and starts one at the same port.
+    pub fn restart(&mut self) {
+        self.kill();
+        let mut settings = self.settings.clone();
+        settings["port"] = self.port.into();
+        *self = Self::start(self.kind, settings);
+    }
+
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Tells the server to do something.
+    pub fn order(&mut self, order: Value) {
+        let stdin = self.stdin.as_mut().expect("its input");
+        writeln!(stdin, "{order}").expect("the server takes orders");
+    }
+
+    /// Sends an event to the agent.
+    pub fn emit(&mut self, event: &str, payload: Value) {
+        self.order(json!({ "emit": [event, payload], "room": "agent-under-test" }));
+    }
+
+    fn read(&mut self, deadline: Instant) -> Option<Value> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match self.lines.recv_timeout(left) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => {
+                std::thread::sleep(left.min(Duration::from_millis(50)));
+                None
+            }
+        }
+    }
+
+    /// The first line for which `found` gives something, from what was not asked for yet.
+    pub fn find<T>(
+        &mut self,
+        patience: Duration,
+        mut found: impl FnMut(&Value) -> Option<T>,
+    ) -> Option<T> {
+        for index in 0..self.seen.len() {
+            if let Some(value) = found(&self.seen[index]) {
+                self.seen.remove(index);
+                return Some(value);
+            }
+        }
+        let deadline = Instant::now() + patience;
+        while Instant::now() < deadline {
+            if let Some(line) = self.read(deadline) {
+                if let Some(value) = found(&line) {
+                    return Some(value);
+                }
+                self.seen.push_back(line);
+            }
+        }
+        None
+    }
+
+    pub fn wait<T>(&mut self, what: &str, found: impl FnMut(&Value) -> Option<T>) -> T {
+        match self.find(PATIENCE, found) {
+            Some(value) => value,
+            None => panic!(
+                "{what} did not come; this did: {}",
+                self.seen
+                    .iter()
+                    .map(|l| brief(l))
+                    .collect::<Vec<_>>()
+                    .join("\n")
+            ),
+        }
+    }
+
+    /// The data of the next event with this name.
+    pub fn event(&mut self, name: &str) -> Value {
+        self.wait(name, |line| {
+            (line["event"] == name).then(|| line["data"].clone())
+        })
+    }
+
+    /// The data of the next event with this name and this id.
+    pub fn event_of(&mut self, name: &str, key: &str, id: &str) -> Value {
+        self.wait(&format!("{name} of {id}"), |line| {
+            (line["event"] == name && line["data"][key] == id).then(|| line["data"].clone())
+        })
+    }
+
+    /// Everything that has come until now and was not asked for.
+    pub fn drain(&mut self, quiet: Duration) -> Vec<Value> {
+        while let Some(line) = self.read(Instant::now() + quiet) {
+            self.seen.push_back(line);
+        }
+        self.seen.drain(..).collect()
+    }
+
+    /// Runs one command and gives its result.
+    pub fn run(&mut self, id: &str, command: &str, cwd: &Path) -> Value {
+        self.emit(
+            "execute_deployment_command",
+            json!({ "command_id": id, "command": command, "shell": "bash", "cwd": cwd }),
+        );
+        self.event_of("deployment_command_completed", "command_id", id)
+    }
+}
+
+fn brief(line: &Value) -> String {
+    line.to_string().chars().take(300).collect()
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        // A stopped process has to go on to be killed on some systems.
+        let _ = Command::new("kill")
+            .args(["-CONT", &self.pid().to_string()])
+            .status();
+        self.kill();
+    }
+}
+
+/// The agent as a process, with a store and a directory of its own.
+pub struct Agent {
+    child: Option<Child>,
+    pub dir: tempfile::TempDir,
+    arguments: Vec<String>,
+    log: PathBuf,
+}
+
+impl Agent {
+    pub fn start(server: &str, options: &[&str]) -> Self {
+        Self::configured(server, options, "")
+    }
+
+    /// With a configuration file of this text.
+    pub fn configured(server: &str, options: &[&str], config: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        std::fs::write(dir.path().join("config.toml"), config).expect("a configuration");
+        let mut agent = Self {
+            child: None,
+            log: dir.path().join("log"),
+            dir,
+            arguments: ["--server", server]
+                .iter()
+                .chain(options)
+                .map(|text| (*text).to_owned())
+                .collect(),
+        };
+        agent.launch();
+        agent
+    }
+
+    /// Starts the process (again).
+    pub fn launch(&mut self) {
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .expect("a log");
+        let child = common::deployx()
+            .arg("--snapshot-dir")
+            .arg(self.dir.path().join("store"))
+            .arg("--config")
+            .arg(self.dir.path().join("config.toml"))
+            .args(["agent", "--agent-id", "agent-under-test", "--state-dir"])
+            .arg(self.dir.path().join("state"))
+            .args(&self.arguments)
+            .env("DEPLOYX_LOG", "deployx=debug")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the agent");
+        self.child = Some(child);
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("a running agent").id()
+    }
+
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args([&format!("-{name}"), &self.pid().to_string()])
+            .status();
+        assert!(status.is_ok_and(|status| status.success()));
+    }
+
+    /// Kills it without warning and starts it again.
+    pub fn crash(&mut self) {
+        self.kill();
+        self.launch();
+    }
+
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Waits for its end; gives the exit code.
+    pub fn ended(&mut self) -> Option<i32> {
+        let mut child = self.child.take()?;
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Ok(Some(status)) = child.try_wait() {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let _ = child.kill();
+        let _ = child.wait();
+        None
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Peak of its resident memory in megabytes.
+    pub fn peak_megabytes(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes: Option<u64> =
+            line.and_then(|text| text.trim().strip_suffix("kB")?.trim().parse().ok());
+        kilobytes.unwrap_or(u64::MAX) / 1024
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            eprintln!("the agent's log:\n{}", self.log());
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! The line breaks, the server dies, the agent is killed.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::backend::{Agent, Backend, Kind, kinds};
+use crate::common::size;
+
+/// A connected pair with probes so frequent that a test need not wait long, and a tree.
+fn start(kind: Kind, settings: serde_json::Value) -> (Backend, Agent, tempfile::TempDir) {
+    let mut backend = Backend::start(kind, settings);
+    let config = "[agent]\nheartbeat_seconds = 1\nprobe_seconds = 1\npatience_seconds = 2\n";
+    let agent = Agent::configured(&format!("http://127.0.0.1:{}", backend.port), &[], config);
+    backend.event("join_room");
+    (backend, agent, tempfile::tempdir().expect("a tree"))
+}
+
+#[test]
+fn every_way_of_losing_the_line_is_noticed_and_the_agent_comes_back() {
+    for kind in kinds("every_way_of_losing_the_line_is_noticed_and_the_agent_comes_back") {
+        let (mut backend, _agent, tree) =
+            start(kind, json!({ "pingInterval": 2000, "pingTimeout": 2000 }));
+        for (how, order) in [
+            ("closed", json!({ "disconnect": true })),
+            ("left", json!({ "disconnect": false })),
+        ] {
+            let begun = Instant::now();
+            backend.order(order);
+            backend.event("agent_register");
+            backend.event("join_room");
+            let took = begun.elapsed();
+            println!("{kind:?} {how}: back after {:.1} s", took.as_secs_f64());
+            // Noticed within two probes of 1 s, and at most 5 s until the next attempt.
+            assert!(took < Duration::from_secs(8), "{how}: {took:?}");
+        }
+        for (how, work) in [
+            ("killed", Backend::restart as fn(&mut Backend)),
+            ("stopped", stop_and_restart),
+        ] {
+            let begun = Instant::now();
+            work(&mut backend);
+            backend.event("agent_register");
+            backend.event("join_room");
+            println!(
+                "{kind:?} {how}: back after {:.1} s",
+                begun.elapsed().as_secs_f64()
+            );
+        }
+        let done = backend.run("after-all-that", "echo alive", tree.path());
+        assert_eq!(done["output"], "alive\n");
+    }
+}
+
+/// Stops the server for good: it keeps the line and says nothing. A new one takes its place.
+fn stop_and_restart(backend: &mut Backend) {
+    let status = std::process::Command::new("kill")
+        .args(["-STOP", &backend.pid().to_string()])
+        .status();
+    assert!(status.is_ok_and(|status| status.success()));
+    // Time-outs of 2 + 2 s, and a margin; the agent is on its way to come back when the port is free.
+    std::thread::sleep(Duration::from_secs(7));
+    backend.restart();
+}
+
+#[test]
+fn results_survive_a_server_that_is_away_and_ids_run_once() {
+    for kind in kinds("results_survive_a_server_that_is_away_and_ids_run_once") {
+        let (mut backend, _agent, tree) = start(kind, json!({}));
+        let log = tree.path().join("log");
+        let slow = format!("sleep 2; echo ran >> {}", log.display());
+        backend.emit(
+            "execute_deployment_command",
+            json!({ "command_id": "away", "command": slow, "shell": "bash", "cwd": tree.path() }),
+        );
+        std::thread::sleep(Duration::from_millis(700));
+        backend.kill();
+        std::thread::sleep(Duration::from_secs(3));
+        backend.restart();
+        backend.event("agent_register");
+        let done = backend.event_of("deployment_command_completed", "command_id", "away");
+        assert_eq!(done["success"], true, "{done}");
+        // The same id again: the same result, and nothing runs.
+        let again = backend.run("away", &slow, tree.path());
+        assert_eq!(again["snapshot_id"], done["snapshot_id"]);
+        assert_eq!(fs::read_to_string(&log).expect("a log"), "ran\n");
+    }
+}
+
+#[test]
+fn an_id_that_still_runs_is_not_run_twice() {
+    for kind in kinds("an_id_that_still_runs_is_not_run_twice")
+        .into_iter()
+        .take(1)
+    {
+        let (mut backend, _agent, tree) = start(kind, json!({}));
+        let payload = json!({ "command_id": "twice", "command": "sleep 1; echo x >> log", "shell": "bash", "cwd": tree.path() });
+        backend.emit("execute_deployment_command", payload.clone());
+        backend.emit("execute_deployment_command", payload);
+        let told = backend.event("agent_error");
+        assert_eq!(told["id"], "twice");
+        assert!(
+            told["error"]
+                .as_str()
+                .is_some_and(|text| text.contains("still running"))
+        );
+        backend.event_of("deployment_command_completed", "command_id", "twice");
+        assert_eq!(
+            fs::read_to_string(tree.path().join("log")).expect("a log"),
+            "x\n"
+        );
+    }
+}
+
+#[test]
+fn an_agent_killed_during_a_command_reports_it_and_rolls_it_back() {
+    for kind in kinds("an_agent_killed_during_a_command_reports_it_and_rolls_it_back") {
+        let (mut backend, mut agent, tree) = start(kind, json!({}));
+        fs::write(tree.path().join("precious"), "old").expect("a file");
+        backend.emit(
+            "execute_deployment_command",
+            json!({ "command_id": "cut", "command": "echo new > precious; touch begun; sleep 60", "shell": "bash", "cwd": tree.path() }),
+        );
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !tree.path().join("begun").exists() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        agent.crash();
+        let done = backend.event_of("deployment_command_completed", "command_id", "cut");
+        assert_eq!(
+            (&done["success"], &done["interrupted"]),
+            (&json!(false), &json!(true)),
+            "{done}"
+        );
+        let snapshot = done["snapshot_id"].as_str().expect("a snapshot").to_owned();
+        backend.emit("rollback_command", json!({ "snapshot_id": snapshot }));
+        let undone = backend.event("rollback_result");
+        assert_eq!(undone["success"], true, "{undone}");
+        assert_eq!(
+            fs::read_to_string(tree.path().join("precious")).expect("a file"),
+            "old"
+        );
+        assert!(!tree.path().join("begun").exists());
+    }
+}
+
+#[test]
+fn many_reconnects_lose_nothing() {
+    let cuts = size("DEPLOYX_TEST_RECONNECTS", 4);
+    for kind in kinds("many_reconnects_lose_nothing").into_iter().take(1) {
+        let (mut backend, _agent, tree) = start(kind, json!({ "acknowledge": true }));
+        let mut wanted = HashSet::new();
+        for cut in 0..cuts {
+            for n in 0..3 {
+                let id = format!("c{cut}-{n}");
+                backend.emit(
+                    "execute_deployment_command",
+                    json!({ "command_id": id, "command": format!("echo {id} >> log"), "shell": "sh", "cwd": tree.path(), "snapshot": false }),
+                );
+                wanted.insert(id);
+            }
+            backend.order(json!({ "disconnect": cut % 2 == 0 }));
+            backend.event("join_room");
+        }
+        // What was sent while nobody was in the room never reached the agent; what ran has a result.
+        let ran = fs::read_to_string(tree.path().join("log")).unwrap_or_default();
+        std::thread::sleep(Duration::from_secs(2));
+        let ran: Vec<&str> = ran.lines().collect();
+        let mut results: BTreeMap<String, usize> = BTreeMap::new();
+        for line in backend.drain(Duration::from_secs(3)) {
+            if line["event"] == "deployment_command_completed" {
+                *results
+                    .entry(
+                        line["data"]["command_id"]
+                            .as_str()
+                            .unwrap_or_default()
+                            .to_owned(),
+                    )
+                    .or_default() += 1;
+            }
+        }
+        let unique: HashSet<&&str> = ran.iter().collect();
+        assert_eq!(unique.len(), ran.len(), "a command ran twice");
+        for id in &ran {
+            assert!(results.contains_key(*id), "the result of {id} is lost");
+        }
+        println!(
+            "{cuts} reconnects: {} commands ran, {} results, {} sent",
+            ran.len(),
+            results.len(),
+            wanted.len()
+        );
+    }
+}
+
+#[test]
+fn kills_at_random_moments_lose_nothing_and_run_nothing_twice() {
+    let count = size("DEPLOYX_TEST_AGENT_KILL_COMMANDS", 12);
+    for kind in kinds("kills_at_random_moments_lose_nothing_and_run_nothing_twice")
+        .into_iter()
+        .take(1)
+    {
+        let (mut backend, mut agent, tree) = start(kind, json!({ "acknowledge": true }));
+        let mut random = size("DEPLOYX_TEST_SEED", 1) as u64;
+        let mut kills = 0;
+        let mut results: BTreeMap<String, String> = BTreeMap::new();
+        for n in 0..count {
+            let payload = json!({ "command_id": format!("k{n}"), "command": format!("echo {n} >> log; sleep 0.05"), "shell": "bash", "cwd": tree.path() });
+            backend.emit("execute_deployment_command", payload);
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            if (random >> 33).is_multiple_of(3) {
+                std::thread::sleep(Duration::from_millis((random >> 40) % 400));
+                agent.crash();
+                backend.event("join_room");
+                kills += 1;
+            }
+        }
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while results.len() < count && Instant::now() < deadline {
+            let missing: Vec<String> = (0..count)
+                .map(|n| format!("k{n}"))
+                .filter(|id| !results.contains_key(id))
+                .collect();
+            for line in backend.drain(Duration::from_secs(1)) {
+                if line["event"] == "deployment_command_completed" {
+                    let id = line["data"]["command_id"]
+                        .as_str()
+                        .unwrap_or_default()
+                        .to_owned();
+                    results.insert(
+                        id,
+                        line["data"]["error"]
+                            .as_str()
+                            .unwrap_or_default()
+                            .to_owned(),
+                    );
+                }
+            }
+            // What was lost on the way to the agent is sent again, as a backend would.
+            for id in missing.iter().filter(|id| !results.contains_key(*id)) {
+                let n = &id[1..];
+                backend.emit(
+                    "execute_deployment_command",
+                    json!({ "command_id": id, "command": format!("echo {n} >> log; sleep 0.05"), "shell": "bash", "cwd": tree.path() }),
+                );
+            }
+        }
+        assert_eq!(results.len(), count, "results are missing");
+        let log = fs::read_to_string(tree.path().join("log")).unwrap_or_default();
+        let mut runs: Vec<&str> = log.lines().collect();
+        let all = runs.len();
+        runs.sort_unstable();
+        runs.dedup();
+        assert_eq!(runs.len(), all, "a command ran twice: {log}");
+        for n in 0..count {
+            if results[&format!("k{n}")].is_empty() {
+                assert!(
+                    runs.contains(&n.to_string().as_str()),
+                    "k{n} succeeded without running"
+                );
+            }
+        }
+        println!(
+            "{kills} kills, {count} commands: {all} ran, each once; {} results",
+            results.len()
+        );
+        assert!(kills > 0);
+    }
+}
+
+#[test]
+fn the_agent_ends_in_good_order_and_reloads() {
+    for kind in kinds("the_agent_ends_in_good_order_and_reloads")
+        .into_iter()
+        .take(1)
+    {
+        let (mut backend, mut agent, tree) = start(kind, json!({}));
+        agent.signal("HUP");
+        backend.event("join_room");
+        backend.emit(
+            "execute_deployment_command",
+            json!({ "command_id": "last", "command": "touch begun; sleep 1; echo end", "shell": "bash", "cwd": tree.path() }),
+        );
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !tree.path().join("begun").exists() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        agent.signal("TERM");
+        let done = backend.event_of("deployment_command_completed", "command_id", "last");
+        assert_eq!(
+            (&done["success"], &done["output"]),
+            (&json!(true), &json!("end\n"))
+        );
+        assert_eq!(agent.ended(), Some(0));
+        assert!(agent.log().contains("settings were reloaded"));
+    }
+}

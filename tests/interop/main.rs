@@ -1,0 +1,11 @@
+//! The agent against real Socket.IO servers: Node's `socket.io` and `python-socketio`.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod backend;
+mod faults;
+mod hostile;
+mod load;
+mod security;
+mod seed;
