@@ -17,6 +17,7 @@ use deployx::snapshot::{
 };
 use deployx::{AbsPath, Result};
 
+use crate::COMPRESSED;
 use crate::common::{is_root, require};
 
 /// `copy`, with baseline and content on a volume.
@@ -235,7 +236,10 @@ fn content_lies_on_its_volume_and_is_restored_from_there() {
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
         assert_eq!(names.len(), 2);
-        let zst = names.iter().filter(|name| name.ends_with(".zst")).count();
+        let zst = names
+            .iter()
+            .filter(|name| name.ends_with(COMPRESSED))
+            .count();
         assert_eq!(zst, if cloned { 0 } else { 2 }, "{names:?}");
         let own = engine.store().path().join(&id).join("files");
         assert_eq!(fs::read_dir(own).unwrap().count(), 0);
@@ -276,7 +280,7 @@ fn a_volume_that_is_not_mounted_makes_its_content_missing_not_absent() {
     // It can be deleted all the same, and the rest goes once the volume is there again.
     let policy = RetentionPolicy::default();
     let done = engine
-        .cleanup(&[id.clone()], &policy, false, &Silent)
+        .cleanup(std::slice::from_ref(&id), &policy, false, &Silent)
         .unwrap();
     assert_eq!(done.expired.len(), 1, "{done:?}");
     mount_move(&away, &volume.at);

@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 
 use common::{Site, has_program, require, text};
 
+/// What the names of compressed files end with.
+const COMPRESSED: &str = ".zst";
+
 /// Lines of words, which compress well.
 fn words(seed: u64, size: usize) -> Vec<u8> {
     let mut state = seed | 1;
@@ -226,7 +229,12 @@ fn content_that_was_left_is_compressed_by_a_cleanup_and_still_undoes() {
     site.remember();
     let id = run(&site, "rm -rf ./*");
     let before = kept(&site, &id);
-    let count = |names: &[String]| names.iter().filter(|name| name.ends_with(".zst")).count();
+    let count = |names: &[String]| {
+        names
+            .iter()
+            .filter(|name| name.ends_with(COMPRESSED))
+            .count()
+    };
     assert!(count(&before) < 300, "the budget is not kept");
     let done = site.json(&["cleanup", "--max-age", "24"]);
     assert_eq!(done["compacted"]["snapshots"], 1, "{done}");

@@ -37,8 +37,9 @@ pub(in crate::store) struct Effort {
     pub(in crate::store) compare: u64,
     /// The compressor's level.
     pub(in crate::store) level: i32,
-    /// Also files that have other names. While a snapshot is sealed its content is linked with the
-    /// baseline; later it is only where another snapshot's delta needs it, and nothing is saved.
+    /// Also large files that have other names. While a snapshot is sealed its content is linked with
+    /// the baseline, which lets go of it soon. Later another snapshot's delta may need it, and then
+    /// nothing would be saved.
     pub(in crate::store) linked: bool,
 }
 
@@ -114,15 +115,14 @@ impl Work<'_> {
                 self.remove_made(candidate, &made);
             }
         }
-        // What was only compared may still be compressed.
-        let compared: u64 = taken
+        let shrunk_names: HashSet<&str> = made.iter().map(|(one, _)| one.name.as_str()).collect();
+        let waiting: u64 = taken
             .iter()
-            .filter(|one| one.size > self.effort.compress)
-            .filter(|one| !made.iter().any(|(other, _)| other.name == one.name))
+            .filter(|one| !shrunk_names.contains(one.name.as_str()) && self.is_left(one))
             .map(|one| one.size)
             .sum();
         let mut shrunk = Shrunk {
-            left: left + compared,
+            left: left + waiting,
             ..Shrunk::default()
         };
         let mut renamed: HashMap<String, (String, Form)> = HashMap::new();
@@ -232,8 +232,7 @@ impl Work<'_> {
         names: &HashSet<&str>,
     ) -> io::Result<Option<Made>> {
         let from = dir.open_file(candidate.name.as_ref())?;
-        let linked = from.metadata()?.nlink() > 1;
-        if !compress::is_worth_a_try(&from, candidate.size)? || (linked && !self.effort.linked) {
+        if !compress::is_worth_a_try(&from, candidate.size)? || self.is_held(candidate, &from)? {
             return Ok(None);
         }
         if let Some(made) = self.make_delta(dir, candidate, &from, names)? {
@@ -301,6 +300,21 @@ impl Work<'_> {
                 other.map(|_| None)
             }
         }
+    }
+
+    /// Whether the file is to wait until nobody else has it.
+    fn is_held(&self, candidate: &Candidate, from: &File) -> io::Result<bool> {
+        let may_be_base = candidate.size >= DELTA_FROM && !self.effort.linked;
+        Ok(may_be_base && from.metadata()?.nlink() > 1)
+    }
+
+    /// Whether what stays as it is may be made smaller later.
+    fn is_left(&self, candidate: &Candidate) -> bool {
+        let held = || -> io::Result<bool> {
+            let dir = self.dirs.of(&candidate.name).map_err(io::Error::other)?;
+            self.is_held(candidate, &dir.open_file(candidate.name.as_ref())?)
+        };
+        candidate.size > self.effort.compress || held().unwrap_or(false)
     }
 
     fn remove_made(&self, candidate: &Candidate, made: &Made) {

@@ -244,16 +244,27 @@ fn readers_without_a_lock_are_never_wrong_while_content_is_compressed() {
 }
 
 #[test]
-fn what_another_snapshot_differs_from_is_left() {
+fn what_another_snapshot_may_differ_from_waits_and_small_files_do_not() {
     let (temp, store) = store();
-    let id = left(&store);
-    // As the base of a delta is.
-    fs::hard_link(store.files_dir(&id).join("b"), temp.path().join("b.base")).unwrap();
+    let (large, small) = (text(1, 2 << 20), text(2, 50_000));
+    let files: [(&str, &[u8]); 2] = [("db", &large), ("small", &small)];
+    let id = snapshot(&store, &files, Compression::Off).snapshot_id;
+    store
+        .update(&id, &mut |meta| meta.uncompressed_bytes = 1)
+        .unwrap();
+    // As the base of a delta is, or content that the baseline still has.
+    for name in ["db", "small"] {
+        fs::hard_link(store.files_dir(&id).join(name), temp.path().join(name)).unwrap();
+    }
     store.compact(&Silent).unwrap();
-    assert_eq!(names(&store.files_dir(&id)), ["a.zst", "b", "c.zst"]);
-    assert_eq!(form(&store, &id, "b"), Form::Raw);
+    assert_eq!(names(&store.files_dir(&id)), ["db", "small.zst"]);
+    assert_eq!(store.meta(&id).unwrap().uncompressed_bytes, 2 << 20);
+    fs::remove_file(temp.path().join("db")).unwrap();
+    store.compact(&Silent).unwrap();
+    assert_eq!(names(&store.files_dir(&id)), ["db.zst", "small.zst"]);
     assert_eq!(store.meta(&id).unwrap().uncompressed_bytes, 0);
-    assert_readable(&store, &id, "linked");
+    assert!(content(&store, &id, "db") == large);
+    assert_eq!(form(&store, &id, "db"), Form::Zstd);
 }
 
 #[test]
