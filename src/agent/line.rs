@@ -68,6 +68,8 @@ impl Supervisor {
         let shared = Arc::clone(&self.shared);
         let notify = Arc::new(move || shared.outgoing.wake());
         let inbound = Inbound::new(self.events.clone(), notify);
+        // Asked for before the transport was read: this is the new line.
+        self.shared.outgoing.take_reopen();
         let transport = Arc::clone(
             &self
                 .transport

@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use crate::error::{IoContext as _, Result, Stage};
 
+/// The longest request that is read.
+const MAX_REQUEST: usize = 16 << 10;
+
 /// One figure.
 #[derive(Default)]
 pub(super) struct Figure(AtomicU64);
@@ -107,9 +110,15 @@ fn answer(mut stream: TcpStream, figures: &str) -> std::io::Result<()> {
     let patience = Some(Duration::from_secs(2));
     stream.set_read_timeout(patience)?;
     stream.set_write_timeout(patience)?;
-    let mut request = [0; 1024];
-    let length = stream.read(&mut request)?;
-    let (status, body) = if request[..length].starts_with(b"GET /metrics ") {
+    let mut request = Vec::new();
+    let mut piece = [0; 1024];
+    while !request.windows(4).any(|end| end == b"\r\n\r\n") && request.len() < MAX_REQUEST {
+        match stream.read(&mut piece)? {
+            0 => break,
+            length => request.extend_from_slice(&piece[..length]),
+        }
+    }
+    let (status, body) = if request.starts_with(b"GET /metrics ") {
         ("200 OK", figures)
     } else {
         ("404 Not Found", "see /metrics\n")

@@ -29,7 +29,7 @@ static SHAPES: LazyLock<Option<Regex>> = LazyLock::new(|| {
         r"(?P<scheme>(?i:bearer|basic)\s+)[A-Za-z0-9+/._~=\-]{16,}",
         r#"(?P<key>(?i:password|passwd|secret|api_?key|access_?key|token)[A-Za-z0-9_]{0,32}\s{0,4}=\s{0,4}["']?)[^\s"'&;]{4,}"#,
         r#"(?P<json>"[A-Za-z0-9_\-]{0,32}(?i:password|passwd|secret|api_?key|access_?key|token)[A-Za-z0-9_\-]{0,32}"\s{0,4}:\s{0,4}")[^"]{4,}"#,
-        r"-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----[A-Za-z0-9+/=\s:,.\-]{0,65536}?-----END [A-Z ]{0,32}PRIVATE KEY-----",
+        r"-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----(?s:.*?)-----END [A-Z ]{0,32}PRIVATE KEY-----",
     ];
     // A test makes sure that this is a regular expression.
     Regex::new(&shapes.join("|")).ok()

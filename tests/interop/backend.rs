@@ -12,17 +12,17 @@ use serde_json::{Value, json};
 use crate::common::{self, require};
 
 /// Patience with anything that has to happen.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Which server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Node,
     Python,
 }
 
 /// The kinds that are installed; says loudly which are not.
-pub fn kinds(test: &str) -> Vec<Kind> {
+pub(crate) fn kinds(test: &str) -> Vec<Kind> {
     let node = common::has_program("node") && servers().join("node_modules/socket.io").is_dir();
     let python = common::has_program("python3") && servers().join("python/socketio").is_dir();
     [
@@ -48,18 +48,18 @@ fn servers() -> PathBuf {
 }
 
 /// A running server.
-pub struct Backend {
+pub(crate) struct Backend {
     child: Child,
     stdin: Option<ChildStdin>,
     lines: Receiver<Value>,
     seen: VecDeque<Value>,
-    pub port: u16,
+    pub(crate) port: u16,
     kind: Kind,
     settings: Value,
 }
 
 impl Backend {
-    pub fn start(kind: Kind, settings: Value) -> Self {
+    pub(crate) fn start(kind: Kind, settings: Value) -> Self {
         let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop");
         let mut command = match kind {
             Kind::Node => {
@@ -110,30 +110,30 @@ impl Backend {
     }
 
     /// Kills the server and starts one at the same port.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.kill();
         let mut settings = self.settings.clone();
         settings["port"] = self.port.into();
         *self = Self::start(self.kind, settings);
     }
 
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Tells the server to do something.
-    pub fn order(&mut self, order: Value) {
+    pub(crate) fn order(&mut self, order: Value) {
         let stdin = self.stdin.as_mut().expect("its input");
         writeln!(stdin, "{order}").expect("the server takes orders");
     }
 
     /// Sends an event to the agent.
-    pub fn emit(&mut self, event: &str, payload: Value) {
+    pub(crate) fn emit(&mut self, event: &str, payload: Value) {
         self.order(json!({ "emit": [event, payload], "room": "agent-under-test" }));
     }
 
@@ -150,7 +150,7 @@ impl Backend {
     }
 
     /// The first line for which `found` gives something, from what was not asked for yet.
-    pub fn find<T>(
+    pub(crate) fn find<T>(
         &mut self,
         patience: Duration,
         mut found: impl FnMut(&Value) -> Option<T>,
@@ -173,7 +173,7 @@ impl Backend {
         None
     }
 
-    pub fn wait<T>(&mut self, what: &str, found: impl FnMut(&Value) -> Option<T>) -> T {
+    pub(crate) fn wait<T>(&mut self, what: &str, found: impl FnMut(&Value) -> Option<T>) -> T {
         match self.find(PATIENCE, found) {
             Some(value) => value,
             None => panic!(
@@ -188,29 +188,32 @@ impl Backend {
     }
 
     /// The data of the next event with this name.
-    pub fn event(&mut self, name: &str) -> Value {
+    pub(crate) fn event(&mut self, name: &str) -> Value {
         self.wait(name, |line| {
             (line["event"] == name).then(|| line["data"].clone())
         })
     }
 
     /// The data of the next event with this name and this id.
-    pub fn event_of(&mut self, name: &str, key: &str, id: &str) -> Value {
+    pub(crate) fn event_of(&mut self, name: &str, key: &str, id: &str) -> Value {
         self.wait(&format!("{name} of {id}"), |line| {
             (line["event"] == name && line["data"][key] == id).then(|| line["data"].clone())
         })
     }
 
-    /// Everything that has come until now and was not asked for.
-    pub fn drain(&mut self, quiet: Duration) -> Vec<Value> {
-        while let Some(line) = self.read(Instant::now() + quiet) {
-            self.seen.push_back(line);
+    /// Everything that comes within `time`, and what had come before and was not asked for.
+    pub(crate) fn drain(&mut self, time: Duration) -> Vec<Value> {
+        let deadline = Instant::now() + time;
+        while Instant::now() < deadline {
+            if let Some(line) = self.read(deadline) {
+                self.seen.push_back(line);
+            }
         }
         self.seen.drain(..).collect()
     }
 
     /// Runs one command and gives its result.
-    pub fn run(&mut self, id: &str, command: &str, cwd: &Path) -> Value {
+    pub(crate) fn run(&mut self, id: &str, command: &str, cwd: &Path) -> Value {
         self.emit(
             "execute_deployment_command",
             json!({ "command_id": id, "command": command, "shell": "bash", "cwd": cwd }),
@@ -228,26 +231,27 @@ impl Drop for Backend {
         // A stopped process has to go on to be killed on some systems.
         let _ = Command::new("kill")
             .args(["-CONT", &self.pid().to_string()])
+            .stderr(Stdio::null())
             .status();
         self.kill();
     }
 }
 
 /// The agent as a process, with a store and a directory of its own.
-pub struct Agent {
+pub(crate) struct Agent {
     child: Option<Child>,
-    pub dir: tempfile::TempDir,
+    pub(crate) dir: tempfile::TempDir,
     arguments: Vec<String>,
     log: PathBuf,
 }
 
 impl Agent {
-    pub fn start(server: &str, options: &[&str]) -> Self {
+    pub(crate) fn start(server: &str, options: &[&str]) -> Self {
         Self::configured(server, options, "")
     }
 
     /// With a configuration file of this text.
-    pub fn configured(server: &str, options: &[&str], config: &str) -> Self {
+    pub(crate) fn configured(server: &str, options: &[&str], config: &str) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         std::fs::write(dir.path().join("config.toml"), config).expect("a configuration");
         let mut agent = Self {
@@ -265,7 +269,7 @@ impl Agent {
     }
 
     /// Starts the process (again).
-    pub fn launch(&mut self) {
+    pub(crate) fn launch(&mut self) {
         let log = std::fs::File::options()
             .create(true)
             .append(true)
@@ -288,11 +292,11 @@ impl Agent {
         self.child = Some(child);
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.as_ref().expect("a running agent").id()
     }
 
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill")
             .args([&format!("-{name}"), &self.pid().to_string()])
             .status();
@@ -300,12 +304,12 @@ impl Agent {
     }
 
     /// Kills it without warning and starts it again.
-    pub fn crash(&mut self) {
+    pub(crate) fn crash(&mut self) {
         self.kill();
         self.launch();
     }
 
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
@@ -313,7 +317,7 @@ impl Agent {
     }
 
     /// Waits for its end; gives the exit code.
-    pub fn ended(&mut self) -> Option<i32> {
+    pub(crate) fn ended(&mut self) -> Option<i32> {
         let mut child = self.child.take()?;
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
@@ -327,12 +331,12 @@ impl Agent {
         None
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// Peak of its resident memory in megabytes.
-    pub fn peak_megabytes(&self) -> u64 {
+    pub(crate) fn peak_megabytes(&self) -> u64 {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

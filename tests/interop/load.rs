@@ -126,6 +126,9 @@ fn many_snapshots_are_listed() {
             "execute_batch_persistent",
             json!({ "batch_id": "many", "commands": commands, "shell": "bash", "cwd": tree.path() }),
         );
+        for _ in 0..count {
+            backend.event("batch_command_completed");
+        }
         assert_eq!(backend.event("batch_execution_completed")["success"], true);
         let begun = Instant::now();
         backend.emit("list_snapshots", json!({}));

@@ -147,11 +147,9 @@ impl Dispatcher {
             Work::Command(command) => (&command.shell, std::slice::from_ref(&command.command)),
             Work::Batch(batch) => (&batch.shell, &batch.commands),
         };
-        if let Some(shell) = shell {
-            config.policy.check_shell(shell)?;
-            crate::execute::find_shell(&crate::request::ShellName::new(shell))
-                .map_err(|error| error.to_string())?;
-        }
+        let shell = execute::shell(shell.as_deref());
+        config.policy.check_shell(shell.as_str())?;
+        crate::execute::find_shell(&shell).map_err(|error| error.to_string())?;
         for line in lines {
             config.policy.check_command(line)?;
         }
