@@ -54,6 +54,8 @@ use crate::snapshot::copy::Copy;
 use crate::snapshot::journal::{Events, Journal};
 use crate::snapshot::probe::Probes;
 use crate::snapshot::reflink::Reflink;
+#[cfg(target_os = "linux")]
+use crate::snapshot::subvolume::Subvolume;
 use crate::snapshot::volumes::Volumes;
 use crate::snapshot::{Registry, SnapshotStrategy};
 use crate::store::{
@@ -203,7 +205,7 @@ impl Engine {
         let store = Store::open(&config.store, options)?;
         let mut strategies = Registry::default();
         let probes = Arc::new(Probes::new(store.path()));
-        let volumes = Arc::new(Volumes::new(store.clone(), probes));
+        let volumes = Arc::new(Volumes::new(store.clone(), Arc::clone(&probes)));
         strategies.register(Arc::new(Copy::new(volumes.own().clone())));
         strategies.register(Arc::new(Reflink::new(Arc::clone(&volumes))));
         let journal = Arc::new(Journal::new(Arc::clone(&volumes), config.events));
@@ -212,6 +214,8 @@ impl Engine {
         } else {
             strategies.offer(journal);
         }
+        #[cfg(target_os = "linux")]
+        strategies.offer(Arc::new(Subvolume::new(store.clone(), probes)));
         let rules = Rules::new(&config)?;
         Ok(Self {
             config,

@@ -23,6 +23,8 @@ pub mod probe;
 pub mod reflink;
 mod registry;
 pub mod select;
+#[cfg(target_os = "linux")]
+pub mod subvolume;
 pub mod tree;
 pub mod volumes;
 

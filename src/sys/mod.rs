@@ -11,6 +11,8 @@ pub(crate) mod process_unix;
 mod unix;
 #[cfg(all(test, target_os = "linux"))]
 pub use unix::SharedPage;
+#[cfg(target_os = "linux")]
+pub(crate) use unix::btrfs;
 #[cfg(unix)]
 pub use unix::{
     Dir, Mount, Pinned, Space, Stat, WatchLimits, apply_metadata, boot_id, clone_content,

@@ -52,11 +52,11 @@ macro_rules! matrix {
 }
 
 matrix! {
-    [copy journal reflink] on ext4: Ext4;
-    [copy journal reflink] on xfs: Xfs;
-    [copy journal reflink] on btrfs: Btrfs;
-    [copy journal reflink] on tmpfs: Tmpfs;
-    [copy journal reflink] on overlayfs: Overlay;
-    [copy journal reflink] on case_insensitive: Folding;
-    [copy journal reflink] on bindfs: Bind;
+    [copy journal reflink subvolume] on ext4: Ext4;
+    [copy journal reflink subvolume] on xfs: Xfs;
+    [copy journal reflink subvolume] on btrfs: Btrfs;
+    [copy journal reflink subvolume] on tmpfs: Tmpfs;
+    [copy journal reflink subvolume] on overlayfs: Overlay;
+    [copy journal reflink subvolume] on case_insensitive: Folding;
+    [copy journal reflink subvolume] on bindfs: Bind;
 }

@@ -42,6 +42,18 @@ pub(crate) const STRATEGIES: &[(&str, [Expected; 7])] = &[
             NotUsable("fuse has no clones"),
         ],
     ),
+    (
+        "subvolume",
+        [
+            NotUsable("not on btrfs"),
+            NotUsable("not on btrfs"),
+            Works,
+            NotUsable("not on btrfs"),
+            NotUsable("not on btrfs"),
+            NotUsable("not on btrfs"),
+            NotUsable("not on btrfs"),
+        ],
+    ),
 ];
 
 /// What is expected of `strategy` on `kind`.

@@ -29,7 +29,7 @@ pub(super) fn agent(app: &App, args: &AgentArgs) -> Result<Exit, Failure> {
     }
     let signals = watch()?;
     let engine = app.open_resident()?;
-    if !engine.doctor(&[])?.store.durable {
+    if !engine.doctor(&[], false)?.store.durable {
         tracing::warn!("snapshots are kept where a reboot deletes them; use --snapshot-dir");
     }
     let host = settings.host();

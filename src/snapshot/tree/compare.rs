@@ -420,7 +420,7 @@ fn read_after(dir: &Dir, name: &OsStr, stat: &Stat) -> std::io::Result<EntryStat
 }
 
 /// Whether two states are equal in everything that a rollback restores.
-fn is_equal(before: &EntryState, after: &EntryState) -> bool {
+pub(in crate::snapshot) fn is_equal(before: &EntryState, after: &EntryState) -> bool {
     before.same_metadata(after)
         && before.modified == after.modified
         && before.kind == after.kind

@@ -28,6 +28,13 @@ impl Focus {
         self.directories.entry(path).or_insert(false);
     }
 
+    /// The directory at `path` itself, or which names are in it, may have changed.
+    pub(in crate::snapshot) fn mark_directory(&mut self, path: AbsPath) {
+        if !self.is_within_whole(&path) {
+            self.directories.entry(path).or_insert(false);
+        }
+    }
+
     /// Everything at and beneath `path` may have changed.
     pub(in crate::snapshot) fn mark_whole(&mut self, path: AbsPath) {
         if self.is_within_whole(&path) {

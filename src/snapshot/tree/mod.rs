@@ -7,7 +7,7 @@
 
 pub(in crate::snapshot) mod before;
 pub(in crate::snapshot) mod compare;
-mod exclude;
+pub(in crate::snapshot) mod exclude;
 pub(in crate::snapshot) mod focus;
 pub(in crate::snapshot) mod links;
 pub(in crate::snapshot) mod record;

@@ -1,5 +1,7 @@
 //! The Unix implementation (Linux first).
 
+#[cfg(target_os = "linux")]
+pub(crate) mod btrfs;
 mod content;
 mod dir;
 #[cfg(target_os = "linux")]
