@@ -130,6 +130,9 @@ impl EngineConfig {
     }
 }
 
+/// Is asked before a command; see [`RunContext::on_start`].
+pub type OnStart<'a> = &'a mut dyn FnMut(&Starting<'_>) -> Result<()>;
+
 /// How a command is run besides what the request says: output, cancelling, progress.
 pub struct RunContext<'a> {
     /// Where the command's output goes.
@@ -142,7 +145,7 @@ pub struct RunContext<'a> {
     pub progress: &'a dyn Progress,
     /// Is asked before each command, ahead of its snapshot. It may wait; an error keeps the command
     /// from running and is what the call ends with.
-    pub on_start: Option<&'a mut dyn FnMut(&Starting<'_>) -> Result<()>>,
+    pub on_start: Option<OnStart<'a>>,
     /// Is told each command's report as soon as it is there (batches).
     pub on_report: Option<&'a mut dyn FnMut(&RunReport)>,
 }

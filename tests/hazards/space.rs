@@ -149,7 +149,8 @@ fn the_batch_that_runs_never_loses_its_snapshots() {
         .arg(&file)
         .output()
         .unwrap();
-    let report: Value = serde_json::from_slice(&output.stdout).expect(&text(&output));
+    let report: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", text(&output)));
     assert_eq!(report["successful_commands"], 8, "{report}");
     let left = site.json(&["list", "--batch", "kept"]);
     assert_eq!(left.as_array().unwrap().len(), 8);

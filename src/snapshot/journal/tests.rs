@@ -177,7 +177,12 @@ fn plant(tree: &Path, rng: &mut StdRng) {
 fn entries(tree: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let all = walkdir::WalkDir::new(tree).into_iter().flatten();
     let (dirs, files): (Vec<_>, Vec<_>) = all.partition(|e| e.file_type().is_dir());
-    let paths = |found: Vec<walkdir::DirEntry>| found.into_iter().map(|e| e.into_path()).collect();
+    let paths = |found: Vec<walkdir::DirEntry>| {
+        found
+            .into_iter()
+            .map(walkdir::DirEntry::into_path)
+            .collect()
+    };
     (paths(dirs), paths(files))
 }
 
@@ -220,7 +225,7 @@ fn random_changes_are_told(events: Events) {
         Ok(text) => text.parse().unwrap(),
         Err(_) => 40,
     };
-    for seed in 0..rounds / 20 + 1 {
+    for seed in 0..=(rounds / 20) {
         let Some(bench) = Bench::new(events) else {
             return;
         };
@@ -384,7 +389,7 @@ fn a_replaced_root_is_walked_and_that_is_said() {
         assert!(Bench::walked(&both), "{:?}", both.journal.notes);
         fs::write(bench.tree.join("later"), b"x").unwrap();
         bench.run(&bench.tree, || {
-            fs::remove_file(bench.tree.join("later")).unwrap()
+            fs::remove_file(bench.tree.join("later")).unwrap();
         });
     }
 }

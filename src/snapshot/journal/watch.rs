@@ -224,10 +224,14 @@ impl State {
 
     /// Why what is known of `root`, or of what lies in it, was not enough.
     pub(super) fn take_reason(&mut self, root: &AbsPath) -> Option<String> {
-        let concerned = |path: &AbsPath, _: &mut String| path.starts_with(root);
-        let mut taken = self.reasons.extract_if(.., concerned);
-        let first = taken.next().map(|(_, reason)| reason);
-        taken.for_each(drop);
+        let mut first = None;
+        self.reasons.retain(|path, reason| {
+            let concerned = path.starts_with(root);
+            if concerned && first.is_none() {
+                first = Some(std::mem::take(reason));
+            }
+            !concerned
+        });
         first
     }
 

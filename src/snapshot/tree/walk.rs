@@ -199,7 +199,7 @@ pub(in crate::snapshot) fn walk_focus<V: Visitor>(
         }
         walk.carry_out(tasks);
     }
-    let visited = walk.visited.take().map(|v| v.into_inner());
+    let visited = walk.visited.take().map(Mutex::into_inner);
     let visited = visited.map(|v| v.unwrap_or_else(PoisonError::into_inner));
     Ok(Focused {
         visited: visited.unwrap_or_default(),
