@@ -93,7 +93,7 @@ fn measure_volume(
                     let title = format!("{} on {}, {name}", tool.name, volume.kind);
                     eprintln!("{title}: round {round} of {}", settings.rounds);
                     match cycle::run_cycle(volume, &site, tool, round == 1) {
-                        Ok(outcome) => report.add(volume, &site, tool, outcome),
+                        Ok(outcome) => report.add(volume, &site, tool, &outcome),
                         Err(error) => report.failures.push(format!("{title}: {error:#}")),
                     }
                     site.clear()?;

@@ -70,8 +70,8 @@ impl Cycles {
         (!seconds.is_empty()).then(|| Figures::new(STEPS[step], Unit::Seconds, seconds.clone()))
     }
 
-    fn add(&mut self, outcome: Outcome) {
-        for (seconds, sample) in self.seconds.iter_mut().zip(outcome.samples) {
+    fn add(&mut self, outcome: &Outcome) {
+        for (seconds, sample) in self.seconds.iter_mut().zip(&outcome.samples) {
             let Some(sample) = sample else { continue };
             seconds.push(sample.seconds);
             self.peak_bytes = self.peak_bytes.max(sample.peak_bytes);
@@ -137,7 +137,7 @@ impl Report {
     }
 
     /// Adds a cycle.
-    pub(crate) fn add(&mut self, volume: &Volume, site: &Site, tool: &Tool, outcome: Outcome) {
+    pub(crate) fn add(&mut self, volume: &Volume, site: &Site, tool: &Tool, outcome: &Outcome) {
         let same = |cycles: &&mut Cycles| {
             cycles.tree == site.name && cycles.volume == volume.kind && cycles.tool == tool.name
         };
@@ -255,7 +255,7 @@ pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

@@ -191,9 +191,12 @@ impl Cell {
         }
         // A file is known by every spelling of its name there.
         let fold = |names: &BTreeSet<Vec<u8>>| -> BTreeSet<Vec<u8>> {
-            let spelling = |name: &Vec<u8>| match self.keeps.case {
-                true => name.clone(),
-                false => name.to_ascii_lowercase(),
+            let spelling = |name: &Vec<u8>| {
+                if self.keeps.case {
+                    name.clone()
+                } else {
+                    name.to_ascii_lowercase()
+                }
             };
             names.iter().map(spelling).collect()
         };

@@ -103,7 +103,8 @@ impl State {
             let (one, two) = (self.0.get(name), other.0.get(name));
             if one != two {
                 let name = name.escape_ascii();
-                text += &format!("{name}\n  expected {one:?}\n  found    {two:?}\n");
+                let lines = format!("{name}\n  expected {one:?}\n  found    {two:?}\n");
+                text.push_str(&lines);
             }
         }
         text

@@ -72,7 +72,7 @@ pub(crate) struct Bench {
     pub(crate) tree: PathBuf,
     copy: PathBuf,
     root: PathBuf,
-    _keep: Option<tempfile::TempDir>,
+    keep: Option<tempfile::TempDir>,
 }
 
 impl Bench {
@@ -81,7 +81,7 @@ impl Bench {
         let root = keep.path().canonicalize().expect("its path");
         let store = root.join("store");
         let mut bench = Self::at(&root, &store, events);
-        bench._keep = Some(keep);
+        bench.keep = Some(keep);
         bench
     }
 
@@ -98,7 +98,7 @@ impl Bench {
             tree,
             copy: root.join("copy"),
             root: root.to_owned(),
-            _keep: None,
+            keep: None,
         }
     }
 

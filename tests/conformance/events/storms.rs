@@ -177,7 +177,7 @@ fn two_writers_at_once_are_taken_back() {
             shell(
                 &bench.tree,
                 "mkdir -p shared/d1/old shared/d2; echo x > shared/d1/old/x; echo y > shared/both",
-            )
+            );
         },
         &[WRITERS],
     );
