@@ -130,7 +130,7 @@ impl Capture for InMemoryCapture {
             write().map_err(|e| Error::io(Stage::Seal, "cannot keep old content", e))?;
             sealed.stored_bytes += content.len() as u64;
             let hash = ContentHash(Sha256::digest(content).into());
-            let content = PreImage::Stored { name, hash };
+            let content = PreImage::raw(name, hash);
             sealed.changes.push(Change {
                 path: path.clone(),
                 before: Some(before.clone()),

@@ -1,5 +1,6 @@
 //! Absolute paths as the store, the rules and the plans see them.
 
+use std::cmp::Ordering;
 use std::ffi::OsStr;
 use std::fmt::{self, Write as _};
 use std::path::{Component, Path, PathBuf};
@@ -41,7 +42,7 @@ pub enum PathError {
 /// Ordering is by component, so a directory comes directly before what is inside it.
 ///
 /// In JSON it is a string, or `{"bytes": "<base64>"}` where it is not UTF-8.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AbsPath(PathBuf);
 
 impl AbsPath {
@@ -64,14 +65,7 @@ impl AbsPath {
         if !path.is_absolute() {
             return Err(PathError::Relative(escape(&path)));
         }
-        let normal: PathBuf = path
-            .components()
-            .filter(|c| !matches!(c, Component::CurDir))
-            .collect();
-        let no_parent = path
-            .components()
-            .all(|c| !matches!(c, Component::ParentDir));
-        if !no_parent || normal.as_os_str() != path.as_os_str() {
+        if !is_normal(&path) {
             return Err(PathError::NotNormal(escape(&path)));
         }
         Ok(Self(path))
@@ -122,15 +116,10 @@ impl AbsPath {
 
     /// The entry `name` inside this directory. `name` must be one normal component.
     pub fn join(&self, name: &OsStr) -> Result<AbsPath, PathError> {
-        let bytes = name.as_encoded_bytes();
-        let normal = matches!(
-            Path::new(name).components().collect::<Vec<_>>().as_slice(),
-            [Component::Normal(one)] if *one == name
-        );
-        if bytes.contains(&0) {
+        if name.as_encoded_bytes().contains(&0) {
             return Err(PathError::Nul);
         }
-        if !normal {
+        if !is_normal_name(name) {
             return Err(PathError::NotNormal(escape(Path::new(name))));
         }
         Ok(AbsPath(self.0.join(name)))
@@ -138,12 +127,94 @@ impl AbsPath {
 
     /// Whether this path is `ancestor` or lies beneath it.
     pub fn starts_with(&self, ancestor: &AbsPath) -> bool {
-        self.0.starts_with(&ancestor.0)
+        starts_with(self, ancestor)
     }
+}
+
+impl PartialOrd for AbsPath {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for AbsPath {
+    fn cmp(&self, other: &Self) -> Ordering {
+        compare(self, other)
+    }
+}
+
+// On Unix a checked path is its bytes, and one separator stands between any two names: what the
+// standard library finds out component by component can be told from the bytes.
+
+/// Whether an absolute path has neither `.` nor `..` nor empty components.
+#[cfg(unix)]
+fn is_normal(path: &Path) -> bool {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    let mut names = bytes.split(|byte| *byte == b'/').skip(1);
+    bytes == b"/" || names.all(|name| !matches!(name, b"" | b"." | b".."))
+}
+
+#[cfg(not(unix))]
+fn is_normal(path: &Path) -> bool {
+    let here = |c: &Component<'_>| matches!(c, Component::CurDir);
+    let normal: PathBuf = path.components().filter(|c| !here(c)).collect();
+    let up = |c: Component<'_>| matches!(c, Component::ParentDir);
+    !path.components().any(up) && normal.as_os_str() == path.as_os_str()
+}
+
+/// Whether `name` is one component, and neither `.` nor `..`.
+#[cfg(unix)]
+fn is_normal_name(name: &OsStr) -> bool {
+    let bytes = name.as_encoded_bytes();
+    !matches!(bytes, b"" | b"." | b"..") && !bytes.contains(&b'/')
+}
+
+#[cfg(not(unix))]
+fn is_normal_name(name: &OsStr) -> bool {
+    matches!(
+        Path::new(name).components().collect::<Vec<_>>().as_slice(),
+        [Component::Normal(one)] if *one == name
+    )
+}
+
+#[cfg(unix)]
+fn starts_with(path: &AbsPath, ancestor: &AbsPath) -> bool {
+    let (path, ancestor) = (path.to_bytes(), ancestor.to_bytes());
+    path.strip_prefix(ancestor)
+        .is_some_and(|rest| rest.is_empty() || rest[0] == b'/' || ancestor == b"/")
+}
+
+#[cfg(not(unix))]
+fn starts_with(path: &AbsPath, ancestor: &AbsPath) -> bool {
+    path.0.starts_with(&ancestor.0)
+}
+
+/// Component by component: the separator comes before every other byte.
+#[cfg(unix)]
+fn compare(one: &AbsPath, other: &AbsPath) -> Ordering {
+    let (one, other) = (one.to_bytes(), other.to_bytes());
+    let rank = |byte: u8| if byte == b'/' { 0 } else { byte };
+    let differs = one.iter().zip(other).find(|(a, b)| a != b);
+    match differs {
+        Some((a, b)) => rank(*a).cmp(&rank(*b)),
+        None => one.len().cmp(&other.len()),
+    }
+}
+
+#[cfg(not(unix))]
+fn compare(one: &AbsPath, other: &AbsPath) -> Ordering {
+    one.0.cmp(&other.0)
 }
 
 impl AsRef<Path> for AbsPath {
     fn as_ref(&self) -> &Path {
+        &self.0
+    }
+}
+
+/// Order, equality and hash are those of the path itself.
+impl std::borrow::Borrow<Path> for AbsPath {
+    fn borrow(&self) -> &Path {
         &self.0
     }
 }
@@ -292,5 +363,49 @@ mod tests {
                 .as_path(),
             Path::new("/x")
         );
+    }
+
+    /// Every path of up to five bytes out of a few that matter.
+    fn short_paths() -> Vec<Vec<u8>> {
+        let mut all = vec![Vec::new()];
+        let mut last = all.clone();
+        for _ in 0..5 {
+            last = last
+                .iter()
+                .flat_map(|path| b"/.-a\xff".map(|byte| [path.as_slice(), &[byte]].concat()))
+                .collect();
+            all.extend(last.iter().cloned());
+        }
+        all
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_same_paths_are_taken_as_by_their_components() {
+        for bytes in short_paths() {
+            let path = PathBuf::from(os_string(&bytes).unwrap());
+            let normal: PathBuf = path.components().collect();
+            let up = |c: Component<'_>| matches!(c, Component::ParentDir);
+            let wanted = path.is_absolute()
+                && !path.components().any(up)
+                && normal.as_os_str() == path.as_os_str();
+            assert_eq!(AbsPath::new(&*path).is_ok(), wanted, "{path:?}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn order_and_ancestry_are_those_of_the_components() {
+        let all: Vec<AbsPath> = short_paths()
+            .iter()
+            .filter_map(|bytes| AbsPath::from_bytes(bytes).ok())
+            .collect();
+        for one in &all {
+            for other in &all {
+                assert_eq!(one.cmp(other), one.0.cmp(&other.0), "{one} {other}");
+                let within = one.0.starts_with(&other.0);
+                assert_eq!(one.starts_with(other), within, "{one} {other}");
+            }
+        }
     }
 }

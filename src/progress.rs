@@ -24,6 +24,8 @@ pub enum Phase {
     Verify,
     /// Deleting expired snapshots.
     Expire,
+    /// Compressing stored content.
+    Compress,
 }
 
 /// Something worth showing to whoever waits.

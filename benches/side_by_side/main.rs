@@ -4,23 +4,26 @@
 //! trees, rounds and the work directory.
 
 mod cases;
-mod process;
+#[path = "../common/mod.rs"]
+mod common;
 mod report;
 mod rounds;
 mod settings;
-mod site;
 mod work;
 
 use std::env;
 use std::fs;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result};
 
 use cases::list::FILL;
+use common::process;
+use common::program::{self, BINARY};
+use common::site::Site;
 use report::{Report, Row};
 use settings::Settings;
-use site::Site;
 use work::Work;
 
 fn main() -> ExitCode {
@@ -52,14 +55,13 @@ fn benchmark(settings: Settings) -> Result<bool> {
         machine: machine(&work),
         trees: Vec::new(),
         rows: Vec::new(),
-        cycles: Vec::new(),
         skipped: Vec::new(),
         failures: Vec::new(),
     };
     for (name, source) in work.settings.trees() {
         let measured = match source {
-            Ok(source) => Site::new(&work, name, source)
-                .and_then(|site| measure_tree(&work, &site, &mut report)),
+            Ok(source) => copy_tree(&work, name, &source)
+                .and_then(|site| measure_tree(&work, &site, &source, &mut report)),
             Err(error) => {
                 report.skipped.push(format!("the {name} tree: {error:#}"));
                 continue;
@@ -85,19 +87,28 @@ fn benchmark(settings: Settings) -> Result<bool> {
     Ok(report.failures.is_empty())
 }
 
-fn measure_tree(work: &Work, site: &Site<'_>, report: &mut Report) -> Result<()> {
+/// Copies the tree into the work directory, twice.
+fn copy_tree(work: &Work, name: &str, source: &Path) -> Result<Site> {
+    let root = work.path().join(name);
+    let pristine = root.join("pristine");
+    fs::create_dir(&root)?;
+    process::run(Command::new("cp").arg("-a").arg(source).arg(&pristine))?;
+    Site::new(root, name, pristine)
+}
+
+fn measure_tree(work: &Work, site: &Site, source: &Path, report: &mut Report) -> Result<()> {
     report.trees.push(format!(
         "{} tree: {} copied to the work directory, {} entries, {:.1} MB; the deleted subtree is {} \
          with {} entries",
         site.name,
-        site.source.display(),
+        source.display(),
         site.entries,
         site.bytes as f64 / 1e6,
         site.victim.display(),
         site.victim_entries,
     ));
     for (case, measure) in [
-        ("first", cases::first::measure as fn(&Work, &Site<'_>) -> _),
+        ("first", cases::first::measure as fn(&Work, &Site) -> _),
         ("warm", cases::warm::measure),
         ("edits", cases::edits::measure),
         ("undo", cases::undo::measure),
@@ -106,13 +117,13 @@ fn measure_tree(work: &Work, site: &Site<'_>, report: &mut Report) -> Result<()>
             let rows = measure(work, site);
             site.clear()?;
             site.reset()?;
-            let rows = rows
-                .map(|rows: Vec<Row>| rows.into_iter().map(|row| row.in_tree(site.name)).collect());
+            let rows = rows.map(|rows: Vec<Row>| {
+                rows.into_iter()
+                    .map(|row| row.in_tree(&site.name))
+                    .collect()
+            });
             add(report, &format!("{case}, {} tree", site.name), rows);
         }
-    }
-    if work.settings.wants("peers") {
-        cases::peers::measure(work, site, report)?;
     }
     site.remove()
 }
@@ -126,12 +137,8 @@ fn add(report: &mut Report, case: &str, rows: Result<Vec<Row>>) {
 
 /// What the figures were taken on.
 fn machine(work: &Work) -> Vec<String> {
-    let ask = |program: &str, arguments: &[&str]| {
-        process::output(Command::new(program).args(arguments))
-            .map_or_else(|_| "unknown".into(), |text| text.trim().to_owned())
-    };
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let version = process::output(Command::new(BINARY).arg("--version"))
+        .map_or_else(|_| "unknown".into(), |text| text.trim().to_owned());
     let durable = if work.in_memory {
         "memory: nothing has to reach a disk"
     } else {
@@ -139,16 +146,10 @@ fn machine(work: &Work) -> Vec<String> {
     };
     vec![
         format!(
-            "{}, strategy {}, rounds: {}",
-            ask(work::DeployX::BINARY, &["--version"]),
-            work.settings.strategy,
-            work.settings.rounds
+            "{version}, strategy {}, rounds: {}",
+            work.settings.strategy, work.settings.rounds
         ),
-        format!(
-            "{} on {processors} processors, load at the start {}",
-            ask("uname", &["-srm"]),
-            load.split(' ').next().unwrap_or("unknown"),
-        ),
+        program::machine(),
         format!("work directory on {}, {durable}", work.filesystem),
         "page caches are warm for everybody; whole processes, wall clock".into(),
     ]

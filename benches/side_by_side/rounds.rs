@@ -4,7 +4,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use crate::process::{Sample, measure};
+use crate::common::figures::{Figures, Unit};
+use crate::common::process::{Sample, measure};
 use crate::work::Work;
 
 /// One of the programs that are compared.
@@ -43,9 +44,10 @@ pub(crate) struct Series {
 }
 
 impl Series {
-    /// Wall-clock seconds, one per round.
-    pub(crate) fn seconds(&self) -> Vec<f64> {
-        self.samples.iter().map(|s| s.seconds).collect()
+    /// Wall-clock times.
+    pub(crate) fn figures(&self) -> Figures {
+        let seconds = self.samples.iter().map(|s| s.seconds).collect();
+        Figures::new(&self.name, Unit::Seconds, seconds)
     }
 
     /// The largest peak memory of all rounds, in bytes.

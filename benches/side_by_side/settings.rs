@@ -2,12 +2,13 @@
 
 use std::env;
 use std::path::PathBuf;
-use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::common::program::{existing, known, large_tree, number};
+
 /// The parts of the benchmark, in the order in which they run.
-pub(crate) const CASES: [&str; 7] = ["first", "warm", "edits", "undo", "start", "list", "peers"];
+pub(crate) const CASES: [&str; 6] = ["first", "warm", "edits", "undo", "start", "list"];
 
 /// Those of them that need no tree.
 const TREELESS: [&str; 2] = ["start", "list"];
@@ -17,7 +18,7 @@ const TREES: [&str; 2] = ["small", "large"];
 
 const USAGE: &str = "usage: cargo bench --bench side_by_side -- [--json FILE] \
                      [--only CASE[,CASE…]] [--tree small|large]\n\
-                     cases: first, warm, edits, undo, start, list, peers";
+                     cases: first, warm, edits, undo, start, list";
 
 /// What is measured, how often and where.
 #[derive(Debug)]
@@ -57,8 +58,8 @@ impl Settings {
                 // What `cargo bench` passes to every benchmark.
                 "--bench" => {}
                 "--json" => settings.json = Some(PathBuf::from(value()?)),
-                "--only" => settings.cases = known(&value()?, &CASES)?,
-                "--tree" => settings.trees = known(&value()?, &TREES)?,
+                "--only" => settings.cases = known(&value()?, &CASES).context(USAGE)?,
+                "--tree" => settings.trees = known(&value()?, &TREES).context(USAGE)?,
                 _ => bail!("unknown argument {argument}\n{USAGE}"),
             }
         }
@@ -84,45 +85,5 @@ impl Settings {
             .iter()
             .map(|name| (name.as_str(), source(name)))
             .collect()
-    }
-}
-
-/// The named tree, or the documentation that comes with the Rust toolchain.
-fn large_tree() -> Result<PathBuf> {
-    if let Some(named) = env::var_os("DEPLOYX_BENCH_TREE") {
-        return existing(PathBuf::from(named));
-    }
-    let sysroot = Command::new("rustc")
-        .args(["--print", "sysroot"])
-        .output()
-        .context("cannot ask rustc for its directory; set DEPLOYX_BENCH_TREE")?;
-    let sysroot = String::from_utf8(sysroot.stdout).context("rustc's directory is not UTF-8")?;
-    existing(PathBuf::from(sysroot.trim()).join("share/doc"))
-        .context("the toolchain has no documentation; set DEPLOYX_BENCH_TREE")
-}
-
-fn existing(path: PathBuf) -> Result<PathBuf> {
-    if path.is_dir() {
-        Ok(path)
-    } else {
-        bail!("{} is not a directory", path.display())
-    }
-}
-
-fn known(list: &str, names: &[&str]) -> Result<Vec<String>> {
-    let chosen: Vec<String> = list.split(',').map(str::to_owned).collect();
-    match chosen.iter().find(|name| !names.contains(&name.as_str())) {
-        Some(unknown) => bail!("unknown name {unknown}\n{USAGE}"),
-        None => Ok(chosen),
-    }
-}
-
-fn number(variable: &str, default: usize) -> Result<usize> {
-    let Ok(text) = env::var(variable) else {
-        return Ok(default);
-    };
-    match text.parse() {
-        Ok(number) if number > 0 => Ok(number),
-        _ => bail!("{variable} is not a number above 0: {text}"),
     }
 }

@@ -1,6 +1,6 @@
 //! The work directory, and the program under test.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,8 @@ use anyhow::{Context as _, Result};
 use deployx::sys;
 use tempfile::TempDir;
 
+use crate::common::program::{BINARY, SETTINGS, remove};
 use crate::settings::Settings;
-
-/// Variables that the program under test would heed.
-pub(crate) const SETTINGS: [&str; 3] = ["DEPLOYX_CONFIG", "DEPLOYX_SNAPSHOT_DIR", "DEPLOYX_LOG"];
 
 /// Where everything happens; removed at the end.
 pub(crate) struct Work {
@@ -30,7 +28,9 @@ pub(crate) struct Work {
 impl Work {
     pub(crate) fn new(settings: Settings) -> Result<Self> {
         let named = settings.directory.display().to_string();
-        let parent = fs::canonicalize(&settings.directory)
+        let parent = settings
+            .directory
+            .canonicalize()
             .with_context(|| format!("cannot use the work directory {named}"))?;
         let directory = tempfile::Builder::new()
             .prefix("deployx-bench-")
@@ -77,12 +77,9 @@ pub(crate) struct DeployX<'a> {
 }
 
 impl DeployX<'_> {
-    /// The release binary that was built along with this benchmark.
-    pub(crate) const BINARY: &'static str = env!("CARGO_BIN_EXE_deployx");
-
     /// `deployx` with the store, and nothing of the caller's environment that it would heed.
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(Self::BINARY);
+        let mut command = Command::new(BINARY);
         for variable in SETTINGS {
             command.env_remove(variable);
         }
@@ -114,13 +111,5 @@ impl DeployX<'_> {
     /// Deletes the store.
     pub(crate) fn forget(&self) -> io::Result<()> {
         remove(&self.store)
-    }
-}
-
-/// Deletes a tree; one that is not there is fine.
-pub(crate) fn remove(tree: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(tree) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
     }
 }

@@ -186,9 +186,8 @@ impl<'a> Line<'a> {
             match self.shared.outgoing.next(deadline) {
                 Some(Item::Event(reply)) => self.emit(reply.event, reply.payload, false)?,
                 Some(Item::Stored(number)) if number > self.sent => self.send_up_to(number)?,
-                Some(Item::Stored(_)) => {}
                 None if self.shared.outgoing.is_closed() => return Ok(()),
-                None => {}
+                Some(Item::Stored(_)) | None => {}
             }
         }
     }
@@ -202,7 +201,7 @@ impl<'a> Line<'a> {
                 return Ok(());
             };
             for stored in batch {
-                self.send(stored)?;
+                self.send(&stored)?;
                 self.tend()?;
             }
             if last >= number {
@@ -211,7 +210,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    fn send(&mut self, stored: Stored) -> Result<()> {
+    fn send(&mut self, stored: &Stored) -> Result<()> {
         match serde_json::from_str(&stored.payload) {
             Ok(payload) => self.emit(&stored.event, payload, false)?,
             Err(error) => tracing::error!(%error, "a stored result cannot be read and is left out"),

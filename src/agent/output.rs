@@ -206,7 +206,9 @@ impl Ends {
             tail.drain(..begin);
             left_out += begin as u64;
             if self.room.0 > 0 {
-                text.push_str(&format!("\n[… {left_out} bytes left out …]\n"));
+                text.push_str("\n[… ");
+                text.push_str(&left_out.to_string());
+                text.push_str(" bytes left out …]\n");
             }
         }
         text.push_str(&String::from_utf8_lossy(&tail));

@@ -94,10 +94,12 @@ impl Redactor {
     }
 }
 
-/// Whether a key that begins here has its whole last line.
+/// Whether a key that begins here has its whole last line, and that line its end.
 fn is_closed(key: &str) -> bool {
-    key.split_once("-----END ")
-        .is_some_and(|(_, rest)| rest.contains("-----"))
+    let after = key
+        .split_once("-----END ")
+        .and_then(|(_, rest)| rest.split_once("-----"));
+    after.is_some_and(|(_, after)| after.contains('\n'))
 }
 
 fn replace(found: &Captures<'_>) -> String {

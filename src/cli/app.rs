@@ -66,6 +66,13 @@ impl App {
         Ok(Engine::open(self.engine_config()?)?)
     }
 
+    /// Opens the store for a program that goes on from command to command.
+    pub(crate) fn open_resident(&self) -> Result<Engine, Failure> {
+        let mut config = self.engine_config()?;
+        config.resident = true;
+        Ok(Engine::open(config)?)
+    }
+
     /// Opens the store, which must exist, for work.
     pub(crate) fn open_for_change(&self) -> Result<Engine, Failure> {
         self.require_store()?;

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::args::{ColorMode, ConflictMode, values};
+use super::args::{ColorMode, CompressionMode, ConflictMode, values};
 use crate::error::{Error, ErrorKind, IoContext as _, Result, Stage};
 use crate::path::escape;
 use crate::request::{Limits, RetentionPolicy};
+use crate::snapshot::journal::Events;
 
 /// Everything that the file can say. What it does not say is `None` or empty.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -31,6 +32,10 @@ pub(crate) struct Config {
     pub(crate) verbose: Option<u8>,
     /// `--color`.
     pub(crate) color: Option<ColorMode>,
+    /// `--compression`.
+    pub(crate) compression: Option<CompressionMode>,
+    /// Where the `journal` strategy gets its events from.
+    pub(crate) events: Option<Events>,
     /// `--plugin-dir`; relative to the file's directory.
     pub(crate) plugin_dir: Vec<PathBuf>,
     /// `--rules-dir`; relative likewise.
@@ -109,6 +114,8 @@ pub(crate) struct RetentionSection {
     pub(crate) max_age_hours: Option<f64>,
     pub(crate) max_size_bytes: Option<u64>,
     pub(crate) max_count: Option<u64>,
+    /// `--max-store-size`; holds for every command.
+    pub(crate) max_store_bytes: Option<u64>,
 }
 
 /// `[limits]`: bounds on one snapshot.
@@ -369,6 +376,12 @@ mod tests {
     #[test]
     fn no_retention_is_told_from_an_empty_one() {
         assert_eq!(Config::default().retention.policy(), None);
+        let config = Config::parse("[retention]\nmax_store_bytes = 5").unwrap();
+        assert_eq!(
+            config.retention.policy(),
+            None,
+            "it is no order to clean up"
+        );
         let config = Config::parse("[retention]\nmax_age_hours = 0.5").unwrap();
         let policy = config.retention.policy().unwrap();
         assert_eq!(policy.max_age, Some(Duration::from_secs(1800)));

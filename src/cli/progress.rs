@@ -141,6 +141,7 @@ fn title(phase: Phase) -> &'static str {
         Phase::Stage => "writing old content",
         Phase::Apply => "restoring",
         Phase::Verify => "checking content",
+        Phase::Compress => "compressing content",
         Phase::Expire => "deleting snapshots",
     }
 }
@@ -150,7 +151,7 @@ mod tests {
     use super::*;
     use crate::cli::render::Palette;
 
-    const PHASES: [Phase; 9] = [
+    const PHASES: [Phase; 10] = [
         Phase::Scan,
         Phase::Secure,
         Phase::Command,
@@ -159,6 +160,7 @@ mod tests {
         Phase::Stage,
         Phase::Apply,
         Phase::Verify,
+        Phase::Compress,
         Phase::Expire,
     ];
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::app::no_current_directory;
-use super::args::{ColorMode, GlobalArgs};
+use super::args::{ColorMode, CompressionMode, GlobalArgs};
 use super::commands::plugins;
 use super::config::{self, Config};
 use super::environment::Environment;
@@ -24,6 +24,8 @@ pub(crate) struct Settings {
     pub(crate) plugin_dirs: Vec<PathBuf>,
     /// Where the user's rules are looked for first; absolute.
     pub(crate) rules_dirs: Vec<PathBuf>,
+    /// Most bytes in the store.
+    pub(crate) max_store_bytes: Option<u64>,
     /// Print JSON.
     pub(crate) json: bool,
     /// No summaries, no progress.
@@ -32,6 +34,8 @@ pub(crate) struct Settings {
     pub(crate) verbose: u8,
     /// When to use colours.
     pub(crate) color: ColorMode,
+    /// Whether old content is compressed.
+    pub(crate) compression: CompressionMode,
     /// The configuration file's content.
     pub(crate) config: Config,
 }
@@ -44,10 +48,12 @@ impl Settings {
             repeat: Vec::new(),
             plugin_dirs: Vec::new(),
             rules_dirs: Vec::new(),
+            max_store_bytes: None,
             json: flags.json.unwrap_or_default(),
             quiet: flags.quiet.unwrap_or_default(),
             verbose: flags.verbose,
             color: flags.color.unwrap_or_default(),
+            compression: flags.compression.unwrap_or_default(),
             config: Config::default(),
         }
     }
@@ -107,6 +113,7 @@ impl Settings {
                 &environment.rules_dirs,
                 &config.rules_dir,
             ])?,
+            max_store_bytes: flags.max_store_size.or(config.retention.max_store_bytes),
             json: flags.json.or(config.json).unwrap_or_default(),
             quiet: flags.quiet.or(config.quiet).unwrap_or_default(),
             verbose: match flags.verbose {
@@ -114,6 +121,7 @@ impl Settings {
                 times => times,
             },
             color: flags.color.or(config.color).unwrap_or_default(),
+            compression: flags.compression.or(config.compression).unwrap_or_default(),
             config,
         })
     }
@@ -148,7 +156,10 @@ impl Settings {
     pub(crate) fn engine(&self, environment: &Environment) -> Result<EngineConfig> {
         let mut engine = EngineConfig::new(&self.store);
         engine.limits = self.config.limits.limits();
+        engine.max_store_bytes = self.max_store_bytes;
         engine.exclude.clone_from(&self.config.exclude);
+        engine.compression = self.compression.into();
+        engine.events = self.config.events.unwrap_or_default();
         engine.key = self
             .config
             .key_file
@@ -256,6 +267,26 @@ mod tests {
         assert_eq!((settings.verbose, settings.quiet), (2, true));
         assert_eq!(settings.color, ColorMode::Never);
         assert_eq!(settings.repeat, [("--config", file)]);
+    }
+
+    #[test]
+    fn the_bound_on_the_store_comes_from_the_flag_or_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("c.toml");
+        std::fs::write(&file, "[retention]\nmax_store_bytes = 7\n").unwrap();
+        let environment = Environment::default();
+        let mut flags = GlobalArgs {
+            config: Some(file),
+            ..GlobalArgs::default()
+        };
+        let bound = |flags: &GlobalArgs| {
+            let engine = resolve(flags, &environment).engine(&environment);
+            engine.unwrap().max_store_bytes
+        };
+        assert_eq!(bound(&flags), Some(7));
+        flags.max_store_size = Some(9);
+        assert_eq!(bound(&flags), Some(9));
+        assert_eq!(bound(&GlobalArgs::default()), None);
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
 
 use similar::TextDiff;
 
@@ -11,6 +10,8 @@ use crate::entry::{ContentHash, EntryKind, EntryState};
 use crate::error::Result;
 use crate::path::AbsPath;
 use crate::seal::{Change, ChangeKind, PreImage};
+use crate::store::OpenDirs;
+use crate::store::content::{self, Stored};
 use crate::sys::{Dir, hash_file, read_state};
 
 /// Files above this size are summarised unless the caller says otherwise.
@@ -23,8 +24,8 @@ impl Engine {
     pub fn diff(&self, target: &str, options: &DiffOptions) -> Result<Vec<FileDiff>> {
         let id = self.select_one(target)?;
         let _in_use = self.store.acquire_shared(&id)?;
+        let files = self.store.content_dirs(&self.store.meta(&id)?).open();
         let record = self.store.record(&id)?;
-        let files = self.store.files_dir(&id);
         let wanted = |path: &AbsPath| {
             options.paths.is_empty() || options.paths.iter().any(|p| path.starts_with(p))
         };
@@ -35,7 +36,7 @@ impl Engine {
     }
 }
 
-fn diff_entry(change: &Change, files: &Path, options: &DiffOptions) -> Option<FileDiff> {
+fn diff_entry(change: &Change, files: &OpenDirs, options: &DiffOptions) -> Option<FileDiff> {
     let live = live_state(&change.path);
     let change = if options.live {
         Change {
@@ -135,7 +136,7 @@ fn notes(change: &Change) -> Vec<String> {
 /// Old and new content of a file, or why it cannot be shown.
 fn contents(
     change: &Change,
-    files: &Path,
+    files: &OpenDirs,
     live: Option<&EntryState>,
     limit: u64,
 ) -> Result<(Vec<u8>, Vec<u8>), String> {
@@ -149,8 +150,8 @@ fn contents(
     }
     let unchanged_live = |state: &EntryState| live.is_some_and(|live| live.same_content(state));
     let old = match (&change.before, &change.content) {
-        (Some(before), PreImage::Stored { name, .. }) if before.is_file() => {
-            read(&files.join(name), limit)?
+        (Some(before), PreImage::Stored { .. }) if before.is_file() => {
+            stored_content(change, files)?
         }
         (Some(_), PreImage::Lost { reason }) => {
             return Err(format!("old content was not kept: {reason}"));
@@ -159,7 +160,7 @@ fn contents(
             if !unchanged_live(before) {
                 return Err("the content has changed since".into());
             }
-            read(change.path.as_path(), limit)?
+            read(File::open(change.path.as_path()), limit)?
         }
         _ => Vec::new(),
     };
@@ -168,17 +169,31 @@ fn contents(
             if !unchanged_live(after) {
                 return Err("the new content is no longer there to compare with".into());
             }
-            read(change.path.as_path(), limit)?
+            read(File::open(change.path.as_path()), limit)?
         }
         _ => Vec::new(),
     };
     Ok((old, new))
 }
 
-fn read(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
+/// The old content that is kept for a change, which is within the limit.
+fn stored_content(change: &Change, files: &OpenDirs) -> Result<Vec<u8>, String> {
+    let Some(stored) = Stored::of(change) else {
+        return Ok(Vec::new());
+    };
+    let old = |what: String| format!("the backup {} {what}", stored.name);
+    let mut read = Vec::new();
+    content::open(files, &stored)
+        .map_err(old)?
+        .verified(*stored.hash)
+        .read_to_end(&mut read)
+        .map_err(|e| old(content::unreadable(&e)))?;
+    Ok(read)
+}
+
+fn read(file: std::io::Result<File>, limit: u64) -> Result<Vec<u8>, String> {
     let mut content = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(limit + 1).read_to_end(&mut content))
+    file.and_then(|file| file.take(limit + 1).read_to_end(&mut content))
         .map_err(|e| format!("cannot be read: {e}"))?;
     Ok(content)
 }

@@ -1,31 +1,42 @@
 //! What works on this host.
 
-use super::scope::mount_of;
+use std::path::{Path, PathBuf};
+
 use super::{
-    DoctorReport, Engine, LimitsReport, ShellReport, StoreReport, StrategyReport, VolumeReport,
+    ContentReport, DoctorReport, Engine, FidelityReport, LimitsReport, ShellReport, StoreReport,
+    StrategyReport, VolumeReport,
 };
 use crate::error::{IoContext, Result, Stage};
 use crate::execute::available_shells;
 use crate::path::{AbsPath, WirePath};
+use crate::snapshot::probe::Fidelity;
 use crate::snapshot::select::choose;
-use crate::store::ListFilter;
+use crate::store::{ListFilter, SIBLINGS};
 use crate::sys::{self, Mount};
 
 impl Engine {
-    /// What works on this host, for the volumes of `paths`.
-    pub fn doctor(&self, paths: &[AbsPath]) -> Result<DoctorReport> {
+    /// What works on this host, for the volumes of `paths` and, where asked, all others that hold
+    /// files. What a volume keeps is tried out in a private directory in the first of `paths` on
+    /// it, or at its mount point.
+    pub fn doctor(&self, paths: &[AbsPath], all_volumes: bool) -> Result<DoctorReport> {
         let mounts = sys::mounts().context(Stage::Request, || "cannot read the mount table")?;
         let (store, mut warnings) = self.describe_store(&mounts)?;
-        let mut volumes: Vec<VolumeReport> = Vec::new();
-        for path in paths {
-            let Some(mount) = mount_of(path, &mounts) else {
-                continue;
-            };
-            let mount_point = wire(&mount.mount_point);
-            if volumes.iter().all(|v| v.mount_point != mount_point) {
-                volumes.push(self.describe_volume(path, mount));
+        let mut seen: Vec<(AbsPath, &Mount)> = Vec::new();
+        let everywhere = mounts
+            .iter()
+            .filter(|mount| all_volumes && is_real(mount, &mounts));
+        let mount_points = everywhere.filter_map(|m| AbsPath::new(&m.mount_point).ok());
+        for path in paths.iter().cloned().chain(mount_points) {
+            if let Some(mount) = sys::mount_of(path.as_path(), &mounts)
+                && seen.iter().all(|(_, known)| known.id != mount.id)
+            {
+                seen.push((path, mount));
             }
         }
+        let volumes = seen
+            .into_iter()
+            .map(|(path, mount)| self.describe_volume(&path, mount, &mounts))
+            .collect();
         let shells: Vec<ShellReport> = available_shells()
             .into_iter()
             .map(|(name, path)| ShellReport {
@@ -45,7 +56,9 @@ impl Engine {
         let plugins = self.rules.reports();
         let limits = LimitsReport {
             limits: self.config.limits,
+            max_store_bytes: self.config.max_store_bytes,
             open_files: sys::open_files_limit(),
+            watches: sys::watch_limits(),
         };
         Ok(DoctorReport {
             store,
@@ -59,9 +72,7 @@ impl Engine {
 
     fn describe_store(&self, mounts: &[Mount]) -> Result<(StoreReport, Vec<String>)> {
         let path = self.store.path();
-        let mount = AbsPath::new(path)
-            .ok()
-            .and_then(|p| mount_of(&p, mounts).cloned());
+        let mount = sys::mount_of(path, mounts).cloned();
         let in_memory = mount.as_ref().is_some_and(Mount::is_memory);
         // Temporary directories are emptied at boot by many systems.
         let temporary = ["/tmp", "/var/tmp", "/run", "/dev/shm"]
@@ -90,7 +101,7 @@ impl Engine {
         Ok((report, warnings))
     }
 
-    fn describe_volume(&self, path: &AbsPath, mount: &Mount) -> VolumeReport {
+    fn describe_volume(&self, path: &AbsPath, mount: &Mount, mounts: &[Mount]) -> VolumeReport {
         let strategies = self
             .strategies
             .all()
@@ -103,17 +114,85 @@ impl Engine {
                 }
             })
             .collect();
+        let chosen = choose(&self.strategies, &[], path)
+            .ok()
+            .filter(|_| !mount.read_only);
+        let space = sys::space(&mount.mount_point).ok();
+        let in_store = self.volumes.probes().is_beside_store(mount, mounts);
+        let directory = if in_store {
+            self.store.path().to_owned()
+        } else {
+            mount.mount_point.join(SIBLINGS)
+        };
         VolumeReport {
             mount_point: wire(&mount.mount_point),
             filesystem: mount.filesystem.clone(),
+            source: mount.source.clone(),
+            read_only: mount.read_only,
+            network: mount.is_network(),
+            free_bytes: space.map(|s| s.free_bytes),
+            free_inodes: space.and_then(|s| s.free_inodes),
             strategies,
-            chosen: choose(&self.strategies, &[], path)
-                .ok()
-                .map(|(s, _)| s.name().to_owned()),
+            chosen: chosen.map(|choice| choice.strategy.name().to_owned()),
+            content: ContentReport {
+                in_store,
+                directory: wire(&directory),
+            },
+            fidelity: fidelity(path, mount),
         }
     }
 }
 
-fn wire(path: &std::path::Path) -> WirePath {
+/// Whether a mount holds files and can be reached.
+fn is_real(mount: &Mount, mounts: &[Mount]) -> bool {
+    let under = mounts.iter().find(|below| below.id == mount.parent);
+    let in_kernel = under.is_some_and(|m| matches!(m.filesystem.as_str(), "proc" | "sysfs"));
+    !mount.is_pseudo()
+        && !in_kernel
+        && mount.mount_point.is_dir()
+        && sys::mount_of(&mount.mount_point, mounts).is_some_and(|top| top.id == mount.id)
+}
+
+/// Tries out what the volume keeps, where that is possible without harm.
+fn fidelity(path: &AbsPath, mount: &Mount) -> FidelityReport {
+    let not_tried = |reason: String| FidelityReport {
+        directory: None,
+        not_tried: Some(reason),
+        found: None,
+    };
+    if mount.read_only {
+        return not_tried("mounted for reading only".into());
+    }
+    let is_mount_point = path.as_path() == mount.mount_point;
+    if mount.is_network() && is_mount_point {
+        return not_tried("on another host: name a directory on it".into());
+    }
+    let Some(directory) = directory_at(path) else {
+        return not_tried(format!("{path} is not there"));
+    };
+    match Fidelity::probe(&directory) {
+        Ok(found) => FidelityReport {
+            directory: Some(wire(&directory)),
+            not_tried: None,
+            found: Some(found),
+        },
+        Err(error) => {
+            let directory = crate::path::escape(&directory);
+            not_tried(format!("cannot write in {directory}: {error}"))
+        }
+    }
+}
+
+/// The directory at `path`, or the one that holds it.
+fn directory_at(path: &AbsPath) -> Option<PathBuf> {
+    let found = path.as_path().canonicalize().ok()?;
+    if found.is_dir() {
+        Some(found)
+    } else {
+        found.parent().map(Path::to_path_buf)
+    }
+}
+
+fn wire(path: &Path) -> WirePath {
     WirePath::from_bytes(path.as_os_str().as_encoded_bytes())
 }

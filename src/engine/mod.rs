@@ -30,6 +30,7 @@ mod rules;
 mod run;
 mod scope;
 mod secure;
+mod space;
 
 pub use report::*;
 pub use rules::Rules;
@@ -40,6 +41,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::space::Spared;
 use crate::error::Result;
 use crate::execute::{Cancel, Output};
 use crate::infer::Scope;
@@ -48,12 +50,17 @@ use crate::plugin::PluginHost;
 use crate::progress::Progress;
 use crate::request::{Limits, RetentionPolicy, RollbackRequest, ShellName};
 use crate::rollback::{RollbackReport, RollbackSpec};
-use crate::snapshot::baseline::Baseline;
 use crate::snapshot::copy::Copy;
+use crate::snapshot::journal::{Events, Journal};
+use crate::snapshot::probe::Probes;
+use crate::snapshot::reflink::Reflink;
+#[cfg(target_os = "linux")]
+use crate::snapshot::subvolume::Subvolume;
+use crate::snapshot::volumes::Volumes;
 use crate::snapshot::{Registry, SnapshotStrategy};
 use crate::store::{
-    ExpiryReport, ListFilter, Selection, SnapshotId, SnapshotMeta, SnapshotState, Store,
-    StoreOptions,
+    Compression, ExpiryReport, ListFilter, Selection, SnapshotId, SnapshotMeta, SnapshotState,
+    Store, StoreOptions,
 };
 
 /// What was in no scope for this long is dropped from the baseline at the next cleanup.
@@ -66,8 +73,13 @@ pub struct EngineConfig {
     pub store: PathBuf,
     /// Bounds on snapshots.
     pub limits: Limits,
+    /// Most bytes that the store may hold: all snapshots and the cache of old content together. The
+    /// oldest snapshots expire to stay within. `None`: no bound.
+    pub max_store_bytes: Option<u64>,
     /// Patterns left alone by every snapshot.
     pub exclude: Vec<String>,
+    /// Whether old content is compressed.
+    pub compression: Compression,
     /// Key for the store's MACs.
     pub key: Option<Vec<u8>>,
     /// How long to wait for other processes.
@@ -84,6 +96,10 @@ pub struct EngineConfig {
     pub plugin_dirs: Vec<PathBuf>,
     /// How processes that host plugins are started; without it no plugins are loaded.
     pub plugin_host: Option<PluginHost>,
+    /// The engine lives on between commands, so that what strategies learn in between is of use.
+    pub resident: bool,
+    /// Where the `journal` strategy gets its events from.
+    pub events: Events,
     /// Directories with the user's own rules, `SHELL.toml`; those of the first take precedence.
     pub rules_dirs: Vec<PathBuf>,
 }
@@ -94,7 +110,9 @@ impl EngineConfig {
         Self {
             store: store.into(),
             limits: Limits::default(),
+            max_store_bytes: None,
             exclude: Vec::new(),
+            compression: Compression::default(),
             key: None,
             lock_timeout: Duration::from_secs(30),
             kill_grace: Duration::from_secs(2),
@@ -105,10 +123,15 @@ impl EngineConfig {
             home: None,
             plugin_dirs: Vec::new(),
             plugin_host: None,
+            resident: false,
+            events: Events::default(),
             rules_dirs: Vec::new(),
         }
     }
 }
+
+/// Is asked before a command; see [`RunContext::on_start`].
+pub type OnStart<'a> = &'a mut dyn FnMut(&Starting<'_>) -> Result<()>;
 
 /// How a command is run besides what the request says: output, cancelling, progress.
 pub struct RunContext<'a> {
@@ -122,7 +145,7 @@ pub struct RunContext<'a> {
     pub progress: &'a dyn Progress,
     /// Is asked before each command, ahead of its snapshot. It may wait; an error keeps the command
     /// from running and is what the call ends with.
-    pub on_start: Option<&'a mut dyn FnMut(&Starting<'_>) -> Result<()>>,
+    pub on_start: Option<OnStart<'a>>,
     /// Is told each command's report as soon as it is there (batches).
     pub on_report: Option<&'a mut dyn FnMut(&RunReport)>,
 }
@@ -157,7 +180,7 @@ impl<'a> RunContext<'a> {
 pub struct Engine {
     config: EngineConfig,
     store: Store,
-    baseline: Baseline,
+    volumes: Arc<Volumes>,
     strategies: Registry,
     rules: Rules,
 }
@@ -184,13 +207,23 @@ impl Engine {
         };
         let store = Store::open(&config.store, options)?;
         let mut strategies = Registry::default();
-        let baseline = Baseline::new(store.baseline_dir());
-        strategies.register(Arc::new(Copy::new(baseline.clone())));
+        let probes = Arc::new(Probes::new(store.path()));
+        let volumes = Arc::new(Volumes::new(store.clone(), Arc::clone(&probes)));
+        strategies.register(Arc::new(Copy::new(volumes.own().clone())));
+        strategies.register(Arc::new(Reflink::new(Arc::clone(&volumes))));
+        let journal = Arc::new(Journal::new(Arc::clone(&volumes), config.events));
+        if config.resident {
+            strategies.register(journal);
+        } else {
+            strategies.offer(journal);
+        }
+        #[cfg(target_os = "linux")]
+        strategies.offer(Arc::new(Subvolume::new(store.clone(), probes)));
         let rules = Rules::new(&config)?;
         Ok(Self {
             config,
             store,
-            baseline,
+            volumes,
             strategies,
             rules,
         })
@@ -242,7 +275,20 @@ impl Engine {
             paths: request.paths.clone(),
             dry_run: request.dry_run,
         };
-        crate::rollback::rollback(&self.store, &spec, cancel, progress)
+        let mut report = crate::rollback::rollback(&self.store, &spec, cancel, progress)?;
+        self.trim_after(&spec, &mut report);
+        Ok(report)
+    }
+
+    /// What a rollback saved counts as well, and is not what makes room for it.
+    fn trim_after(&self, spec: &RollbackSpec, report: &mut RollbackReport) {
+        let redo = report.redo_snapshot_id.iter();
+        let redo = redo.filter_map(|id| SnapshotId::parse(id).ok());
+        let spared = Spared {
+            ids: spec.snapshots.iter().cloned().chain(redo).collect(),
+            batch: None,
+        };
+        report.notes.extend(self.trim(&spared));
     }
 
     /// The snapshots that a rollback request names, newest first.
@@ -308,7 +354,8 @@ impl Engine {
         Ok(ids)
     }
 
-    /// Expires snapshots: those named, or those the policy picks.
+    /// Expires snapshots: those named, or those the policy picks. With the latter, content that was
+    /// left to be compressed later is compressed.
     pub fn cleanup(
         &self,
         targets: &[String],
@@ -329,10 +376,15 @@ impl Engine {
                 ..ExpiryReport::default()
             });
         }
-        let report = self.store.expire(&plan, progress)?;
+        let mut report = self.store.expire(&plan, progress)?;
+        if targets.is_empty() && self.config.compression == Compression::Auto {
+            report.compacted = self.store.compact(progress)?;
+        }
         // The cache is no snapshot: that it could not be trimmed is no failure of the expiry.
-        if let Err(error) = self.baseline.forget_unused(KEEP_BASELINE) {
-            tracing::warn!(%error, "the baseline was not trimmed");
+        for baseline in self.volumes.all()? {
+            if let Err(error) = baseline.forget_unused(KEEP_BASELINE) {
+                tracing::warn!(%error, "a baseline was not trimmed");
+            }
         }
         Ok(report)
     }

@@ -44,6 +44,7 @@ impl Engine {
             metadata: meta.metadata,
             coverage: meta.coverage,
             strategies: meta.strategies,
+            places: meta.places,
             error: meta.error,
             redo_snapshot_id: meta.redo_snapshot_id.map(|id| id.to_string()),
             duration_ms: meta.outcome.duration_ms,

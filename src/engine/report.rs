@@ -6,7 +6,11 @@ use crate::entry::EntryState;
 use crate::path::{AbsPath, WirePath};
 use crate::rollback::RollbackReport;
 use crate::seal::{ChangeCounts, ChangeKind};
-use crate::store::{CoverageRecord, SnapshotMeta, SnapshotState, StrategyUse, VerifyProblem};
+use crate::snapshot::probe::Fidelity;
+use crate::store::{
+    CoverageRecord, Place, SnapshotMeta, SnapshotState, StrategyUse, VerifyProblem,
+};
+use crate::sys::WatchLimits;
 
 /// How a command went and what it changed.
 #[derive(Debug, Clone, Serialize)]
@@ -125,6 +129,8 @@ pub struct SnapshotDetail {
     pub coverage: CoverageRecord,
     /// Which strategy on which volume.
     pub strategies: Vec<StrategyUse>,
+    /// Where content lies that is not in the store.
+    pub places: Vec<Place>,
     /// Why it failed or is incomplete.
     pub error: Option<String>,
     /// The snapshot that undoes its rollback.
@@ -187,12 +193,6 @@ impl From<&EntryState> for EntryView {
 
 impl From<&SnapshotMeta> for SnapshotSummary {
     fn from(meta: &SnapshotMeta) -> Self {
-        let mut names: Vec<&str> = meta
-            .strategies
-            .iter()
-            .map(|s| s.strategy.as_str())
-            .collect();
-        names.dedup();
         Self {
             snapshot_id: meta.snapshot_id.to_string(),
             timestamp: meta.timestamp,
@@ -203,11 +203,7 @@ impl From<&SnapshotMeta> for SnapshotSummary {
             batch_id: meta.batch_id.clone(),
             working_directory: meta.working_directory.clone(),
             state: meta.state,
-            strategy: match names.as_slice() {
-                [] => "none".into(),
-                [one] => (*one).into(),
-                _ => "mixed".into(),
-            },
+            strategy: super::secure::strategy_name(&meta.strategies),
             file_count: meta.file_count,
             changes: meta.changes,
             size_bytes: meta.stored_bytes,
@@ -327,10 +323,46 @@ pub struct VolumeReport {
     pub mount_point: WirePath,
     /// Its type.
     pub filesystem: String,
+    /// The device, or what else is mounted.
+    pub source: String,
+    /// For reading only: nothing on it can change, so no snapshot needs a strategy there.
+    pub read_only: bool,
+    /// On another host.
+    pub network: bool,
+    /// Bytes that this user may still write; `None` where that cannot be told.
+    pub free_bytes: Option<u64>,
+    /// Files that this user may still make; `None` where there is no bound.
+    pub free_inodes: Option<u64>,
     /// Every strategy.
     pub strategies: Vec<StrategyReport>,
-    /// What `auto` takes.
+    /// What `auto` takes; `None` where none works or none is needed.
     pub chosen: Option<String>,
+    /// Where old content of it is kept.
+    pub content: ContentReport,
+    /// What entries on it keep.
+    pub fidelity: FidelityReport,
+}
+
+/// Where old content of a volume is kept, as `doctor` shows it.
+#[derive(Debug, Clone, Serialize)]
+pub struct ContentReport {
+    /// In the store, which is on the same filesystem. Otherwise strategies that need clones or
+    /// links keep it on the volume, the others in the store.
+    pub in_store: bool,
+    /// The directory.
+    pub directory: WirePath,
+}
+
+/// What entries on a volume keep, as `doctor` shows it.
+#[derive(Debug, Clone, Serialize)]
+pub struct FidelityReport {
+    /// The directory in which it was tried.
+    pub directory: Option<WirePath>,
+    /// Why it was not; the findings are missing then.
+    pub not_tried: Option<String>,
+    /// What was found.
+    #[serde(flatten)]
+    pub found: Option<Fidelity>,
 }
 
 /// A strategy on a volume.
@@ -359,6 +391,10 @@ pub struct LimitsReport {
     /// The bounds on snapshots.
     #[serde(flatten)]
     pub limits: crate::request::Limits,
+    /// Most bytes in the store; `None`: no bound.
+    pub max_store_bytes: Option<u64>,
     /// Most open files of this process.
     pub open_files: u64,
+    /// How much may be watched for changes.
+    pub watches: WatchLimits,
 }

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::path::Path;
 
 use super::{Engine, RestoreReport};
 use crate::entry::{EntryKind, EntryState};
@@ -13,6 +12,8 @@ use crate::path::AbsPath;
 use crate::progress::{Event, Phase, Progress};
 use crate::rollback::Failure;
 use crate::seal::{Change, PreImage};
+use crate::store::OpenDirs;
+use crate::store::content::{self, CopyError, Stored};
 use crate::sys::{self, Dir, Pinned, apply_metadata, copy_content};
 
 impl Engine {
@@ -30,8 +31,8 @@ impl Engine {
     ) -> Result<RestoreReport> {
         let id = self.select_one(target)?;
         let _in_use = self.store.acquire_shared(&id)?;
+        let files = self.store.content_dirs(&self.store.meta(&id)?).open();
         let record = self.store.record(&id)?;
-        let files = self.store.files_dir(&id);
         std::fs::create_dir_all(to).context(Stage::Rollback, || format!("cannot make {to}"))?;
         let to = to
             .as_path()
@@ -70,7 +71,7 @@ impl Engine {
 fn copy_out(
     changes: &[&Change],
     base: &AbsPath,
-    files: &Path,
+    files: &OpenDirs,
     to: &AbsPath,
     report: &mut RestoreReport,
     progress: &dyn Progress,
@@ -130,7 +131,7 @@ fn destination(base: &AbsPath, path: &AbsPath, to: &AbsPath) -> io::Result<AbsPa
 fn copy_entry(
     change: &Change,
     before: &EntryState,
-    files: &Path,
+    files: &OpenDirs,
     path: &AbsPath,
     links: &mut HashMap<(u64, u64), AbsPath>,
 ) -> io::Result<()> {
@@ -169,32 +170,41 @@ fn copy_entry(
 fn copy_file(
     change: &Change,
     before: &EntryState,
-    files: &Path,
+    files: &OpenDirs,
     dir: &Dir,
     name: &OsStr,
 ) -> io::Result<()> {
-    let from = match &change.content {
-        PreImage::Stored { name, .. } => files.join(name),
-        PreImage::Lost { reason } => {
-            return Err(io::Error::other(format!(
-                "old content was not kept: {reason}"
-            )));
-        }
-        PreImage::NotNeeded if before.size == 0 => {
-            return dir.create_file(name).map(drop);
-        }
-        // Only metadata changed: the live file still has the old content.
-        PreImage::NotNeeded => change.path.as_path().to_path_buf(),
-    };
-    let (length, hash) = copy_content(&File::open(&from)?, &dir.create_file(name)?)?;
+    if let Some(stored) = Stored::of(change) {
+        let sparse = before.allocated < before.size;
+        let copied = content::copy_into(files, &stored, &dir.create_file(name)?, sparse);
+        return copied.map_err(|error| {
+            let _ = dir.unlink(name);
+            match error {
+                CopyError::Stored(what) => {
+                    io::Error::other(format!("the backup {} {what}", stored.name))
+                }
+                CopyError::Target(error) => error,
+            }
+        });
+    }
+    if let PreImage::Lost { reason } = &change.content {
+        return Err(io::Error::other(format!(
+            "old content was not kept: {reason}"
+        )));
+    }
+    let copy = dir.create_file(name)?;
+    if before.size == 0 {
+        return Ok(());
+    }
+    // Only metadata changed: the live file still has the old content.
+    let (length, hash) = copy_content(&File::open(change.path.as_path())?, &copy)?;
     if length == before.size && before.hash.is_none_or(|expected| expected == hash) {
         return Ok(());
     }
     dir.unlink(name)?;
-    Err(io::Error::other(format!(
-        "{} is damaged: its hash differs",
-        from.display()
-    )))
+    Err(io::Error::other(
+        "it was changed since, and the snapshot does not have its old content",
+    ))
 }
 
 /// Metadata as it was; who may not give files away keeps them.

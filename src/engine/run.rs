@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::time::Duration;
 
 use super::secure::{Secured, Subject, strategy_name};
+use super::space::Spared;
 use super::{BatchReport, Engine, RunContext, RunReport, Starting};
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::execute::{CommandOutcome, Session, SessionSpec};
@@ -165,7 +166,14 @@ impl Engine {
                 survivors_note(&outcome),
                 context.progress,
             ) {
-                Ok(meta) => report.describe(&meta),
+                Ok(meta) => {
+                    report.describe(&meta);
+                    let spared = Spared {
+                        batch: meta.batch_id,
+                        ids: vec![meta.snapshot_id],
+                    };
+                    report.coverage.notes.extend(self.trim(&spared));
+                }
                 Err(error) => {
                     snapshot_error = Some(format!("{error}; 'deployx recover' tries again"));
                 }
@@ -226,7 +234,9 @@ impl Engine {
         };
         // The command may have been cancelled; taking it back must not be.
         let cancel = crate::execute::Cancel::default();
-        crate::rollback::rollback(&self.store, &spec, &cancel, context.progress).map(Some)
+        let mut report = crate::rollback::rollback(&self.store, &spec, &cancel, context.progress)?;
+        self.trim_after(&spec, &mut report);
+        Ok(Some(report))
     }
 }
 

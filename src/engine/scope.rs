@@ -1,10 +1,15 @@
 //! Makes the rules' answer fit for a walk: physical paths, parents added, overlaps removed.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use crate::infer::{Certainty, Depth, ScopePath};
 use crate::path::AbsPath;
-use crate::sys::{Dir, Mount};
+use crate::snapshot::Unobserved;
+use crate::snapshot::select::{NONE, Volume};
+use crate::snapshot::tree::is_parting;
+use crate::store::StrategyUse;
+use crate::sys::{self, Dir, Mount};
 
 /// Prepares `paths`: resolves symbolic links in their directory parts, leaves out what lies on
 /// pseudo filesystems or in `excluded`, adds the directories above (their times change when entries
@@ -18,7 +23,8 @@ pub(super) fn prepare(
     for path in paths {
         let Some(path) = physical(path) else { continue };
         let within_store = excluded.iter().any(|e| path.path.starts_with(e));
-        if within_store || mount_of(&path.path, mounts).is_some_and(Mount::is_pseudo) {
+        if within_store || sys::mount_of(path.path.as_path(), mounts).is_some_and(Mount::is_pseudo)
+        {
             continue;
         }
         if let Some(parent) = path.path.parent() {
@@ -33,14 +39,6 @@ pub(super) fn prepare(
         all.push(path);
     }
     merge(all)
-}
-
-/// The mount that holds `path`: the deepest one above it, the latest of several.
-pub(super) fn mount_of<'m>(path: &AbsPath, mounts: &'m [Mount]) -> Option<&'m Mount> {
-    mounts
-        .iter()
-        .filter(|mount| path.as_path().starts_with(&mount.mount_point))
-        .max_by_key(|mount| mount.mount_point.as_os_str().len())
 }
 
 /// Resolves everything but the last component; where directories above it are missing, the first
@@ -101,7 +99,7 @@ fn merge(mut all: Vec<ScopePath>) -> Vec<ScopePath> {
         {}
         let within = trees
             .iter()
-            .any(|at| same_device(&merged[*at].path, &next.path));
+            .any(|at| same_volume(&merged[*at].path, &next.path));
         if within {
             continue;
         }
@@ -113,20 +111,73 @@ fn merge(mut all: Vec<ScopePath>) -> Vec<ScopePath> {
     merged
 }
 
-/// Whether a walk from `root` reaches `path`: it stays on one device.
-fn same_device(root: &AbsPath, path: &AbsPath) -> bool {
-    let device = |path: &AbsPath| {
+/// Whether a walk from `root` reaches `path`: it stays on one mount and one device.
+fn same_volume(root: &AbsPath, path: &AbsPath) -> bool {
+    let volume = |path: &AbsPath| {
         Dir::open_path(path)
             .and_then(|d| d.stat_self())
             .ok()
-            .map(|s| s.identity.device)
+            .map(|s| (s.identity.device, s.mount))
     };
-    // What is no directory, or is not there, lies on its parent's device.
-    let of_path = device(path).or_else(|| path.parent().and_then(|p| device(&p)));
-    match (device(root), of_path) {
+    // What is no directory, or is not there, lies on its parent's volume.
+    let of_path = volume(path).or_else(|| path.parent().and_then(|p| volume(&p)));
+    match (volume(root), of_path) {
         (Some(root), Some(path)) => root == path,
         _ => true,
     }
+}
+
+/// The volume that holds `path`, which need not exist.
+pub(super) fn volume_of(path: &AbsPath, mounts: &[Mount]) -> Volume {
+    let mount = sys::mount_of(path.as_path(), mounts);
+    let device = |path: &AbsPath| {
+        let stat = Dir::open_path(path).and_then(|dir| dir.stat_self()).ok()?;
+        Some(stat.identity.device)
+    };
+    Volume {
+        mount_point: mount.map_or_else(|| PathBuf::from("/"), |m| m.mount_point.clone()),
+        device: device(path).or_else(|| device(&path.parent()?)),
+        read_only: mount.is_some_and(|m| m.read_only),
+    }
+}
+
+/// Takes out what only one walk left out because it lies on another volume, where the scope names
+/// it by itself.
+pub(super) fn drop_covered(unobserved: &mut Vec<Unobserved>, scope: &[ScopePath]) {
+    let trees: HashSet<&AbsPath> = scope
+        .iter()
+        .filter(|one| one.depth == Depth::Tree)
+        .map(|one| &one.path)
+        .collect();
+    unobserved.retain(|one| !(is_parting(one) && trees.contains(&one.path)));
+}
+
+/// The paths of a scope on volumes that could not change when `uses` were chosen, but can now.
+pub(super) fn no_longer_read_only(uses: &[StrategyUse], scope: &[ScopePath]) -> Vec<Unobserved> {
+    let fixed: Vec<&AbsPath> = uses
+        .iter()
+        .filter(|one| one.strategy == NONE)
+        .map(|one| &one.volume)
+        .collect();
+    if fixed.is_empty() {
+        return Vec::new();
+    }
+    // Without a table nothing is known of them.
+    let mounts = sys::mounts().unwrap_or_default();
+    let writable = |path: &AbsPath| {
+        sys::mount_of(path.as_path(), &mounts).is_none_or(|mount| {
+            let was_fixed = fixed.iter().any(|v| v.as_path() == mount.mount_point);
+            was_fixed && !mount.read_only
+        })
+    };
+    scope
+        .iter()
+        .filter(|one| writable(&one.path))
+        .map(|one| Unobserved {
+            path: one.path.clone(),
+            reason: "its volume was mounted for reading only and is not any more".into(),
+        })
+        .collect()
 }
 
 /// A scope path that the caller named.

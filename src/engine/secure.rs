@@ -1,22 +1,25 @@
 //! A snapshot around one command: begin, captured, sealed.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::Engine;
-use super::scope::{mount_of, named, prepare};
+use super::scope::{drop_covered, named, no_longer_read_only, prepare, volume_of};
+use super::space::{Budget, Spared};
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::infer::{Scope, ScopePath};
 use crate::path::{AbsPath, WirePath};
 use crate::progress::Progress;
 use crate::request::RunRequest;
-use crate::seal::{RecordedVolume, UndoRecord};
-use crate::snapshot::select::{Assignment, assign};
-use crate::snapshot::{Capture, CaptureRequest, Exclusions, Placement, Unobserved};
-use crate::store::{OpenSnapshot, Outcome, SnapshotId, SnapshotMeta, SnapshotState, StrategyUse};
+use crate::seal::{PreImage, RecordedVolume, UndoRecord};
+use crate::snapshot::select::{self, Assignment, assign};
+use crate::snapshot::{Capture, CaptureRequest, Exclusions, Placement, Sealed, Unobserved};
+use crate::store::{
+    Compression, OpenSnapshot, Outcome, SnapshotId, SnapshotMeta, SnapshotState, StrategyUse,
+};
 use crate::sys::{self, Dir, Mount};
 
 /// Directories that stores make for themselves; never part of a snapshot.
@@ -39,6 +42,7 @@ pub(super) struct Secured {
     open: OpenSnapshot,
     captures: Vec<(String, Box<dyn Capture>)>,
     scope: Vec<ScopePath>,
+    compression: Compression,
 }
 
 impl Engine {
@@ -46,25 +50,23 @@ impl Engine {
     pub(super) fn secure(&self, subject: &Subject<'_>, progress: &dyn Progress) -> Result<Secured> {
         let mounts = sys::mounts().unwrap_or_default();
         let (scope, read) = self.scope_of(subject, &mounts);
-        let assignments = assign(
-            &self.strategies,
-            &subject.request.snapshot.strategies,
-            &scope,
-            |path| {
-                mount_of(path, &mounts)
-                    .map_or_else(|| PathBuf::from("/"), |m| m.mount_point.clone())
-            },
-        )?;
+        let wanted = &subject.request.snapshot.strategies;
+        let selected = assign(&self.strategies, wanted, &scope, |p| volume_of(p, &mounts))?;
         let mut meta = self.new_meta(subject, &scope);
-        meta.strategies = assignments
-            .iter()
-            .flat_map(|a| a.uses.iter().cloned())
-            .collect();
+        meta.strategies = selected.uses;
         meta.coverage.irreversible = read.irreversible;
         meta.coverage.not_understood = read.not_understood;
         meta.coverage.notes = self.overlapping(&scope);
+        meta.coverage.notes.extend(selected.notes);
         let mut open = self.store.begin(meta)?;
-        let begun = self.begin_captures(assignments, subject, progress);
+        let budget = Budget::new(
+            self,
+            Spared {
+                batch: subject.batch.map(|(id, _)| id.to_owned()),
+                ids: vec![open.id().clone()],
+            },
+        );
+        let begun = self.begin_within(&budget, &selected.assignments, subject, progress);
         let captures = match begun {
             Ok(captures) => captures,
             Err(error) => {
@@ -72,10 +74,11 @@ impl Engine {
                 return Err(error);
             }
         };
-        let unobserved: Vec<Unobserved> = captures
+        let mut unobserved: Vec<Unobserved> = captures
             .iter()
             .flat_map(|(_, c)| c.unobserved().iter().cloned())
             .collect();
+        drop_covered(&mut unobserved, &scope);
         let tokens = captures
             .iter()
             .map(|(n, c)| (n.clone(), BASE64.encode(c.token())))
@@ -86,6 +89,7 @@ impl Engine {
             .collect();
         let stored = open.update(|meta| {
             meta.state = SnapshotState::Captured;
+            meta.coverage.notes.extend(budget.notes());
             meta.coverage.notes.extend(notes);
             meta.coverage.observed(unobserved);
             meta.capture_tokens = tokens;
@@ -102,6 +106,7 @@ impl Engine {
             open,
             captures,
             scope,
+            compression: self.config.compression,
         })
     }
 
@@ -135,9 +140,35 @@ impl Engine {
         AbsPath::new(self.store.path()).into_iter().collect()
     }
 
+    /// Begins all captures. Where the store's bound leaves less room than they need, what only the
+    /// cache holds of other trees goes first, and they begin once more.
+    fn begin_within(
+        &self,
+        budget: &Budget<'_>,
+        assignments: &[Assignment],
+        subject: &Subject<'_>,
+        progress: &dyn Progress,
+    ) -> Result<Vec<(String, Box<dyn Capture>)>> {
+        let started = Instant::now();
+        let captures = self.begin_captures(budget, assignments, subject, progress)?;
+        if !budget.was_short() {
+            return Ok(captures);
+        }
+        captures
+            .into_iter()
+            .for_each(|(_, capture)| capture.finish());
+        // What is in this scope was used since then.
+        let unused = started.elapsed() + Duration::from_secs(1);
+        if let Err(error) = self.volumes.own().forget_unused(unused) {
+            tracing::warn!(%error, "the baseline was not trimmed");
+        }
+        self.begin_captures(budget, assignments, subject, progress)
+    }
+
     fn begin_captures(
         &self,
-        assignments: Vec<Assignment>,
+        budget: &Budget<'_>,
+        assignments: &[Assignment],
         subject: &Subject<'_>,
         progress: &dyn Progress,
     ) -> Result<Vec<(String, Box<dyn Capture>)>> {
@@ -157,6 +188,7 @@ impl Engine {
                 scope: &assignment.scope,
                 exclusions,
                 limits: self.config.limits,
+                room: &|needed| budget.grant(needed),
                 progress,
             };
             match assignment.strategy.begin(request) {
@@ -245,13 +277,19 @@ impl Secured {
         notes: Vec<String>,
         progress: &dyn Progress,
     ) -> Result<SnapshotMeta> {
-        let record = gather(&mut self.captures, &self.open, &self.scope, progress)?;
-        let unobserved = record.0.unobserved.clone();
-        let stored_bytes = record.1;
-        let sealed = self.open.seal(&record.0, |meta| {
+        let (mut record, gathered_bytes, remarks) =
+            gather(&mut self.captures, &mut self.open, &self.scope, progress)?;
+        let changed = no_longer_read_only(&self.open.meta().strategies, &self.scope);
+        record.unobserved.extend(changed);
+        drop_covered(&mut record.unobserved, &self.scope);
+        let unobserved = record.unobserved.clone();
+        let saved = self.open.shrink(&mut record, self.compression)?;
+        let stored_bytes = gathered_bytes.saturating_sub(saved);
+        let sealed = self.open.seal(&record, |meta| {
             meta.outcome = outcome;
             meta.stored_bytes = stored_bytes;
             meta.coverage.observed(unobserved);
+            meta.coverage.notes.extend(remarks);
             meta.coverage.notes.extend(notes);
             meta.capture_tokens = Vec::new();
         })?;
@@ -273,6 +311,7 @@ impl Secured {
                     open,
                     captures,
                     scope,
+                    compression: engine.config.compression,
                 })
             }
             Err(error) => Err(Box::new((open, error))),
@@ -299,22 +338,32 @@ fn resume_captures(
         .collect()
 }
 
-/// Seals every capture and joins what they found. Gives the record and the bytes stored.
+/// Seals every capture and joins what they found. Gives the record, the bytes stored and
+/// remarks.
 fn gather(
     captures: &mut [(String, Box<dyn Capture>)],
-    open: &OpenSnapshot,
+    open: &mut OpenSnapshot,
     scope: &[ScopePath],
     progress: &dyn Progress,
-) -> Result<(UndoRecord, u64)> {
-    let files = open.files_dir();
+) -> Result<(UndoRecord, u64, Vec<String>)> {
+    let alone = captures.len() == 1;
+    let mut notes = Vec::new();
     let mut record = UndoRecord::default();
     let mut stored_bytes = 0;
     for (at, (_, capture)) in captures.iter_mut().enumerate() {
-        let prefix = if at == 0 {
+        // Which capture a name is of can be told from its digits up to the first hyphen.
+        let prefix = if alone {
             String::new()
         } else {
             format!("{at}-")
         };
+        let files = match capture.content_beside() {
+            Some(volume) => open.place_on(volume, &prefix)?,
+            None => open.files_dir(),
+        };
+        if capture.content_is_cloned() {
+            open.keep_clones(&prefix);
+        }
         let sealed = capture.seal(
             Placement {
                 files: &files,
@@ -322,7 +371,9 @@ fn gather(
             },
             progress,
         )?;
+        check_names(&sealed, &prefix)?;
         stored_bytes += sealed.stored_bytes;
+        notes.extend(sealed.notes);
         record.changes.extend(sealed.changes);
         record
             .unobserved
@@ -350,7 +401,25 @@ fn gather(
     record.exclusions.patterns.sort();
     record.exclusions.patterns.dedup();
     record.volumes = volumes(&record, scope);
-    Ok((record, stored_bytes))
+    Ok((record, stored_bytes, notes))
+}
+
+/// Where a name lies is told by what it begins with, so that every name has to begin like that.
+fn check_names(sealed: &Sealed, prefix: &str) -> Result<()> {
+    let astray = sealed.changes.iter().find(|change| {
+        matches!(&change.content, PreImage::Stored { name, .. } if !name.starts_with(prefix))
+    });
+    match astray {
+        Some(change) => Err(Error::new(
+            ErrorKind::InvalidRequest,
+            Stage::Seal,
+            format!(
+                "the strategy stored {} under a name of its own",
+                change.path
+            ),
+        )),
+        None => Ok(()),
+    }
 }
 
 /// For every device in the record a directory that stands for it.
@@ -388,11 +457,13 @@ fn volumes(record: &UndoRecord, scope: &[ScopePath]) -> Vec<RecordedVolume> {
 
 /// The name of the strategy, or strategies, in one word.
 pub(super) fn strategy_name(uses: &[StrategyUse]) -> String {
-    match uses.split_first() {
-        None => "none".into(),
-        Some((first, rest)) if rest.iter().all(|u| u.strategy == first.strategy) => {
-            first.strategy.clone()
-        }
+    let mut names = uses
+        .iter()
+        .map(|one| one.strategy.as_str())
+        .filter(|name| *name != select::NONE);
+    match names.next() {
+        None => select::NONE.into(),
+        Some(first) if names.all(|name| name == first) => first.into(),
         Some(_) => "mixed".into(),
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
-use std::path::PathBuf;
 
 use super::cursor::Cursor;
 use super::fault::{Fault, Interrupted, Trouble};
@@ -12,10 +11,11 @@ use super::place::{moved_back, place_all, remove_all, swapped};
 use super::plan::{LiveDir, PlannedEntry, RollbackPlan, Step};
 use super::settle::{change_metadata, finish_directories, lock_all, sync_all};
 use super::stage::stage;
-use super::verify::{VerifiedPlan, open_files};
+use super::verify::VerifiedPlan;
 use crate::entry::{EntryState, flags};
 use crate::path::{AbsPath, os_string};
 use crate::progress::{Event, Phase, Progress};
+use crate::store::{ContentDirs, OpenDirs};
 use crate::sys::durable::is_no_directory;
 use crate::sys::{Dir, Pinned, Stat};
 
@@ -60,8 +60,8 @@ pub(crate) fn note(
 pub(crate) struct Job<'a> {
     /// What to do.
     pub(crate) plan: &'a VerifiedPlan,
-    /// The directory of each snapshot's old content.
-    pub(crate) files: &'a [PathBuf],
+    /// Where each snapshot's old content lies.
+    pub(crate) files: &'a [ContentDirs],
     /// Makes temporary names unique: the redo snapshot's id.
     pub(crate) tag: &'a str,
     pub(crate) progress: &'a dyn Progress,
@@ -71,7 +71,7 @@ pub(crate) struct Job<'a> {
 /// A [`Job`] with what is worked out once.
 pub(crate) struct Work<'a> {
     pub(crate) plan: &'a RollbackPlan,
-    pub(crate) files: Vec<Result<Dir, String>>,
+    pub(crate) files: Vec<OpenDirs>,
     pub(crate) layout: Layout<'a>,
     pub(crate) progress: &'a dyn Progress,
     pub(crate) fault: &'a dyn Fault,
@@ -215,7 +215,7 @@ impl<'a> Work<'a> {
         };
         Self {
             plan,
-            files: job.files.iter().map(|path| open_files(path)).collect(),
+            files: job.files.iter().map(ContentDirs::open).collect(),
             layout: Layout::of(plan, job.tag, |index| outcomes[index].is_todo()),
             progress: job.progress,
             fault: job.fault,

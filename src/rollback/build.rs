@@ -2,11 +2,13 @@
 
 use std::ffi::OsString;
 
+use rayon::prelude::*;
+
 use super::compose::{Role, Source, Target, compose};
 use super::cursor::Cursor;
 use super::judge::{Becoming, Draft, judge};
 use super::links::settle_links;
-use super::observe::{View, foreign_names, map_devices, observe};
+use super::observe::{Roots, View, foreign_names, map_devices, observe};
 use super::plan::{Finding, PlannedEntry, RollbackPlan, Step};
 use crate::entry::EntryState;
 use crate::path::{AbsPath, escape};
@@ -19,11 +21,11 @@ pub(crate) fn plan(sources: Vec<Source>, paths: &[AbsPath]) -> RollbackPlan {
     let View {
         sights,
         directories,
-    } = observe(&composed.targets);
+    } = observe(&composed.targets, &Roots::of(&composed.scopes));
     let becoming = Kinds::of(&composed.targets);
     let mut drafts: Vec<Draft> = composed
         .targets
-        .into_iter()
+        .into_par_iter()
         .zip(sights)
         .map(|(target, sight)| judge(target, sight, &devices, &becoming))
         .collect();
@@ -129,6 +131,7 @@ fn fill(plan: &mut RollbackPlan, drafts: Vec<Draft>) {
         positions[index] = next;
         next += u32::from(stays(draft));
     }
+    plan.entries.reserve(next as usize);
     for mut draft in drafts {
         let counted = draft.counted();
         if counted && draft.step == Step::Keep && draft.conflict.is_none() {

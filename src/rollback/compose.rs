@@ -4,9 +4,11 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::entry::{EntryKind, EntryState};
+use crate::entry::{ContentHash, EntryKind, EntryState};
+use crate::infer::ScopePath;
 use crate::path::AbsPath;
-use crate::seal::{Change, PreImage, RecordedVolume, UndoRecord};
+use crate::seal::{Change, Form, PreImage, RecordedVolume, UndoRecord};
+use crate::store::content::Stored;
 
 /// Where a file's old content comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +23,8 @@ pub(crate) enum Content {
         snapshot: u32,
         /// One component.
         name: String,
+        hash: ContentHash,
+        form: Form,
     },
     /// Nowhere.
     Lost {
@@ -30,6 +34,27 @@ pub(crate) enum Content {
 }
 
 impl Content {
+    /// Where it is stored, if it is: the position of the snapshot, and what is there. `size` is that
+    /// of the file.
+    pub(crate) fn stored(&self, size: u64) -> Option<(usize, Stored<'_>)> {
+        let Content::Stored {
+            snapshot,
+            name,
+            hash,
+            form,
+        } = self
+        else {
+            return None;
+        };
+        let stored = Stored {
+            name,
+            size,
+            hash,
+            form,
+        };
+        Some((*snapshot as usize, stored))
+    }
+
     /// Why the old content cannot be had, where it cannot.
     pub(crate) fn missing(&self) -> Option<String> {
         match self {
@@ -53,6 +78,8 @@ pub(crate) struct Source {
     pub(crate) began: f64,
     /// When its record was complete: other snapshots that began before ran beside it.
     pub(crate) sealed: f64,
+    /// What it covered.
+    pub(crate) scope: Vec<ScopePath>,
     /// What its command changed.
     pub(crate) record: UndoRecord,
 }
@@ -115,9 +142,11 @@ impl Target {
 /// `paths` keeps only these entries and what lies beneath them; all of them when it is empty.
 pub(crate) fn compose(sources: Vec<Source>, paths: &[AbsPath]) -> Composed {
     let mut volumes = Vec::new();
+    let mut scopes = Vec::new();
     let mut ids = Vec::new();
     let mut spans = Vec::new();
-    let mut changes: Vec<(u32, Change)> = Vec::new();
+    let count = sources.iter().map(|s| s.record.changes.len()).sum();
+    let mut changes: Vec<(u32, Change)> = Vec::with_capacity(count);
     for (index, source) in sources.into_iter().enumerate() {
         spans.push(Span {
             id: source.id.clone(),
@@ -126,11 +155,12 @@ pub(crate) fn compose(sources: Vec<Source>, paths: &[AbsPath]) -> Composed {
         });
         ids.push(source.id);
         volumes.push(source.record.volumes);
+        scopes.push(source.scope);
         changes.extend(source.record.changes.into_iter().map(|c| (index as u32, c)));
     }
     // Stable, and each record is sorted already: newest first within one path.
     changes.sort_by(|a, b| a.1.path.cmp(&b.1.path));
-    let mut targets = Vec::new();
+    let mut targets = Vec::with_capacity(count);
     let mut rest = changes.into_iter().peekable();
     while let Some(first) = rest.next() {
         let mut history = vec![first];
@@ -143,6 +173,7 @@ pub(crate) fn compose(sources: Vec<Source>, paths: &[AbsPath]) -> Composed {
     Composed {
         ids,
         volumes,
+        scopes,
         targets,
     }
 }
@@ -154,6 +185,8 @@ pub(crate) struct Composed {
     pub(crate) ids: Vec<String>,
     /// The volumes of each.
     pub(crate) volumes: Vec<Vec<RecordedVolume>>,
+    /// What each covered.
+    pub(crate) scopes: Vec<Vec<ScopePath>>,
     pub(crate) targets: Vec<Target>,
 }
 
@@ -266,7 +299,8 @@ enum Found {
     Stored {
         snapshot: u32,
         name: String,
-        hash: crate::entry::ContentHash,
+        hash: ContentHash,
+        form: Form,
     },
     Lost(String),
 }
@@ -276,7 +310,17 @@ impl From<Found> for Content {
         match found {
             Found::None => Content::None,
             Found::Live => Content::Live,
-            Found::Stored { snapshot, name, .. } => Content::Stored { snapshot, name },
+            Found::Stored {
+                snapshot,
+                name,
+                hash,
+                form,
+            } => Content::Stored {
+                snapshot,
+                name,
+                hash,
+                form,
+            },
             Found::Lost(reason) => Content::Lost { reason },
         }
     }
@@ -293,11 +337,12 @@ fn content_of(history: &[(u32, Change)]) -> Found {
     }
     for (snapshot, change) in history.iter().rev() {
         match &change.content {
-            PreImage::Stored { name, hash } => {
+            PreImage::Stored { name, hash, form } => {
                 return Found::Stored {
                     snapshot: *snapshot,
                     name: name.clone(),
                     hash: *hash,
+                    form: form.clone(),
                 };
             }
             PreImage::Lost { reason } => return Found::Lost(reason.clone()),

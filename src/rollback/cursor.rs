@@ -24,7 +24,7 @@ impl Cursor {
     /// The directory at `path`.
     pub(crate) fn dir(&mut self, path: &AbsPath) -> io::Result<&Dir> {
         while let Some((last, _)) = self.open.last() {
-            if is_within(path, last) {
+            if path.starts_with(last) {
                 break;
             }
             self.open.pop();
@@ -97,14 +97,6 @@ impl Cursor {
             index % 2 == 0
         });
     }
-}
-
-/// Whether `path` is `ancestor` or beneath it. Compares bytes: paths may be thousands of
-/// components long.
-pub(crate) fn is_within(path: &AbsPath, ancestor: &AbsPath) -> bool {
-    let (path, ancestor) = (path.to_bytes(), ancestor.to_bytes());
-    path.strip_prefix(ancestor)
-        .is_some_and(|rest| rest.is_empty() || rest[0] == b'/' || ancestor == b"/")
 }
 
 /// What is left of `path` beneath its ancestor `base`.

@@ -74,6 +74,7 @@ fn seal(
     let record = redo::record(plan, outcomes);
     redo.seal(&record, |meta| {
         meta.stored_bytes = saved_bytes;
+        meta.uncompressed_bytes = saved_bytes;
         meta.outcome.exit_code = Some(0);
     })?;
     Ok(Some(id))

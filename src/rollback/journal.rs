@@ -21,7 +21,7 @@ use crate::sys::Dir;
 
 const MAGIC: &[u8; 8] = b"DXROLLBK";
 /// The format that this program writes and reads.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEADER: usize = 20;
 const CHECKSUM: usize = 32;
 /// What a journal's name ends in.
@@ -133,6 +133,9 @@ fn decode(bytes: &[u8]) -> Result<Journal> {
             Stage::Rollback,
             "the journal of a rollback was written by a newer version",
         ));
+    }
+    if u32::from_le_bytes(version) < VERSION {
+        return Err(damaged("it is from before the first release"));
     }
     let (covered, checksum) = bytes.split_at(bytes.len() - CHECKSUM);
     let mut length = [0; 8];

@@ -58,12 +58,9 @@ pub(crate) fn judge(
             conflict = blocked(&target, &obstacle, others);
             None
         }
-        Sight::Entry {
-            live,
-            parent_device,
-        } => {
+        Sight::Entry { live, parent } => {
             let live = live.map(|state| *state);
-            if !on_its_volume(&target, live.as_ref(), parent_device, devices) {
+            if parent.is_astray || !on_its_volume(&target, live.as_ref(), parent.device, devices) {
                 conflict = Some(refuse(
                     "another filesystem is mounted there, or the one it was on is not mounted"
                         .into(),

@@ -6,7 +6,6 @@
 use std::io;
 use std::ops::Range;
 
-use super::cursor::is_within;
 use super::plan::RollbackPlan;
 use crate::path::AbsPath;
 
@@ -97,7 +96,7 @@ impl<'a> Layout<'a> {
     pub(crate) fn beneath(&self, index: usize) -> Range<usize> {
         let path = &self.plan.entries[index].path;
         let rest = &self.plan.entries[index + 1..];
-        let count = rest.partition_point(|e| is_within(&e.path, path));
+        let count = rest.partition_point(|e| e.path.starts_with(path));
         index + 1..index + 1 + count
     }
 

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use super::compose::{Content, Role, relinked, same_inode};
-use super::cursor::is_within;
 use super::judge::{Draft, placing, same};
 use super::plan::Step;
 use crate::entry::EntryState;
@@ -100,7 +99,7 @@ fn moved_from(
     // An interrupted rollback must find it again, or do without it.
     let stays_until_last = other.step == Step::Remove
         && live.identity.links == 1
-        && !swapped.iter().any(|dir| is_within(&other.target.path, dir));
+        && !swapped.iter().any(|dir| other.target.path.starts_with(dir));
     let replaceable = draft.failure.is_none() && draft.target.was_linked();
     (stays_until_last || replaceable).then_some(source)
 }

@@ -7,9 +7,10 @@ use std::io;
 use rayon::prelude::*;
 
 use super::compose::{Composed, Target};
-use super::cursor::{Cursor, Obstacle, is_within, obstacle};
+use super::cursor::{Cursor, Obstacle, obstacle};
 use super::plan::LiveDir;
 use crate::entry::{EntryKind, EntryState};
+use crate::infer::{Depth, ScopePath};
 use crate::path::AbsPath;
 use crate::seal::RecordedVolume;
 use crate::sys::{Dir, Stat, hash_file, read_state};
@@ -23,13 +24,69 @@ pub(crate) enum Sight {
     /// The entry, or nothing, in a directory that exists.
     Entry {
         live: Option<Box<EntryState>>,
-        /// Device of the directory that holds it.
-        parent_device: u64,
+        /// The directory that holds it.
+        parent: Parent,
     },
     /// The way there is no directory any more.
     Blocked(Obstacle),
     /// It cannot be looked at.
     Unreadable(String),
+}
+
+/// Where the directory that holds a target is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Parent {
+    pub(crate) device: u64,
+    /// On another mount than the path of the scope that the target was found in: a mount has come
+    /// in between.
+    pub(crate) is_astray: bool,
+}
+
+/// The paths that each snapshot covered, with the mounts that these are on now.
+pub(crate) struct Roots {
+    scopes: Vec<Vec<(AbsPath, Depth, Option<u64>)>>,
+}
+
+impl Roots {
+    /// Looks at every path of `scopes`.
+    pub(crate) fn of(scopes: &[Vec<ScopePath>]) -> Self {
+        let mount = |path: &AbsPath| {
+            let stat = Dir::open_path(path).and_then(|dir| dir.stat_self()).ok()?;
+            stat.mount
+        };
+        let look = |scope: &Vec<ScopePath>| {
+            scope
+                .iter()
+                .map(|one| (one.path.clone(), one.depth, mount(&one.path)))
+                .collect()
+        };
+        Self {
+            scopes: scopes.iter().map(look).collect(),
+        }
+    }
+
+    /// Whether what a snapshot found in `directory` was found on another mount than `mount`: walks
+    /// stay on the mount of the path that they start at.
+    fn is_astray(&self, snapshot: u32, directory: &AbsPath, mount: Option<u64>) -> bool {
+        let scope = self.scopes.get(snapshot as usize);
+        let root = scope
+            .into_iter()
+            .flatten()
+            .filter(|(path, depth, _)| match depth {
+                Depth::Entry => false,
+                Depth::Children => path == directory,
+                Depth::Tree => directory.starts_with(path),
+            })
+            .max_by_key(|(path, _, _)| path.to_bytes().len());
+        root.is_some_and(|(_, _, on)| on.is_some() && mount.is_some() && *on != mount)
+    }
+}
+
+/// A directory that was looked at before, with what is known of it for each snapshot.
+struct Known {
+    device: u64,
+    mount: Option<u64>,
+    astray: Vec<(u32, bool)>,
 }
 
 /// The live state of every target.
@@ -42,8 +99,11 @@ pub(crate) struct View {
 }
 
 /// Looks at every target; content is only read where the identity does not tell.
-pub(crate) fn observe(targets: &[Target]) -> View {
-    let pieces: Vec<(Vec<Sight>, Vec<LiveDir>)> = targets.par_chunks(PIECE).map(look_at).collect();
+pub(crate) fn observe(targets: &[Target], roots: &Roots) -> View {
+    let pieces: Vec<(Vec<Sight>, Vec<LiveDir>)> = targets
+        .par_chunks(PIECE)
+        .map(|piece| look_at(piece, roots))
+        .collect();
     let mut view = View {
         sights: Vec::with_capacity(targets.len()),
         directories: Vec::new(),
@@ -57,22 +117,22 @@ pub(crate) fn observe(targets: &[Target]) -> View {
     view
 }
 
-fn look_at(targets: &[Target]) -> (Vec<Sight>, Vec<LiveDir>) {
+fn look_at(targets: &[Target], roots: &Roots) -> (Vec<Sight>, Vec<LiveDir>) {
     let mut cursor = Cursor::default();
-    let mut directories: HashMap<AbsPath, u64> = HashMap::new();
+    let mut directories: HashMap<AbsPath, Known> = HashMap::new();
     let mut found = Vec::new();
     let mut blocked: Option<Obstacle> = None;
     let mut sights = Vec::with_capacity(targets.len());
     for target in targets {
         if let Some(known) = blocked.as_ref().filter(|b| {
             // The obstacle itself is an entry that can be looked at.
-            b.at != target.path && is_within(&target.path, &b.at)
+            b.at != target.path && target.path.starts_with(&b.at)
         }) {
             sights.push(Sight::Blocked(known.clone()));
             continue;
         }
         sights.push(
-            match look(target, &mut cursor, &mut directories, &mut found) {
+            match look(target, roots, &mut cursor, &mut directories, &mut found) {
                 Ok(sight) => sight,
                 Err(e) => match target.path.parent().and_then(|p| obstacle(&p)) {
                     Some(what) => {
@@ -89,28 +149,50 @@ fn look_at(targets: &[Target]) -> (Vec<Sight>, Vec<LiveDir>) {
 
 fn look(
     target: &Target,
+    roots: &Roots,
     cursor: &mut Cursor,
-    directories: &mut HashMap<AbsPath, u64>,
+    directories: &mut HashMap<AbsPath, Known>,
     found: &mut Vec<LiveDir>,
 ) -> io::Result<Sight> {
     let (Some(parent), Some(name)) = (target.path.parent(), target.path.name()) else {
         return look_at_root(cursor, &target.path);
     };
     let dir = cursor.dir(&parent)?;
-    let parent_device = if let Some(device) = directories.get(&parent) {
-        *device
-    } else {
+    if !directories.contains_key(&parent) {
         let stat = dir.stat_self()?;
-        let device = stat.identity.device;
         found.push(live_dir(&parent, &stat));
-        directories.insert(parent, device);
-        device
-    };
+        let known = Known {
+            device: stat.identity.device,
+            mount: stat.mount,
+            astray: Vec::new(),
+        };
+        directories.insert(parent.clone(), known);
+    }
     let live = live_state(dir, name, target)?;
+    let holder = directories
+        .get_mut(&parent)
+        .map(|known| known.seen_by(target.newest, &parent, roots));
     Ok(Sight::Entry {
         live: live.map(Box::new),
-        parent_device,
+        parent: holder.ok_or(io::ErrorKind::NotFound)?,
     })
+}
+
+impl Known {
+    fn seen_by(&mut self, snapshot: u32, path: &AbsPath, roots: &Roots) -> Parent {
+        let known = self.astray.iter().find(|(of, _)| *of == snapshot);
+        let is_astray = if let Some((_, astray)) = known {
+            *astray
+        } else {
+            let astray = roots.is_astray(snapshot, path, self.mount);
+            self.astray.push((snapshot, astray));
+            astray
+        };
+        Parent {
+            device: self.device,
+            is_astray,
+        }
+    }
 }
 
 fn look_at_root(cursor: &mut Cursor, root: &AbsPath) -> io::Result<Sight> {
@@ -121,7 +203,10 @@ fn look_at_root(cursor: &mut Cursor, root: &AbsPath) -> io::Result<Sight> {
     state.xattrs = pinned.xattrs()?;
     state.flags = pinned.flags().unwrap_or(stat.flags);
     Ok(Sight::Entry {
-        parent_device: state.identity.device,
+        parent: Parent {
+            device: state.identity.device,
+            is_astray: false,
+        },
         live: Some(Box::new(state)),
     })
 }

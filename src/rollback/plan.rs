@@ -200,7 +200,7 @@ impl RollbackPlan {
         let mut parents = Vec::with_capacity(self.entries.len());
         for (index, entry) in self.entries.iter().enumerate() {
             while let Some(last) = ancestors.last() {
-                if super::cursor::is_within(&entry.path, &self.entries[*last].path) {
+                if entry.path.starts_with(&self.entries[*last].path) {
                     break;
                 }
                 ancestors.pop();

@@ -296,10 +296,7 @@ fn change(entry: &PlannedEntry, outcome: &Outcome, cursor: &mut Cursor) -> Optio
         after
     });
     let content = match (&entry.saved, entry.live.as_ref().and_then(|l| l.hash)) {
-        (Some(name), Some(hash)) => PreImage::Stored {
-            name: name.clone(),
-            hash,
-        },
+        (Some(name), Some(hash)) => PreImage::raw(name.clone(), hash),
         _ => PreImage::NotNeeded,
     };
     Some(Change {

@@ -1,7 +1,6 @@
 //! Finishes rollbacks that were interrupted.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use super::apply::{Job, Outcome, apply, clear_away, sweep};
 use super::ending::Ending;
@@ -16,7 +15,9 @@ use super::{Failure, RollbackReport};
 use crate::error::{Error, ErrorKind, IoContext, Result, Stage};
 use crate::path::AbsPath;
 use crate::progress::Progress;
-use crate::store::{InUse, OpenSnapshot, ROLLBACK_OF, SnapshotId, SnapshotState, Store};
+use crate::store::{
+    ContentDirs, InUse, OpenSnapshot, ROLLBACK_OF, SnapshotId, SnapshotState, Store,
+};
 use crate::sys::Dir;
 
 /// Finishes every rollback that was interrupted; called at every start. Cheap when there is none.
@@ -79,6 +80,14 @@ fn unreadable(store: &Store, redo: &str, error: &crate::Error) -> RollbackReport
     }
 }
 
+/// Where the old content of a snapshot lies, as far as can be told.
+fn content_of(store: &Store, id: &SnapshotId) -> ContentDirs {
+    match store.meta(id) {
+        Ok(meta) => store.content_dirs(&meta),
+        Err(_) => store.files_dir(id).into(),
+    }
+}
+
 /// Finishes one rollback. `None`: another process has its snapshots.
 fn take_up(
     store: &Store,
@@ -88,7 +97,7 @@ fn take_up(
     progress: &dyn Progress,
 ) -> Result<Option<RollbackReport>> {
     let mut in_use: Vec<InUse> = Vec::new();
-    let mut files: Vec<PathBuf> = Vec::new();
+    let mut files: Vec<ContentDirs> = Vec::new();
     for id in &journal.plan.plan().snapshots {
         let id = SnapshotId::parse(id)?;
         match store.acquire(&id) {
@@ -96,7 +105,7 @@ fn take_up(
             Err(e) if e.kind() == ErrorKind::Busy => return Ok(None),
             Err(e) => tracing::warn!(snapshot = %id, error = %e, "a snapshot is not there"),
         }
-        files.push(store.files_dir(&id));
+        files.push(content_of(store, &id));
     }
     let (outcomes, mut notes) = match &redo {
         Some(_) => {
@@ -163,7 +172,7 @@ fn outcomes_of_dropped(plan: &VerifiedPlan) -> Vec<Outcome> {
 /// what was there before the first attempt, as the redo snapshot's record needs it.
 pub(super) fn finish(
     plan: &VerifiedPlan,
-    files: &[PathBuf],
+    files: &[ContentDirs],
     tag: &str,
     progress: &dyn Progress,
     fault: &dyn Fault,

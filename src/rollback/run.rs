@@ -1,7 +1,6 @@
 //! Joins the stages of a rollback with the store.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use super::apply::{Job, Outcome, apply, clear_away};
 use super::compose::Source;
@@ -18,8 +17,8 @@ use crate::execute::Cancel;
 use crate::path::{AbsPath, WirePath};
 use crate::progress::Progress;
 use crate::store::{
-    CoverageRecord, InUse, OpenSnapshot, ROLLBACK_OF, SnapshotId, SnapshotMeta, SnapshotState,
-    Store,
+    ContentDirs, CoverageRecord, InUse, OpenSnapshot, ROLLBACK_OF, SnapshotId, SnapshotMeta,
+    SnapshotState, Store,
 };
 use crate::sys::Dir;
 
@@ -91,7 +90,7 @@ pub(super) fn rollback_until(
 fn prepare(
     store: &Store,
     spec: &RollbackSpec,
-) -> Result<(RollbackPlan, Vec<PathBuf>, Vec<SnapshotMeta>)> {
+) -> Result<(RollbackPlan, Vec<ContentDirs>, Vec<SnapshotMeta>)> {
     let mut sources = Vec::new();
     let mut files = Vec::new();
     let mut metas = Vec::new();
@@ -102,9 +101,10 @@ fn prepare(
             id: id.to_string(),
             began: meta.timestamp,
             sealed: meta.sealed.unwrap_or(meta.timestamp),
+            scope: meta.scope.clone(),
             record: store.record(id)?,
         });
-        files.push(store.files_dir(id));
+        files.push(store.content_dirs(&meta));
         metas.push(meta);
     }
     Ok((build::plan(sources, &spec.paths), files, metas))
@@ -143,7 +143,7 @@ fn rehearse(
     store: &Store,
     spec: &RollbackSpec,
     plan: RollbackPlan,
-    files: &[PathBuf],
+    files: &[ContentDirs],
 ) -> RollbackReport {
     let mut report = RollbackReport {
         snapshot_ids: ids_of(spec),
@@ -209,7 +209,7 @@ fn conclude_idle(
 struct Attempt<'a> {
     store: &'a Store,
     spec: &'a RollbackSpec,
-    files: &'a [PathBuf],
+    files: &'a [ContentDirs],
     cancel: &'a Cancel,
     progress: &'a dyn Progress,
     fault: &'a dyn Fault,

@@ -12,8 +12,10 @@ use super::fault::Trouble;
 use super::judge::placing;
 use super::metadata;
 use super::plan::{PlannedEntry, Step};
-use crate::entry::{EntryState, flags};
+use crate::entry::{ContentHash, EntryState, flags};
 use crate::progress::{Event, Phase};
+use crate::store::OpenDirs;
+use crate::store::content::{self, CopyError, Stored};
 use crate::sys::{
     Dir, Pinned, Stat, copy_content, finish_new_file, hash_file, is_root, prepare_new_file,
     sync_volume,
@@ -195,25 +197,32 @@ fn stage_leaf(
     result
 }
 
+/// Where a file's content is copied from.
+enum Source<'a> {
+    Live(File),
+    Stored(&'a OpenDirs, Stored<'a>),
+}
+
 /// Opens the old content of a file. `None`: it is empty.
-fn open_source(
-    work: &Work<'_>,
-    entry: &PlannedEntry,
+fn open_source<'a>(
+    work: &'a Work<'_>,
+    entry: &'a PlannedEntry,
     cursor: &mut Cursor,
-) -> Result<Option<File>, Trouble> {
+) -> Result<Option<Source<'a>>, Trouble> {
+    let size = entry.desired.as_ref().map_or(0, |desired| desired.size);
     match &entry.content {
         Content::None => Ok(None),
-        Content::Stored { snapshot, name } => match work.files.get(*snapshot as usize) {
-            Some(Ok(dir)) => dir
-                .open_file(name.as_ref())
+        Content::Stored { .. } => {
+            let stored = entry.content.stored(size).and_then(|(snapshot, stored)| {
+                Some(Source::Stored(work.files.get(snapshot)?, stored))
+            });
+            stored
                 .map(Some)
-                .map_err(|e| Trouble::Entry(format!("the backup {name} cannot be read: {e}"))),
-            Some(Err(e)) => Err(Trouble::Entry(format!("the backup cannot be reached: {e}"))),
-            None => Err(Trouble::Entry("the backup is missing".into())),
-        },
+                .ok_or_else(|| Trouble::Entry("the backup is missing".into()))
+        }
         Content::Live => {
             let (dir, name) = cursor.parent(&entry.path)?;
-            Ok(Some(dir.open_file(name)?))
+            Ok(Some(Source::Live(dir.open_file(name)?)))
         }
         Content::Lost { reason } => Err(Trouble::Entry(format!(
             "its old content was not preserved: {reason}"
@@ -225,19 +234,13 @@ fn fill_file(
     work: &Work<'_>,
     file: &File,
     desired: &EntryState,
-    source: Option<&File>,
+    source: Option<&Source<'_>>,
     durable: bool,
 ) -> Result<(), Trouble> {
     work.fault.point()?;
     prepare_new_file(file, desired)?;
     if let Some(source) = source {
-        let (length, hash) = copy_content(source, file)?;
-        let intact = length == desired.size && desired.hash.is_none_or(|wanted| wanted == hash);
-        if !intact {
-            return Err(Trouble::Entry(
-                "its backup is damaged: size or hash differ from what was recorded".into(),
-            ));
-        }
+        fill_content(file, desired, source)?;
     }
     work.fault.point()?;
     let made: Stat = finish_new_file(file, desired)?;
@@ -248,6 +251,32 @@ fn fill_file(
         file.sync_all()?;
     }
     Ok(())
+}
+
+fn fill_content(file: &File, desired: &EntryState, source: &Source<'_>) -> Result<(), Trouble> {
+    let fits = |hash: &ContentHash| desired.hash.is_none_or(|wanted| wanted == *hash);
+    let intact = match source {
+        Source::Live(from) => {
+            let (length, hash) = copy_content(from, file)?;
+            length == desired.size && fits(&hash)
+        }
+        Source::Stored(dirs, stored) => {
+            let sparse = desired.allocated < desired.size;
+            content::copy_into(dirs, stored, file, sparse).map_err(|e| match e {
+                CopyError::Stored(what) => {
+                    Trouble::Entry(format!("the backup {} {what}", stored.name))
+                }
+                CopyError::Target(e) => e.into(),
+            })?;
+            fits(stored.hash)
+        }
+    };
+    if intact {
+        return Ok(());
+    }
+    Err(Trouble::Entry(
+        "its old content is damaged: size or hash differ from what was recorded".into(),
+    ))
 }
 
 fn finish_special(

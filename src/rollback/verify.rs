@@ -1,16 +1,13 @@
 //! Turns a plan into one that may be applied: conflicts settled, old content present.
 
-use std::collections::HashMap;
-use std::path::PathBuf;
-
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::compose::Content;
 use super::plan::{PlannedEntry, RollbackPlan, Step};
 use super::{Conflict, Failure};
 use crate::path::AbsPath;
 use crate::request::OnConflict;
+use crate::store::{ContentDirs, OpenDirs, content};
 use crate::sys::Dir;
 
 /// A plan that may be applied. Entries that are left alone have the step [`Step::Keep`].
@@ -41,7 +38,7 @@ pub(crate) enum Verdict {
 
 /// Settles every conflict by `policy` and checks that the old content that is needed is there with
 /// its right size. `files` has the directory of each snapshot's content. Changes nothing.
-pub(crate) fn verify(mut plan: RollbackPlan, policy: OnConflict, files: &[PathBuf]) -> Verdict {
+pub(crate) fn verify(mut plan: RollbackPlan, policy: OnConflict, files: &[ContentDirs]) -> Verdict {
     let check = Dependencies::of(&plan);
     check.propagate(&mut plan, policy);
     let conflicts = plan.conflicts();
@@ -221,33 +218,21 @@ fn stop_links(entries: &mut [PlannedEntry], stopped: &mut [bool]) {
 }
 
 /// Marks entries whose old content is missing or cut short.
-fn check_stored(plan: &mut RollbackPlan, files: &[PathBuf]) {
-    let directories: HashMap<u32, Result<Dir, String>> = files
-        .iter()
-        .enumerate()
-        .map(|(index, path)| (index as u32, open_files(path)))
-        .collect();
+fn check_stored(plan: &mut RollbackPlan, files: &[ContentDirs]) {
+    let directories: Vec<OpenDirs> = files.iter().map(ContentDirs::open).collect();
     plan.entries
         .par_iter_mut()
         .filter(|e| e.step == Step::File && e.failure.is_none())
         .for_each(|entry| {
-            let Content::Stored { snapshot, name } = &entry.content else {
+            let size = entry.desired.as_ref().map_or(0, |d| d.size);
+            let Some((snapshot, stored)) = entry.content.stored(size) else {
                 return;
             };
-            let size = entry.desired.as_ref().map_or(0, |d| d.size);
             let problem = match directories.get(snapshot) {
                 None => Some("is missing".to_owned()),
-                Some(Err(e)) => Some(format!("cannot be reached: {e}")),
-                Some(Ok(dir)) => match dir.stat_opt(name.as_ref()) {
-                    Ok(None) => Some("is missing".to_owned()),
-                    Ok(Some(stat)) if stat.size != size => Some(format!(
-                        "is damaged: it has {} instead of {size} bytes",
-                        stat.size
-                    )),
-                    Ok(Some(_)) => None,
-                    Err(e) => Some(format!("cannot be read: {e}")),
-                },
+                Some(dirs) => content::inspect(dirs, &stored).err(),
             };
+            let name = stored.name;
             entry.failure = problem.map(|problem| format!("the backup {name} {problem}"));
         });
 }

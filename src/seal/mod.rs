@@ -17,12 +17,48 @@ pub enum PreImage {
         name: String,
         /// SHA-256 of the content.
         hash: ContentHash,
+        /// How the content is kept there.
+        form: Form,
     },
     /// The content is gone: it was not preserved.
     Lost {
         /// Why.
         reason: String,
     },
+}
+
+impl PreImage {
+    /// Content that is kept as it is.
+    pub fn raw(name: impl Into<String>, hash: ContentHash) -> Self {
+        Self::Stored {
+            name: name.into(),
+            hash,
+            form: Form::Raw,
+        }
+    }
+}
+
+/// How stored content is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Form {
+    /// As it is.
+    #[default]
+    Raw,
+    /// Compressed: one zstd frame.
+    Zstd,
+    /// As the blocks in which it differs from another version of the file.
+    Delta(Base),
+}
+
+/// What a delta differs from: a file beside it, kept in full.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Base {
+    /// The file's name within the same directory.
+    pub name: String,
+    /// Bytes of its content.
+    pub size: u64,
+    /// It is one zstd frame.
+    pub compressed: bool,
 }
 
 /// One entry that a command changed.

@@ -7,8 +7,10 @@
 //! A capture that would exceed its [`Limits`] degrades in this order, and
 //! every step is recorded in the coverage:
 //! 1. files above `max_file_bytes` keep their metadata only;
-//! 2. until the rest fits into `max_bytes` and the store's free space, files keep their metadata
-//!    only: those in the least certain paths of the scope first, the largest of them first;
+//! 2. until the rest fits into `max_bytes`, the free space and the free inodes of the volume it is
+//!    kept on, what quotas leave of them, and the [room](CaptureRequest::room) that the store has,
+//!    files keep their metadata only: those in the least certain paths of the scope first, the
+//!    largest of them first;
 //! 3. beyond `max_entries`, and once `max_duration` is over, directories are not looked into and
 //!    files not copied.
 //!
@@ -16,8 +18,15 @@
 
 pub mod baseline;
 pub mod copy;
+pub mod journal;
+pub mod probe;
+pub mod reflink;
 mod registry;
 pub mod select;
+#[cfg(target_os = "linux")]
+pub mod subvolume;
+pub mod tree;
+pub mod volumes;
 
 pub use registry::Registry;
 
@@ -71,6 +80,37 @@ pub struct Exclusions {
     pub files: Vec<(AbsPath, String)>,
 }
 
+/// How much there is room for, or how much is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes of content.
+    pub bytes: u64,
+    /// Files with content.
+    pub files: u64,
+}
+
+impl Room {
+    /// No bound.
+    pub const UNLIMITED: Self = Self {
+        bytes: u64::MAX,
+        files: u64::MAX,
+    };
+
+    /// What fits into both.
+    #[must_use]
+    pub fn min(self, other: Self) -> Self {
+        Self {
+            bytes: self.bytes.min(other.bytes),
+            files: self.files.min(other.files),
+        }
+    }
+
+    /// Whether `needed` fits.
+    pub fn holds(self, needed: Self) -> bool {
+        self.min(needed) == needed
+    }
+}
+
 /// What a capture is asked to secure.
 pub struct CaptureRequest<'a> {
     /// The paths, normalised: none lies within another of the same or greater depth.
@@ -79,13 +119,16 @@ pub struct CaptureRequest<'a> {
     pub exclusions: Exclusions,
     /// Bounds.
     pub limits: Limits,
+    /// Makes room in the store for what is needed and says how much there is then. Asked once the
+    /// estimate is there and before anything is stored; more than it gives must not be.
+    pub room: &'a (dyn Fn(Room) -> Room + Sync),
     /// Is told how far it is.
     pub progress: &'a dyn Progress,
 }
 
 /// Where pre-images go: into the existing directory `files`, under names that begin with `prefix`
 /// and stand in [`PreImage::Stored`](crate::seal::PreImage::Stored). Several captures of one
-/// snapshot share the directory and differ in the prefix.
+/// snapshot differ in the prefix, and may share the directory.
 #[derive(Debug, Clone, Copy)]
 pub struct Placement<'a> {
     /// The snapshot's `files` directory.
@@ -105,6 +148,8 @@ pub struct Sealed {
     pub entries: u64,
     /// Bytes of content placed in the snapshot's directory.
     pub stored_bytes: u64,
+    /// Remarks on how changes were found, for people.
+    pub notes: Vec<String>,
 }
 
 /// A way to preserve the state before a command.
@@ -177,6 +222,21 @@ pub trait Capture: Send {
     /// Remarks on what is covered, for people.
     fn notes(&self) -> &[String] {
         &[]
+    }
+
+    /// The mount point of the volume on which old content has to be placed, because it is cloned,
+    /// linked or moved there. `None`: in the store.
+    ///
+    /// Where it is not `None`, [`Placement::files`] is a directory on that volume, below the one
+    /// that [`Store::sibling`](crate::store::Store::sibling) gives.
+    fn content_beside(&self) -> Option<&AbsPath> {
+        None
+    }
+
+    /// Whether old content is placed by cloning, so that it shares its blocks with other files: it is
+    /// then left as it is, because compressing it would not free them.
+    fn content_is_cloned(&self) -> bool {
+        false
     }
 
     /// What is left alone, with every ignore file that was found.

@@ -9,13 +9,28 @@ use crate::error::{Error, ErrorKind, Result, Stage};
 #[derive(Clone, Default)]
 pub struct Registry {
     strategies: Vec<Arc<dyn SnapshotStrategy>>,
+    /// Those that are only used when they are named.
+    by_name: Vec<&'static str>,
 }
 
 impl Registry {
     /// Adds a strategy; `auto` prefers it to those added before. One of the same name is replaced.
     pub fn register(&mut self, strategy: Arc<dyn SnapshotStrategy>) {
         self.strategies.retain(|s| s.name() != strategy.name());
+        self.by_name.retain(|name| *name != strategy.name());
         self.strategies.insert(0, strategy);
+    }
+
+    /// Adds a strategy that `auto` never takes.
+    pub fn offer(&mut self, strategy: Arc<dyn SnapshotStrategy>) {
+        let name = strategy.name();
+        self.register(strategy);
+        self.by_name.push(name);
+    }
+
+    /// Whether `auto` may take the strategy called `name`.
+    pub fn is_automatic(&self, name: &str) -> bool {
+        !self.by_name.contains(&name)
     }
 
     /// The strategy called `name`; the error lists the known ones.

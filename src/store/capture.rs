@@ -14,8 +14,8 @@ use super::layout::{
 use super::lock::{Attempt, Mode, attempt};
 use super::validate::validate;
 use super::{
-    FileSnapshot, SnapshotId, SnapshotMeta, SnapshotState, Store, checksum, clock, manifest,
-    meta_file,
+    ContentDirs, FileSnapshot, Place, SnapshotId, SnapshotMeta, SnapshotState, Store, checksum,
+    clock, manifest, meta_file,
 };
 use crate::entry::Timestamp;
 use crate::error::{Error, ErrorKind, Result, Stage};
@@ -36,6 +36,14 @@ pub struct OpenSnapshot {
     meta: SnapshotMeta,
     /// The marker is known to be on stable storage.
     marker_synced: bool,
+    /// Where content lies that is not in the store.
+    places: Vec<Place>,
+    /// Prefixes of names of content that shares blocks with other files.
+    clones: Vec<String>,
+    /// Bytes that were left to be compressed later.
+    uncompressed: u64,
+    /// An earlier process may have begun to seal it.
+    taken_up: bool,
 }
 
 impl Store {
@@ -96,6 +104,10 @@ impl Store {
             _lock: lock,
             meta,
             marker_synced: false,
+            places: Vec::new(),
+            clones: Vec::new(),
+            uncompressed: 0,
+            taken_up: false,
         })
     }
 
@@ -155,6 +167,10 @@ impl Store {
             _lock: lock,
             meta,
             marker_synced: false,
+            places: Vec::new(),
+            clones: Vec::new(),
+            uncompressed: 0,
+            taken_up: true,
         }))
     }
 
@@ -218,6 +234,7 @@ impl Inner {
     pub(super) fn erase(&self, id: &SnapshotId) -> Result<()> {
         let context = || format!("cannot delete snapshot {id}");
         self.erase_json(id)?;
+        self.erase_beside(id);
         self.root.remove_tree(id.as_str(), LOCK).in_store(context)?;
         self.unmark(id)
     }
@@ -239,6 +256,42 @@ impl OpenSnapshot {
     /// Its id.
     pub fn id(&self) -> &SnapshotId {
         &self.meta.snapshot_id
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(super) fn places(&self) -> &[Place] {
+        &self.places
+    }
+
+    pub(super) fn set_places(&mut self, places: Vec<Place>) {
+        self.places = places;
+    }
+
+    /// Notes that content under names with this prefix shares its blocks with other files, so that
+    /// it stays as it is.
+    pub fn keep_clones(&mut self, prefix: &str) {
+        if !self.clones.iter().any(|known| known == prefix) {
+            self.clones.push(prefix.to_owned());
+        }
+    }
+
+    pub(super) fn clones(&self) -> &[String] {
+        &self.clones
+    }
+
+    pub(super) fn set_uncompressed(&mut self, bytes: u64) {
+        self.uncompressed = bytes;
+    }
+
+    pub(super) fn was_taken_up(&self) -> bool {
+        self.taken_up
+    }
+
+    pub(super) fn content_dirs(&self) -> ContentDirs {
+        ContentDirs::new(self.files_dir(), self.places.clone())
     }
 
     /// Its metadata as last written.
@@ -299,12 +352,20 @@ impl OpenSnapshot {
         record: &UndoRecord,
         change: impl FnOnce(&mut SnapshotMeta),
     ) -> Result<SnapshotMeta> {
-        let manifest_checksum = self.write_manifest(record)?;
+        let manifest_checksum =
+            self.store
+                .inner
+                .write_manifest(&self.directory, MANIFEST, self.id(), record)?;
         // The rename of the new metadata is what seals; the marker no longer matters once it is
         // durable, so it need not be made durable first.
         self.marker_synced = true;
+        let (places, clones) = (self.places.clone(), self.clones.clone());
+        let uncompressed = self.uncompressed;
         self.update(|meta| {
+            meta.uncompressed_bytes = uncompressed;
             change(meta);
+            meta.places = places;
+            meta.clones = clones;
             describe(meta, &record.changes);
             meta.manifest_checksum = manifest_checksum;
             meta.state = SnapshotState::Sealed;
@@ -339,10 +400,17 @@ impl OpenSnapshot {
         }
         self.meta
     }
+}
 
-    /// Writes the manifest durably; a record without changes has none.
-    fn write_manifest(&self, record: &UndoRecord) -> Result<Option<String>> {
-        let id = self.id();
+impl Inner {
+    /// Writes a manifest durably as `name`; a record without changes has none.
+    pub(super) fn write_manifest(
+        &self,
+        directory: &Directory,
+        name: &str,
+        id: &SnapshotId,
+        record: &UndoRecord,
+    ) -> Result<Option<String>> {
         validate(record).map_err(|what| {
             Error::new(
                 ErrorKind::InvalidRequest,
@@ -352,15 +420,12 @@ impl OpenSnapshot {
         })?;
         let context = || format!("cannot write the manifest of snapshot {id}");
         if record.changes.is_empty() {
-            self.directory
-                .remove_file_if_present(MANIFEST)
-                .in_store(context)?;
+            directory.remove_file_if_present(name).in_store(context)?;
             return Ok(None);
         }
-        let sealing = &self.store.inner.sealing;
-        self.directory
-            .replace(MANIFEST_TEMPORARY, MANIFEST, Durability::Durable, |file| {
-                manifest::write(file, id, record, sealing)
+        directory
+            .replace(MANIFEST_TEMPORARY, name, Durability::Durable, |file| {
+                manifest::write(file, id, record, &self.sealing)
             })
             .map(|checksum| Some(checksum::hex(&checksum)))
             .in_store(context)
@@ -368,20 +433,27 @@ impl OpenSnapshot {
 }
 
 /// Fills in what the metadata says of the undo record.
-fn describe(meta: &mut SnapshotMeta, changes: &[Change]) {
+pub(super) fn describe(meta: &mut SnapshotMeta, changes: &[Change]) {
     meta.changes = ChangeCounts::of(changes);
     meta.file_count = changes.len() as u64;
     meta.file_snapshots = changes
         .iter()
         .take(SnapshotMeta::MAX_FILE_SNAPSHOTS)
-        .map(file_snapshot)
+        .map(|change| file_snapshot(change, &meta.places))
         .collect();
 }
 
-fn file_snapshot(change: &Change) -> FileSnapshot {
+fn file_snapshot(change: &Change, places: &[Place]) -> FileSnapshot {
     let before = change.before.as_ref();
     let (stored_hash, backup_path) = match &change.content {
-        PreImage::Stored { name, hash } => (Some(*hash), Some(format!("{FILES}/{name}"))),
+        PreImage::Stored { name, hash, .. } => {
+            let place = places.iter().find(|place| place.holds(name));
+            let path = place.map_or_else(
+                || format!("{FILES}/{name}"),
+                |place| format!("{}/{name}", place.directory),
+            );
+            (Some(*hash), Some(path))
+        }
         PreImage::NotNeeded | PreImage::Lost { .. } => (None, None),
     };
     FileSnapshot {

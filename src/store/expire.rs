@@ -33,6 +33,15 @@ impl Store {
     /// Which snapshots the policy expires now. Pinned ones, unfinished ones and those in use are
     /// left out; so are damaged ones, which only go by name.
     pub fn plan_expiry(&self, policy: &RetentionPolicy) -> Result<ExpiryPlan> {
+        self.plan_expiry_sparing(policy, &|_, _| false)
+    }
+
+    /// The same without those of which `spared` says so, by their id and batch.
+    pub fn plan_expiry_sparing(
+        &self,
+        policy: &RetentionPolicy,
+        spared: &dyn Fn(&SnapshotId, Option<&str>) -> bool,
+    ) -> Result<ExpiryPlan> {
         let catalogue = self.inner.catalogue()?;
         let now = clock::Instant::now();
         let mut candidates: Vec<Candidate> = catalogue
@@ -42,7 +51,7 @@ impl Store {
                 id: item.id.clone(),
                 age: now.age_of(&item.head),
                 bytes: item.head.stored_bytes,
-                kept: reason_to_keep(&item.head).is_some(),
+                kept: reason_to_keep(&item.head).is_some() || spared(item.id, item.head.batch_id),
             })
             .collect();
         // Locks are looked at only for what would go; what turns out to be held makes room for
@@ -163,6 +172,14 @@ impl Store {
     /// Deletes what crashes left: directories without metadata whose process is gone, and
     /// temporary files without a snapshot. Never touches what a live process is making.
     fn sweep(&self) -> Result<()> {
+        self.sweep_own()?;
+        self.inner.sweep_siblings()?;
+        self.inner
+            .sweep_bases()
+            .in_store(|| "cannot sweep the cache of earlier versions".into())
+    }
+
+    fn sweep_own(&self) -> Result<()> {
         let (suspects, temporaries) = self.inner.suspects()?;
         if suspects.is_empty() && temporaries.is_empty() {
             return Ok(());

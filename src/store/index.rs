@@ -18,7 +18,7 @@ use super::{SnapshotId, SnapshotMeta};
 use crate::sys::durable::FileVersion;
 
 /// Raised whenever rows or the table change; an index of another version is emptied.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 
 /// How long a writer waits for another. Readers do not wait for writers at all.
 const PATIENCE: Duration = Duration::from_millis(100);

@@ -18,6 +18,9 @@ pub(super) const ROLLBACK: &str = "rollback";
 pub(super) const INDEX: &str = "index.sqlite";
 pub(super) const FILES: &str = "files";
 pub(super) const MANIFEST: &str = "manifest";
+/// A manifest that may or may not be the one that the metadata names.
+pub(super) const MANIFEST_NEXT: &str = "manifest.next";
+pub(super) const BASES: &str = "bases";
 pub(super) const MANIFEST_TEMPORARY: &str = ".manifest.tmp";
 
 const JSON_SUFFIX: &[u8] = b".json";
@@ -51,6 +54,8 @@ pub(super) struct Inner {
     pub(super) open: Directory,
     /// Where the directory was when it was opened: absolute and physical.
     pub(super) path: PathBuf,
+    /// Tells this store's directories on other volumes from those of other stores.
+    pub(super) name: String,
     pub(super) sealing: Sealing,
     pub(super) lock_timeout: Duration,
 }

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::SnapshotId;
 use super::catalogue::Item;
+use super::layout::Inner;
 use super::row::Head;
 use super::{ListFilter, SnapshotMeta, Store};
 use crate::error::{Error, Result};
@@ -53,6 +54,17 @@ impl Store {
             .items()
             .iter()
             .fold(0, |sum, item| sum.saturating_add(item.head.stored_bytes)))
+    }
+}
+
+impl Inner {
+    /// Snapshots with content that may still be compressed, the newest first.
+    pub(super) fn uncompressed(&self) -> Result<Vec<SnapshotId>> {
+        let catalogue = self.catalogue()?;
+        let mut items = catalogue.items();
+        items.retain(|item| item.head.uncompressed_bytes > 0);
+        items.sort_unstable_by(newest_first);
+        Ok(items.iter().map(|item| item.id.clone()).collect())
     }
 }
 

@@ -20,7 +20,7 @@ use super::validate::validate;
 use crate::seal::UndoRecord;
 
 const MAGIC: &[u8; 8] = b"DPXUNDO\n";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const KEYED: u32 = 1;
 const HEADER: usize = 32;
 
@@ -99,8 +99,10 @@ fn verified<'a>(
     if !checksum::equal(&checksum, stored) {
         return Err(damaged("does not match its checksum"));
     }
-    if word(covered, 8) > VERSION {
-        return Err(ManifestError::Newer);
+    match word(covered, 8) {
+        version if version > VERSION => return Err(ManifestError::Newer),
+        VERSION => {}
+        _ => return Err(damaged("is of a version before the first release")),
     }
     let payload = &covered[HEADER..];
     if covered[..HEADER] != header(id, payload.len() as u64, sealing) {
@@ -223,7 +225,9 @@ mod tests {
     fn a_newer_version_is_told_apart_from_damage() {
         let id = SnapshotId::random();
         let bytes = written(&record(1), &id, &Sealing::Plain);
-        let newer = resealed(&bytes, |b| b[8] = 2);
+        let older = resealed(&bytes, |b| b[8] = 1);
+        assert!(damage(read(&older, &id, &Sealing::Plain)).contains("before the first"));
+        let newer = resealed(&bytes, |b| b[8] = 3);
         assert_eq!(
             read(&newer, &id, &Sealing::Plain).unwrap_err(),
             ManifestError::Newer

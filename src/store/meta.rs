@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{SnapshotId, SnapshotState};
+use super::{Place, SnapshotId, SnapshotState};
 use crate::entry::Timestamp;
 use crate::infer::{Irreversible, NotUnderstood};
 use crate::path::{AbsPath, WirePath};
@@ -95,7 +95,8 @@ pub struct FileSnapshot {
     pub modified_time: Option<f64>,
     /// Permission bits, in octal text such as `0644`.
     pub permissions: Option<String>,
-    /// The old content, relative to the snapshot's directory (`files/…`).
+    /// The old content, relative to the snapshot's directory (`files/…`), or the whole path where it
+    /// lies on another volume.
     pub backup_path: Option<String>,
 }
 
@@ -146,8 +147,17 @@ pub struct SnapshotMeta {
     pub coverage: CoverageRecord,
     /// How the command ended.
     pub outcome: Outcome,
-    /// Bytes that `files/` holds.
+    /// Bytes that its content occupies, except for bases of deltas that another snapshot keeps too.
     pub stored_bytes: u64,
+    /// Where content lies that is not in the snapshot's own `files/`. Not in lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub places: Vec<Place>,
+    /// What names of content begin with that shares its blocks with other files. Not in lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clones: Vec<String>,
+    /// Bytes of content that were left to be compressed later.
+    #[serde(default)]
+    pub uncompressed_bytes: u64,
     /// Exempt from expiry.
     pub pinned: bool,
     /// What each strategy needs to resume its capture (base64), while the state is `captured`.
@@ -188,6 +198,9 @@ impl SnapshotMeta {
             coverage: CoverageRecord::default(),
             outcome: Outcome::default(),
             stored_bytes: 0,
+            places: Vec::new(),
+            clones: Vec::new(),
+            uncompressed_bytes: 0,
             pinned: false,
             capture_tokens: Vec::new(),
             error: None,

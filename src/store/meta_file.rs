@@ -11,6 +11,7 @@
 use serde::Deserialize;
 
 use super::checksum::{self, Sealing};
+use super::content::check_places;
 use super::{SnapshotId, SnapshotMeta};
 use crate::error::{Error, ErrorKind, Result, Stage};
 
@@ -80,6 +81,7 @@ pub(super) fn decode(id: &SnapshotId, bytes: &[u8], sealing: &Sealing) -> Result
     if meta.snapshot_id != *id {
         return Err(corrupt(id, "is the metadata of another snapshot"));
     }
+    check_places(id, &meta.places).map_err(|what| corrupt(id, &what))?;
     Ok(meta)
 }
 

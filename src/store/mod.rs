@@ -9,6 +9,8 @@
 //! │   └── files/               the old content
 //! ├── open/<snapshot_id>       one marker per snapshot that is not sealed yet
 //! ├── baseline/                cache shared by strategies
+//! ├── bases/                   cache of what large files can be kept as a difference from
+//! ├── siblings                 volumes on which there is a sibling of the store
 //! ├── rollback/                journals of rollbacks in progress
 //! ├── index.sqlite             cache of the JSON files, for `list`
 //! ├── format                   the layout's version
@@ -22,6 +24,7 @@ mod capture;
 mod catalogue;
 mod checksum;
 mod clock;
+pub(crate) mod content;
 mod expire;
 mod id;
 mod index;
@@ -43,6 +46,8 @@ mod validate;
 mod verify;
 
 pub use capture::OpenSnapshot;
+pub(crate) use content::OpenDirs;
+pub use content::{Compaction, Compression, ContentDirs, Place, SIBLINGS};
 pub use id::SnapshotId;
 pub use list::{Damaged, ROLLBACK_OF};
 pub use meta::{CoverageRecord, FileSnapshot, Outcome, SnapshotMeta, StrategyUse};
@@ -162,6 +167,8 @@ pub struct ExpiryReport {
     pub failures: Vec<(SnapshotId, String)>,
     /// Bytes freed.
     pub freed_bytes: u64,
+    /// What was compressed in the same cleanup.
+    pub compacted: Compaction,
 }
 
 /// An open store. Cheap to clone; may be used by several threads.

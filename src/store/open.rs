@@ -13,13 +13,13 @@ use super::layout::{
     BASELINE, FORMAT, FORMAT_TEMPORARY, INDEX, InStore, Inner, LOCK, OPEN, ROLLBACK, corrupt,
 };
 use super::lock::Mode;
-use super::{Store, StoreOptions};
+use super::{SnapshotId, Store, StoreOptions};
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::path::escape;
 use crate::sys::durable::{self, Directory, Durability};
 
 /// The layout that this program writes.
-const LAYOUT_VERSION: u64 = 1;
+const LAYOUT_VERSION: u64 = 2;
 /// The most bytes of the format marker.
 const MAX_FORMAT: u64 = 4096;
 
@@ -27,7 +27,13 @@ const MAX_FORMAT: u64 = 4096;
 #[derive(Serialize, Deserialize)]
 struct Format {
     format_version: u64,
+    /// The store's name on other volumes.
+    #[serde(default)]
+    name: String,
 }
+
+/// What a store's name begins with, so that it is not taken for a snapshot's.
+const NAME_PREFIX: &str = "store-";
 
 /// Opens the store at `path` as `options` say.
 pub(super) fn open(path: &Path, options: StoreOptions) -> Result<Store> {
@@ -39,17 +45,21 @@ pub(super) fn open(path: &Path, options: StoreOptions) -> Result<Store> {
     let sealing = Sealing::new(key.as_deref())?;
     let path = physical(path, create)?;
     let root = open_root(&path, create)?;
-    let open = match root.open_at(OPEN) {
-        Ok(open) if has_format(&root, &path)? => open,
-        Ok(_) => initialize(&root, &path, create)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => initialize(&root, &path, create)?,
-        Err(error) => return Err(unusable(&path, error)),
+    let known = read_format(&root, &path)?;
+    let (open, name) = match (root.open_at(OPEN), known) {
+        (Ok(open), Some(name)) => (open, name),
+        (Ok(_), None) => initialize(&root, &path, create)?,
+        (Err(error), _) if error.kind() == io::ErrorKind::NotFound => {
+            initialize(&root, &path, create)?
+        }
+        (Err(error), _) => return Err(unusable(&path, error)),
     };
     Ok(Store {
         inner: Arc::new(Inner {
             root,
             open,
             path,
+            name,
             sealing,
             lock_timeout,
         }),
@@ -135,19 +145,20 @@ fn create_root(path: &Path) -> io::Result<Directory> {
     Ok(root)
 }
 
-/// Whether the directory has the marker of a format that this program understands.
-fn has_format(root: &Directory, path: &Path) -> Result<bool> {
+/// The store's name, where the directory has the marker of a format that this program understands.
+fn read_format(root: &Directory, path: &Path) -> Result<Option<String>> {
     let bytes = match root.read(FORMAT, MAX_FORMAT) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unusable(path, error)),
     };
-    let format: Format = serde_json::from_slice(&bytes).map_err(|_| {
+    let damaged = || {
         corrupt(shown(
             "the file 'format' is damaged in the snapshot store",
             path,
         ))
-    })?;
+    };
+    let format: Format = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
     if format.format_version > LAYOUT_VERSION {
         return Err(Error::new(
             ErrorKind::NewerFormat,
@@ -160,17 +171,46 @@ fn has_format(root: &Directory, path: &Path) -> Result<bool> {
             ),
         ));
     }
-    Ok(true)
+    if format.format_version < LAYOUT_VERSION {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            Stage::Store,
+            format!(
+                "the snapshot store {} has format {}, from before the first release, which this \
+                 program does not read: delete it, or choose another --snapshot-dir",
+                escape(path),
+                format.format_version,
+            ),
+        ));
+    }
+    if !is_store_name(&format.name) {
+        return Err(damaged());
+    }
+    Ok(Some(format.name))
 }
 
-/// Lays the store out, or completes what a crash left of that; gives the directory of markers.
-fn initialize(root: &Directory, path: &Path, create: bool) -> Result<Directory> {
-    let known = has_format(root, path)?;
+/// Whether a name is one that [`lay_out`] gives.
+fn is_store_name(name: &str) -> bool {
+    name.strip_prefix(NAME_PREFIX)
+        .is_some_and(|id| SnapshotId::from_name(id.as_bytes()).is_some())
+}
+
+/// Lays the store out, or completes what a crash left of that; gives the directory of markers and
+/// the store's name.
+fn initialize(root: &Directory, path: &Path, create: bool) -> Result<(Directory, String)> {
+    let known = read_format(root, path)?.is_some();
     if !known && !create {
         return Err(no_store(path));
     }
-    refuse_foreign(root, path, known)?;
-    lay_out(root).in_store(|| shown("cannot create the snapshot store", path))
+    refuse_foreign(root, path, known).or_else(|error| match read_format(root, path)? {
+        // Another process has laid it out since.
+        Some(_) => Ok(()),
+        None => Err(error),
+    })?;
+    let open = lay_out(root).in_store(|| shown("cannot create the snapshot store", path))?;
+    // Whoever was first has given it its name.
+    let name = read_format(root, path)?.ok_or_else(|| no_store(path))?;
+    Ok((open, name))
 }
 
 fn lay_out(root: &Directory) -> io::Result<Directory> {
@@ -183,6 +223,7 @@ fn lay_out(root: &Directory) -> io::Result<Directory> {
     if !root.contains(FORMAT)? {
         let mut text = serde_json::to_vec(&Format {
             format_version: LAYOUT_VERSION,
+            name: format!("{NAME_PREFIX}{}", SnapshotId::random()),
         })?;
         text.push(b'\n');
         root.replace(FORMAT_TEMPORARY, FORMAT, Durability::Durable, |file| {
@@ -201,6 +242,8 @@ fn refuse_foreign(root: &Directory, path: &Path, known: bool) -> Result<()> {
         let name = name.to_bytes();
         let own =
             OWN.iter().any(|own| own.as_bytes() == name) || name.starts_with(INDEX.as_bytes());
+        // Where the mount point is above, stores on other volumes may have siblings here.
+        let own = own || str::from_utf8(name).is_ok_and(is_store_name);
         if !own {
             foreign = Some(String::from_utf8_lossy(name).escape_debug().to_string());
         }

@@ -21,6 +21,8 @@ pub(super) struct Head<'a> {
     pub(super) batch_id: Option<&'a str>,
     pub(super) command_index: Option<u64>,
     pub(super) stored_bytes: u64,
+    /// Bytes of content that may still be compressed.
+    pub(super) uncompressed_bytes: u64,
     pub(super) pinned: bool,
     /// Made by a rollback, to take that back.
     pub(super) redo: bool,
@@ -39,6 +41,7 @@ impl<'a> Head<'a> {
             batch_id: meta.batch_id.as_deref(),
             command_index: meta.command_index,
             stored_bytes: meta.stored_bytes,
+            uncompressed_bytes: meta.uncompressed_bytes,
             pinned: meta.pinned,
             redo: meta.metadata.contains_key(ROLLBACK_OF),
         }
@@ -76,6 +79,8 @@ pub(super) fn thin(meta: &mut SnapshotMeta) {
     meta.capture_tokens = Vec::new();
     meta.environment_vars = BTreeMap::new();
     meta.scope = Vec::new();
+    meta.places = Vec::new();
+    meta.clones = Vec::new();
     meta.sealed = None;
 }
 
@@ -134,6 +139,9 @@ pub(super) fn decode(row: &[u8], snapshot_id: SnapshotId) -> Option<SnapshotMeta
             None => BTreeMap::new(),
         },
         strategies: body.strategies,
+        places: Vec::new(),
+        clones: Vec::new(),
+        uncompressed_bytes: head.uncompressed_bytes,
         scope: Vec::new(),
         coverage: body.coverage,
         outcome: body.outcome,

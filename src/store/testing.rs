@@ -101,10 +101,7 @@ pub(super) fn deleted(at: &str, name: &str, content: &[u8]) -> Change {
         path: path(at),
         before: Some(file(content)),
         after: None,
-        content: PreImage::Stored {
-            name: name.into(),
-            hash: hash(content),
-        },
+        content: PreImage::raw(name, hash(content)),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Component, Path};
 
 use crate::entry::{EntryKind, EntryState, Timestamp};
-use crate::seal::{Change, PreImage, UndoRecord};
+use crate::seal::{Change, Form, PreImage, UndoRecord};
 
 /// The most bytes of a symbolic link's target.
 const MAX_TARGET: usize = 64 << 10;
@@ -32,11 +32,18 @@ fn check(change: &Change) -> Result<(), String> {
     }
     change.before.iter().try_for_each(check_state)?;
     change.after.iter().try_for_each(check_state)?;
-    let PreImage::Stored { name, hash } = &change.content else {
+    let PreImage::Stored { name, hash, form } = &change.content else {
         return Ok(());
     };
-    if !is_one_component(name) {
+    let base = match form {
+        Form::Delta(base) => Some(&base.name),
+        Form::Raw | Form::Zstd => None,
+    };
+    if !is_one_component(name) || !base.is_none_or(|base| is_one_component(base)) {
         return Err("a name of stored content that is not one component".into());
+    }
+    if base == Some(name) {
+        return Err("stored content that is its own base".into());
     }
     match &change.before {
         Some(before) if before.is_file() => match before.hash {
@@ -83,6 +90,11 @@ fn check_state(state: &EntryState) -> Result<(), String> {
 
 /// Whether `name` is a plain file name: it can only name something directly in its directory.
 pub(super) fn is_one_component(name: &str) -> bool {
+    // What the names that are made here look like.
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    if !name.is_empty() && name.bytes().all(plain) {
+        return true;
+    }
     !name.contains('\0')
         && !name.contains('\\')
         && matches!(

@@ -1,22 +1,18 @@
 //! Re-hashing everything that snapshots hold.
 
 use std::collections::{BTreeMap, HashSet};
-use std::io::{self, Read};
+use std::io;
 
 use rayon::prelude::*;
-use sha2::{Digest, Sha256};
 
-use super::layout::{FILES, InStore, Inner, MANIFEST, corrupt, not_found};
+use super::content::{self, ContentDirs, OpenDirs, Place, Stored, stored_names};
+use super::layout::{FILES, InStore, Inner, MANIFEST, MANIFEST_NEXT, corrupt, not_found};
 use super::manifest::{self, ManifestError};
 use super::{SnapshotId, SnapshotMeta, SnapshotState, Store, VerifyProblem, checksum};
-use crate::entry::ContentHash;
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::progress::{Event, Phase, Progress};
-use crate::seal::{PreImage, UndoRecord};
+use crate::seal::UndoRecord;
 use crate::sys::durable::Directory;
-
-/// Bytes hashed at a time.
-const PIECE: usize = 128 << 10;
 
 /// The most bytes of a manifest that are read.
 const MAX_MANIFEST: u64 = 4 << 30;
@@ -57,11 +53,14 @@ impl Store {
         });
         let mut problems = Vec::new();
         for (id, meta) in read {
-            let mut found = Findings::new(id.clone());
-            match meta {
-                Ok(meta) => self.inner.verify_one(&meta, progress, &mut found),
-                Err(error) => found.add(format!("{id}.json"), error.to_string()),
-            }
+            let mut found = match meta {
+                Ok(meta) => self.verify_settled(meta, progress),
+                Err(error) => {
+                    let mut found = Findings::new(id.clone());
+                    found.add(format!("{id}.json"), error.to_string());
+                    found
+                }
+            };
             if found.problems.is_empty() {
                 continue;
             }
@@ -84,7 +83,12 @@ impl Store {
         let meta = self.inner.read_meta(id)?;
         match meta.state {
             SnapshotState::Sealed | SnapshotState::RollingBack | SnapshotState::RolledBack => {
-                self.inner.read_record(&meta)
+                match self.inner.read_record(&meta) {
+                    Ok(record) => Ok(record),
+                    // Compressed meanwhile.
+                    Err(_) if self.inner.has_moved_on(&meta) => self.record(id),
+                    Err(error) => Err(error),
+                }
             }
             SnapshotState::Capturing | SnapshotState::Captured | SnapshotState::Failed => {
                 Err(Error::new(
@@ -95,6 +99,32 @@ impl Store {
             }
         }
     }
+}
+
+impl Store {
+    /// Goes through a snapshot, again where its content was compressed meanwhile.
+    fn verify_settled(&self, mut meta: SnapshotMeta, progress: &dyn Progress) -> Findings {
+        loop {
+            let mut found = Findings::new(meta.snapshot_id.clone());
+            let dirs = self.content_dirs(&meta);
+            self.inner.verify_one(&meta, &dirs, progress, &mut found);
+            if found.problems.is_empty() || !self.inner.has_moved_on(&meta) {
+                return found;
+            }
+            match self.inner.read_meta(&meta.snapshot_id) {
+                Ok(now) => meta = now,
+                Err(_) => return found,
+            }
+        }
+    }
+}
+
+/// Why a manifest was not read.
+enum NotRead {
+    Missing,
+    Damaged(String),
+    Newer,
+    System(io::Error),
 }
 
 /// The problems found in one snapshot.
@@ -111,6 +141,20 @@ impl Findings {
         }
     }
 
+    /// The name of a directory of content in messages.
+    fn directory(&self, place: Option<&Place>) -> String {
+        place.map_or_else(
+            || format!("{}/{FILES}", self.id),
+            |place| place.directory.to_string(),
+        )
+    }
+
+    /// Adds a problem of a stored file.
+    fn add_stored(&mut self, dirs: &ContentDirs, name: &str, problem: impl Into<String>) {
+        let directory = self.directory(dirs.place_of(name));
+        self.add(format!("{directory}/{name}"), problem);
+    }
+
     fn add(&mut self, file: String, problem: impl Into<String>) {
         self.problems.push(VerifyProblem {
             snapshot_id: self.id.to_string(),
@@ -123,9 +167,9 @@ impl Findings {
 impl Inner {
     /// Reads the undo record that the metadata speaks of.
     fn read_record(&self, meta: &SnapshotMeta) -> Result<UndoRecord> {
-        let Some(expected) = &meta.manifest_checksum else {
+        if meta.manifest_checksum.is_none() {
             return Ok(UndoRecord::default());
-        };
+        }
         let id = &meta.snapshot_id;
         let name = format!("{id}/{MANIFEST}");
         let missing = || corrupt(format!("{name} is missing (see `deployx verify {id}`)"));
@@ -137,33 +181,79 @@ impl Inner {
                 not_found(id.as_str())
             });
         };
-        let bytes = match directory.read(MANIFEST, MAX_MANIFEST) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(if self.has_json(id)? {
-                    missing()
-                } else {
-                    not_found(id.as_str())
-                });
-            }
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                return Err(corrupt(format!("{name} is damaged ({error})")));
-            }
-            other => other.in_store(|| format!("cannot read {name}"))?,
+        // An interrupted compaction leaves the one that is named under its other name.
+        let first = self.read_manifest(&directory, MANIFEST, meta);
+        let found = match first {
+            Ok(record) => return Ok(record),
+            Err(first) => self
+                .read_manifest(&directory, MANIFEST_NEXT, meta)
+                .map_err(|_| first),
         };
-        let damaged = |what: &str| corrupt(format!("{name} {what} (see `deployx verify {id}`)"));
-        match manifest::read(&bytes, id, &self.sealing) {
-            Ok((record, checksum)) if checksum::hex(&checksum) == *expected => Ok(record),
-            Ok(_) => Err(damaged("is not the one that the metadata speaks of")),
-            Err(ManifestError::Damaged(what)) => Err(damaged(&what)),
-            Err(ManifestError::Newer) => Err(Error::new(
+        match found {
+            Ok(record) => Ok(record),
+            Err(NotRead::Missing) if self.has_json(id)? => Err(missing()),
+            Err(NotRead::Missing) => Err(not_found(id.as_str())),
+            Err(NotRead::Damaged(what)) => Err(corrupt(format!(
+                "{name} {what} (see `deployx verify {id}`)"
+            ))),
+            Err(NotRead::Newer) => Err(Error::new(
                 ErrorKind::NewerFormat,
                 Stage::Store,
                 format!("{name} was written by a newer version of deployx; use that version"),
             )),
+            Err(NotRead::System(error)) => Err(error).in_store(|| format!("cannot read {name}")),
         }
     }
 
-    fn verify_one(&self, meta: &SnapshotMeta, progress: &dyn Progress, found: &mut Findings) {
+    /// Whether the snapshot has another manifest by now.
+    fn has_moved_on(&self, meta: &SnapshotMeta) -> bool {
+        self.read_meta(&meta.snapshot_id)
+            .is_ok_and(|now| now.manifest_checksum != meta.manifest_checksum)
+    }
+
+    /// Reads the file `name` as the manifest that the metadata speaks of.
+    fn read_manifest(
+        &self,
+        directory: &Directory,
+        name: &str,
+        meta: &SnapshotMeta,
+    ) -> std::result::Result<UndoRecord, NotRead> {
+        let bytes = directory
+            .read(name, MAX_MANIFEST)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => NotRead::Missing,
+                io::ErrorKind::InvalidData => NotRead::Damaged(format!("is damaged ({error})")),
+                _ => NotRead::System(error),
+            })?;
+        match manifest::read(&bytes, &meta.snapshot_id, &self.sealing) {
+            Ok((record, found)) if meta.manifest_checksum == Some(checksum::hex(&found)) => {
+                Ok(record)
+            }
+            Ok(_) => Err(NotRead::Damaged(
+                "is not the one that the metadata speaks of".into(),
+            )),
+            Err(ManifestError::Damaged(what)) => Err(NotRead::Damaged(what)),
+            Err(ManifestError::Newer) => Err(NotRead::Newer),
+        }
+    }
+
+    /// Whether the file `name` is the manifest that the metadata speaks of.
+    pub(super) fn manifest_is(
+        &self,
+        directory: &Directory,
+        name: &str,
+        meta: &SnapshotMeta,
+    ) -> bool {
+        self.read_manifest(directory, name, meta).is_ok()
+    }
+
+    fn verify_one(
+        &self,
+        meta: &SnapshotMeta,
+        dirs: &ContentDirs,
+        progress: &dyn Progress,
+        found: &mut Findings,
+    ) {
         if !matches!(
             meta.state,
             SnapshotState::Sealed | SnapshotState::RollingBack | SnapshotState::RolledBack
@@ -176,115 +266,86 @@ impl Inner {
             Ok(record) => record,
             Err(error) => return found.add(format!("{id}/{MANIFEST}"), error.context()),
         };
-        let stored = stored_files(&record);
-        let files = match self.files_of(id) {
-            Ok(Some(files)) => files,
-            Ok(None) if stored.is_empty() => return,
-            Ok(None) => return found.add(format!("{id}/{FILES}"), "is missing"),
-            Err(error) => return found.add(format!("{id}/{FILES}"), error.to_string()),
-        };
+        let stored = stored_content(&record);
+        let opened = dirs.open();
         let bad: Vec<(&str, String)> = stored
             .par_iter()
-            .filter_map(|(name, (size, hash))| {
-                let what = check(&files, name, *size, hash, progress).err()?;
-                Some((*name, what))
-            })
+            // What is wrong with a whole directory is said once.
+            .filter(|(name, _)| opened.of(name).is_ok())
+            .filter_map(|(name, stored)| Some((*name, check(&opened, stored, progress).err()?)))
             .collect();
+        let names = stored_names(&record);
+        report_unreachable(&opened, &names, found);
         for (name, what) in bad {
-            found.add(format!("{id}/{FILES}/{name}"), what);
+            found.add_stored(dirs, name, what);
         }
-        report_extra(&files, &stored, found);
-    }
-
-    /// The open `files/` of a snapshot; `None` where there is none.
-    fn files_of(&self, id: &SnapshotId) -> Result<Option<Directory>> {
-        let Some(directory) = self.directory_of(id)? else {
-            return Ok(None);
-        };
-        match directory.open_at(FILES) {
-            Ok(files) => Ok(Some(files)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).in_store(|| format!("cannot open {id}/{FILES}")),
-        }
+        report_extra(&opened, dirs, &names, found);
     }
 }
 
-/// Name, size and hash of every stored file; hard links share one.
-fn stored_files(record: &UndoRecord) -> BTreeMap<&str, (u64, ContentHash)> {
-    record
-        .changes
-        .iter()
-        .filter_map(|change| match (&change.content, &change.before) {
-            (PreImage::Stored { name, hash }, Some(before)) => {
-                Some((name.as_str(), (before.size, *hash)))
-            }
-            _ => None,
-        })
-        .collect()
+/// Every stored content; hard links share one.
+fn stored_content(record: &UndoRecord) -> BTreeMap<&str, Stored<'_>> {
+    let stored = record.changes.iter().filter_map(Stored::of);
+    stored.map(|stored| (stored.name, stored)).collect()
 }
 
-/// Says what is wrong with a stored file.
+/// Says what is wrong with stored content.
 fn check(
-    files: &Directory,
-    name: &str,
-    size: u64,
-    hash: &ContentHash,
+    dirs: &OpenDirs,
+    stored: &Stored<'_>,
     progress: &dyn Progress,
 ) -> std::result::Result<(), String> {
-    let unreadable = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => "is missing".to_owned(),
-        _ => format!("cannot be read: {error}"),
-    };
-    let mut file = files.open_file(name).map_err(unreadable)?;
-    let found = file.metadata().map_err(unreadable)?.len();
-    if found != size {
-        return Err(format!("has {found} bytes instead of {size}"));
-    }
-    let mut hasher = Sha256::new();
-    let mut piece = vec![0; PIECE.min(size as usize + 1)];
-    loop {
-        let n = match file.read(&mut piece) {
-            Ok(0) => break,
-            Ok(n) => n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(unreadable(error)),
-        };
-        hasher.update(&piece[..n]);
-        progress.event(Event::Advance { by: n as u64 });
-    }
-    if ContentHash(hasher.finalize().into()) == *hash {
+    content::inspect(dirs, stored)?;
+    let mut reader = content::open(dirs, stored)?;
+    let advance = |by| progress.event(Event::Advance { by });
+    let hash = content::hash(&mut reader, advance).map_err(|e| content::unreadable(&e))?;
+    if hash == *stored.hash {
         Ok(())
     } else {
-        Err("has other content than was stored".into())
+        Err("is damaged: it has other content than was stored".into())
     }
 }
 
-fn report_extra(
-    files: &Directory,
-    stored: &BTreeMap<&str, (u64, ContentHash)>,
-    found: &mut Findings,
-) {
-    let mut extra = HashSet::new();
-    let id = found.id.clone();
-    let read = files.each_name(|name| {
-        let known = name.to_str().is_ok_and(|name| stored.contains_key(name));
-        if !known {
-            extra.insert(
-                String::from_utf8_lossy(name.to_bytes())
-                    .escape_debug()
-                    .to_string(),
+/// Names directories that cannot be reached although something lies in them.
+fn report_unreachable(opened: &OpenDirs, stored: &HashSet<&str>, found: &mut Findings) {
+    for (place, dir) in opened.each() {
+        let Err(why) = dir else { continue };
+        let lies_here = |name: &&str| opened.place_of(name) == place;
+        let count = stored.iter().filter(|name| lies_here(name)).count() as u64;
+        if count > 0 {
+            let file = found.directory(place);
+            let files = crate::plural(count, "file is", "files are");
+            found.add(
+                file,
+                format!("cannot be reached, so {files} missing: {why}"),
             );
         }
-    });
-    if let Err(error) = read {
-        found.add(format!("{id}/{FILES}"), format!("cannot be read: {error}"));
     }
-    let mut extra: Vec<_> = extra.into_iter().collect();
-    extra.sort();
-    for name in extra {
-        found.add(
-            format!("{id}/{FILES}/{name}"),
-            "is not part of the undo record",
-        );
+}
+
+/// Names what lies in the directories and is not part of the record.
+fn report_extra(
+    opened: &OpenDirs,
+    dirs: &ContentDirs,
+    stored: &HashSet<&str>,
+    found: &mut Findings,
+) {
+    for (place, dir) in opened.each() {
+        let Ok(dir) = dir else { continue };
+        let names = match dir.names() {
+            Ok(names) => names,
+            Err(error) => {
+                let file = found.directory(place);
+                found.add(file, format!("cannot be read: {error}"));
+                continue;
+            }
+        };
+        for name in names {
+            let known = name.to_str().is_some_and(|name| stored.contains(name));
+            if !known {
+                let name = name.to_string_lossy().escape_debug().to_string();
+                found.add_stored(dirs, &name, "is not part of the undo record");
+            }
+        }
     }
 }

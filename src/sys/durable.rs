@@ -70,6 +70,14 @@ impl Directory {
         Self::open_from(rustix::fs::CWD, path)
     }
 
+    /// Opens the directory at `path`; fails where any component is a symbolic link.
+    pub(crate) fn open_strictly(path: &crate::path::AbsPath) -> io::Result<Self> {
+        let fd = std::os::fd::OwnedFd::from(super::Dir::open(path)?);
+        Ok(Self {
+            handle: File::from(fd),
+        })
+    }
+
     /// Opens the directory `name` in this one.
     pub(crate) fn open_at(&self, name: &str) -> io::Result<Self> {
         Self::open_from(&self.handle, name)
@@ -231,6 +239,15 @@ impl Directory {
         Ok(value)
     }
 
+    /// Renames the file `from` over `to`.
+    pub(crate) fn rename(&self, from: &str, to: &str, durability: Durability) -> io::Result<()> {
+        rustix::fs::renameat(&self.handle, from, &self.handle, to)?;
+        if durability == Durability::Durable {
+            self.sync()?;
+        }
+        Ok(())
+    }
+
     /// Puts the directory's names on stable storage.
     pub(crate) fn sync(&self) -> io::Result<()> {
         sync(&self.handle)
@@ -363,7 +380,8 @@ fn version(stat: &rustix::fs::Stat) -> FileVersion {
     }
 }
 
-fn sync(file: &File) -> io::Result<()> {
+/// Puts a file on stable storage.
+pub(crate) fn sync(file: &File) -> io::Result<()> {
     #[cfg(test)]
     faults::next()?;
     file.sync_all()

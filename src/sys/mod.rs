@@ -9,11 +9,21 @@ pub(crate) mod durable;
 pub(crate) mod process_unix;
 #[cfg(unix)]
 mod unix;
+#[cfg(all(test, target_os = "linux"))]
+pub use unix::SharedPage;
+#[cfg(target_os = "linux")]
+pub(crate) use unix::btrfs;
 #[cfg(unix)]
 pub use unix::{
-    Dir, Mount, Pinned, Space, Stat, apply_metadata, copy_content, hash_file, is_root,
-    is_shared_directory, mounts, open_files_limit, process_started, read_open_state, read_state,
-    space, sync_volume, system_clock,
+    Dir, Mount, Pinned, Space, Stat, WatchLimits, apply_metadata, boot_id, clone_content,
+    copy_content, copy_content_of, hash_file, is_root, is_shared_directory, mount_of, mounts,
+    open_files_limit, process_started, read_open_state, read_state, space, sync_volume,
+    system_clock, user_id, watch_limits,
+};
+#[cfg(target_os = "linux")]
+pub use unix::{
+    Inotify, Noted, SharedMappings, Standing, Wake, changes_without_events, place_of,
+    shared_writable_mappings,
 };
 #[cfg(unix)]
 pub use unix::{exchange, finish_new_file, open_by_processes, prepare_new_file};

@@ -1,8 +1,11 @@
 //! What the campaigns share: a fixture tree, the program under test, and an independent judge.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, unused_imports)]
+
+mod fixture;
+
+pub use fixture::{Keeps, fixture, fixture_of};
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -159,14 +162,7 @@ impl Site {
 
 /// What differs between two trees, judged by `rsync` and `find`.
 pub fn differences(expected: &Path, found: &Path) -> String {
-    let rsync = Command::new("rsync")
-        .args(["-aHAXnic", "--delete", "--numeric-ids"])
-        .arg(format!("{}/", expected.display()))
-        .arg(format!("{}/", found.display()))
-        .output()
-        .expect("rsync");
-    assert!(rsync.status.success(), "rsync: {}", text(&rsync));
-    let mut differences = String::from_utf8_lossy(&rsync.stdout).into_owned();
+    let mut differences = rsync_differences(expected, found);
     // rsync says nothing of the number of names, nanoseconds on all kinds, and devices.
     let (one, other) = (listing(expected), listing(found));
     for line in one.iter().filter(|l| !other.contains(*l)) {
@@ -176,6 +172,18 @@ pub fn differences(expected: &Path, found: &Path) -> String {
         differences.extend(["+ ", line, "\n"]);
     }
     differences
+}
+
+/// What `rsync` would have to do to make `found` as `expected`.
+pub fn rsync_differences(expected: &Path, found: &Path) -> String {
+    let rsync = Command::new("rsync")
+        .args(["-aHAXnic", "--delete", "--numeric-ids"])
+        .arg(format!("{}/", expected.display()))
+        .arg(format!("{}/", found.display()))
+        .output()
+        .expect("rsync");
+    assert!(rsync.status.success(), "rsync: {}", text(&rsync));
+    String::from_utf8_lossy(&rsync.stdout).into_owned()
 }
 
 fn listing(root: &Path) -> std::collections::BTreeSet<String> {
@@ -228,71 +236,6 @@ pub fn text(output: &Output) -> String {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     )
-}
-
-/// A small tree with one of everything.
-pub fn fixture(tree: &Path) {
-    for dir in ["src/deep/deeper", "docs", "empty", "locked", "sticky"] {
-        fs::create_dir_all(tree.join(dir)).expect("a directory");
-    }
-    for n in 0..40 {
-        fs::write(
-            tree.join(format!("src/file{n}.txt")),
-            format!("line one\nvalue = {n}\n"),
-        )
-        .expect("a file");
-    }
-    fs::write(tree.join("src/deep/deeper/leaf"), "leaf").expect("a file");
-    fs::write(tree.join("docs/empty-file"), "").expect("a file");
-    fs::write(
-        tree.join("docs/binary"),
-        (0..=255u8).cycle().take(300_000).collect::<Vec<_>>(),
-    )
-    .expect("a file");
-    fs::write(tree.join("with space & 'quotes' \"x\" $HOME"), "odd").expect("a file");
-    fs::write(tree.join("new\nline"), "odd").expect("a file");
-    fs::write(
-        tree.join(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"bytes-\xff\xfe")),
-        "odd",
-    )
-    .expect("a file");
-    fs::write(tree.join("n".repeat(255)), "long name").expect("a file");
-    fs::write(tree.join("-rf"), "dash").expect("a file");
-    symlink("src/file1.txt", tree.join("link")).expect("a link");
-    symlink("/nonexistent/target", tree.join("dangling")).expect("a link");
-    symlink("../docs", tree.join("src/dirlink")).expect("a link");
-    fs::hard_link(tree.join("src/file2.txt"), tree.join("docs/hard")).expect("a hard link");
-    fs::hard_link(tree.join("src/file2.txt"), tree.join("hard2")).expect("a hard link");
-    let sparse = fs::File::create(tree.join("sparse")).expect("a file");
-    std::os::unix::fs::FileExt::write_all_at(&sparse, b"tail", 5 << 20).expect("a tail");
-    sparse.set_len(8 << 20).expect("a size");
-    let mode = |name: &str, mode| {
-        fs::set_permissions(tree.join(name), fs::Permissions::from_mode(mode)).expect("a mode");
-    };
-    mode("src/file3.txt", 0o4755);
-    mode("src/file4.txt", 0o2640);
-    mode("src/file5.txt", 0o000);
-    mode("sticky", 0o1777);
-    mode("locked", 0o500);
-    shell(
-        tree,
-        "mkfifo pipe; setfattr -n user.note -v hello src/file6.txt; setfattr -n user.dir -v d docs; true",
-    );
-    shell(
-        tree,
-        "setfacl -m u:12345:rw src/file7.txt; setfacl -d -m u:12345:rwx docs; true",
-    );
-    if is_root() {
-        shell(
-            tree,
-            "mknod dev c 1 3; chown 1234:5678 src/file8.txt; chown -h 1234:5678 link; true",
-        );
-    }
-    // Times in the past, with nanoseconds, directories last.
-    shell(
-        tree,
-        "find . -depth -exec touch -h -d '2021-03-04 05:06:07.123456789' {} +",
-    );
 }
 
 /// Runs a line with the system's shell, not under test.

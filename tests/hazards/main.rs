@@ -9,6 +9,7 @@ mod common;
 mod commands;
 mod limits;
 mod names;
+mod space;
 mod volumes;
 
 use std::process::Output;

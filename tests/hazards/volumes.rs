@@ -8,7 +8,7 @@ use crate::{judged, scale};
 
 /// Runs a script in a mount namespace of its own, with `$deployx` and `$store` set. The script says
 /// by its exit status whether everything was as it should be.
-fn in_namespace(test: &str, site: &Site, script: &str) {
+pub(crate) fn in_namespace(test: &str, site: &Site, script: &str) {
     let usable = is_root()
         && Command::new("unshare")
             .args([
@@ -43,7 +43,7 @@ fn in_namespace(test: &str, site: &Site, script: &str) {
 }
 
 /// Functions that the scripts share: `undone LINE` runs it, takes it back, and compares.
-const SHARED: &str = r#"
+pub(crate) const SHARED: &str = r#"
 judge() { rsync -aHAXnic --delete --numeric-ids "$2"/ "$1"/; }
 undone() {
     rm -rf ../copy; cp -a . ../copy
@@ -131,6 +131,48 @@ fn a_filesystem_mounted_over_the_tree_is_left_alone() {
         &site,
         script,
     );
+}
+
+#[test]
+fn mounts_of_the_same_filesystem_are_not_crossed() {
+    let script = r#"
+        mkdir -p t/m t/own other; echo 1 > t/own/f; echo 1 > other/f
+        mount --bind other t/m
+        echo "not asked for: left out and said"
+        "$deployx" run --quiet --json --path "$PWD/t" -- 'echo 2 > t/m/f; echo 2 > t/own/f' > report
+        grep -q '"complete":false' report; grep -q '/t/m","reason":"another filesystem' report
+        "$deployx" rollback last --yes
+        [ "$(cat t/own/f)" = 1 ] && [ "$(cat other/f)" = 2 ]
+        echo "asked for: covered"
+        "$deployx" run --quiet --json --path "$PWD/t" --path "$PWD/t/m" -- 'echo 3 > t/m/f; rm t/own/f; echo n > t/m/n' > report
+        grep -q '"complete":true' report
+        "$deployx" rollback last --yes
+        [ "$(cat t/own/f)" = 1 ] && [ "$(cat other/f)" = 2 ] && [ "$(ls other)" = f ]
+        echo "mounted after the command: refused"
+        umount t/m; echo 1 > t/m/f
+        "$deployx" run --quiet --path "$PWD/t" -- 'echo 5 > t/m/f'
+        mount --bind t/m other; mount --bind other t/m
+        code=0; "$deployx" rollback last --yes --on-conflict overwrite || code=$?; [ $code != 0 ]
+        umount t/m
+        [ "$(cat t/m/f)" = 5 ]
+        "$deployx" rollback last --yes; [ "$(cat t/m/f)" = 1 ]"#;
+    let test = "mounts_of_the_same_filesystem_are_not_crossed";
+    in_namespace(test, &Site::new(), script);
+}
+
+#[test]
+fn what_cannot_change_needs_no_strategy() {
+    let script = r#"
+        mkdir ro rw; mount -t tmpfs none ro; echo 1 > ro/f; mount -o remount,ro ro; echo 1 > rw/f
+        "$deployx" run --quiet --json --require-snapshot --path "$PWD/ro" --path "$PWD/rw" -- 'echo 2 > ro/f; echo 2 > rw/f' > report
+        grep -q '"complete":true' report; grep -q '"strategy":"none"' report
+        "$deployx" rollback last --yes; [ "$(cat rw/f)" = 1 ]
+        echo "made writable by the command: said"
+        "$deployx" run --quiet --json --path "$PWD/ro" --path "$PWD/rw" -- 'mount -o remount,rw ro; echo 2 > ro/f; echo 2 > rw/f' > report
+        grep -q '"complete":false' report; grep -q 'reading only and is not any more' report
+        "$deployx" rollback last --yes --on-conflict skip || true
+        [ "$(cat rw/f)" = 1 ]; [ "$(cat ro/f)" = 2 ]"#;
+    in_namespace("what_cannot_change_needs_no_strategy", &Site::new(), script);
 }
 
 #[test]

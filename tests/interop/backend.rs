@@ -127,12 +127,20 @@ impl Backend {
     }
 
     /// Tells the server to do something.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "callers make the value in place"
+    )]
     pub(crate) fn order(&mut self, order: Value) {
         let stdin = self.stdin.as_mut().expect("its input");
         writeln!(stdin, "{order}").expect("the server takes orders");
     }
 
     /// Sends an event to the agent.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "callers make the value in place"
+    )]
     pub(crate) fn emit(&mut self, event: &str, payload: Value) {
         self.order(json!({ "emit": [event, payload], "room": "agent-under-test" }));
     }
@@ -178,11 +186,7 @@ impl Backend {
             Some(value) => value,
             None => panic!(
                 "{what} did not come; this did: {}",
-                self.seen
-                    .iter()
-                    .map(|l| brief(l))
-                    .collect::<Vec<_>>()
-                    .join("\n")
+                self.seen.iter().map(brief).collect::<Vec<_>>().join("\n")
             ),
         }
     }

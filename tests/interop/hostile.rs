@@ -179,39 +179,40 @@ fn large_payloads_and_floods_are_survived() {
 #[test]
 fn frames_that_are_no_text_or_no_packets_are_survived() {
     let test = "frames_that_are_no_text_or_no_packets_are_survived";
-    for kind in kinds(test).into_iter().filter(|kind| *kind == Kind::Node) {
-        let (mut backend, _agent, tree) = start(kind);
-        for raw in [
-            "42[\"get_shells\",{\"a\":\"\\ud800\"}]",
-            "42[\"execute_deployment_command\",{\"command_id\":\"\\ud800\",\"command\":\"ls\"}]",
-            "42[",
-            "42[]",
-            "42{}",
-            "9",
-            "",
-            "451-[\"x\"]",
-            "4999999999999999999999[\"x\"]",
-            "42[[[[[[",
-            "b4x",
-        ] {
-            backend.order(json!({ "raw": raw }));
-        }
-        // A text frame with bytes that are no text.
-        backend.order(json!({ "bytes": "8104ff343280" }));
-        std::thread::sleep(Duration::from_secs(8));
-        for attempt in 0..5 {
-            backend.emit(
-                "execute_deployment_command",
-                json!({"command_id": format!("still-{attempt}"), "command": "echo alive", "shell": "bash", "cwd": tree.path()}),
-            );
-            let found = backend.find(Duration::from_secs(8), |line| {
-                (line["event"] == "deployment_command_completed" && line["data"]["success"] == true)
-                    .then_some(())
-            });
-            if found.is_some() {
-                return;
-            }
-        }
-        panic!("the agent did not come back");
+    let Some(kind) = kinds(test).into_iter().find(|kind| *kind == Kind::Node) else {
+        return;
+    };
+    let (mut backend, _agent, tree) = start(kind);
+    for raw in [
+        "42[\"get_shells\",{\"a\":\"\\ud800\"}]",
+        "42[\"execute_deployment_command\",{\"command_id\":\"\\ud800\",\"command\":\"ls\"}]",
+        "42[",
+        "42[]",
+        "42{}",
+        "9",
+        "",
+        "451-[\"x\"]",
+        "4999999999999999999999[\"x\"]",
+        "42[[[[[[",
+        "b4x",
+    ] {
+        backend.order(json!({ "raw": raw }));
     }
+    // A text frame with bytes that are no text.
+    backend.order(json!({ "bytes": "8104ff343280" }));
+    std::thread::sleep(Duration::from_secs(8));
+    for attempt in 0..5 {
+        backend.emit(
+            "execute_deployment_command",
+            json!({"command_id": format!("still-{attempt}"), "command": "echo alive", "shell": "bash", "cwd": tree.path()}),
+        );
+        let found = backend.find(Duration::from_secs(8), |line| {
+            (line["event"] == "deployment_command_completed" && line["data"]["success"] == true)
+                .then_some(())
+        });
+        if found.is_some() {
+            return;
+        }
+    }
+    panic!("the agent did not come back");
 }

@@ -5,15 +5,15 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::process::run;
+use crate::common::process::run;
+use crate::common::site::{EDITS, Site};
 use crate::report::Row;
 use crate::rounds::{Side, alternate};
-use crate::site::{EDITS, Site};
 use crate::work::Work;
 
 /// `deployx run` of the command beside the command alone, which edits copies of the same files:
 /// in the tree itself its edits would be one more change for DeployX to secure.
-pub(crate) fn measure(work: &Work, site: &Site<'_>) -> Result<Vec<Row>> {
+pub(crate) fn measure(work: &Work, site: &Site) -> Result<Vec<Row>> {
     let deployx = work.deployx(site.scratch.join("store"));
     let alone = site.scratch.join("edited");
     fs::create_dir(&alone)?;

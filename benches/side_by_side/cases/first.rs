@@ -4,14 +4,15 @@ use std::process::Command;
 
 use anyhow::Result;
 
+use crate::common::program::remove;
+use crate::common::site::Site;
 use crate::report::Row;
 use crate::rounds::{Side, alternate};
-use crate::site::Site;
-use crate::work::{Work, remove};
+use crate::work::Work;
 
 /// `deployx run -- true` with an empty store beside `cp -a`, on a disk also with `sync -f`: a
 /// snapshot that DeployX acknowledges survives a power cut.
-pub(crate) fn measure(work: &Work, site: &Site<'_>) -> Result<Vec<Row>> {
+pub(crate) fn measure(work: &Work, site: &Site) -> Result<Vec<Row>> {
     let deployx = work.deployx(site.scratch.join("store"));
     let copy = site.scratch.join("copy");
     let forget = || Ok(deployx.forget()?);

@@ -18,10 +18,11 @@ use deployx::store::{SnapshotMeta, SnapshotState, Store, StoreOptions, StrategyU
 use serde::de::IgnoredAny;
 use sha2::{Digest as _, Sha256};
 
-use crate::process::run;
+use crate::common::process::run;
+use crate::common::program::remove;
 use crate::report::Row;
 use crate::rounds::{Side, alternate};
-use crate::work::{Work, remove};
+use crate::work::Work;
 
 /// The first argument with which this benchmark fills a store instead of measuring.
 pub(crate) const FILL: &str = "--fill-store";
@@ -183,10 +184,7 @@ fn record(number: usize, old: &[u8]) -> Result<UndoRecord> {
         path: AbsPath::new(format!("/srv/app/release-{number}/old"))?,
         before: Some(file(old.len() as u64, hash)),
         after: None,
-        content: PreImage::Stored {
-            name: "00000000".into(),
-            hash,
-        },
+        content: PreImage::raw("00000000", hash),
     };
     Ok(UndoRecord {
         changes: vec![created("bin")?, created("config")?, deleted],

@@ -3,8 +3,6 @@
 pub(crate) mod edits;
 pub(crate) mod first;
 pub(crate) mod list;
-pub(crate) mod peers;
 pub(crate) mod start;
-pub(crate) mod tools;
 pub(crate) mod undo;
 pub(crate) mod warm;

@@ -5,9 +5,10 @@ use std::process::Command;
 
 use anyhow::Result;
 
+use crate::common::program::remove;
 use crate::report::Row;
 use crate::rounds::{Side, alternate};
-use crate::work::{Work, remove};
+use crate::work::Work;
 
 /// Most seconds that a run may take.
 const TARGET: f64 = 0.025;

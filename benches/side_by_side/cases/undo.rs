@@ -4,17 +4,18 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::process::run;
-use crate::report::{Figures, Row, Unit};
+use crate::common::figures::{Figures, Unit};
+use crate::common::judge::differences;
+use crate::common::process::run;
+use crate::common::program::remove;
+use crate::common::site::Site;
+use crate::report::Row;
 use crate::rounds::{Side, alternate};
-use crate::site::Site;
-use crate::work::{Work, remove};
-
-use super::peers::differences;
+use crate::work::Work;
 
 /// `deployx rollback` of a deleted subtree beside `cp -a` of that subtree, on a disk also with
 /// `sync -f`; and the deletion itself beside a plain `rm -rf`.
-pub(crate) fn measure(work: &Work, site: &Site<'_>) -> Result<Vec<Row>> {
+pub(crate) fn measure(work: &Work, site: &Site) -> Result<Vec<Row>> {
     let deployx = work.deployx(site.scratch.join("store"));
     let copy = site.scratch.join("copy");
     let kept = site.pristine.join(&site.victim);

@@ -4,10 +4,11 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::process::run;
-use crate::report::{Figures, Row, Unit};
+use crate::common::figures::{Figures, Unit};
+use crate::common::process::run;
+use crate::common::site::Site;
+use crate::report::Row;
 use crate::rounds::{Side, alternate};
-use crate::site::Site;
 use crate::work::Work;
 
 /// What a walk of `find` prints: everything that a comparison of states needs.
@@ -20,7 +21,7 @@ const WALKS: f64 = 2.0;
 const MEMORY: (f64, f64) = (32e6, 250.0);
 
 /// `deployx run -- true`, which walks the tree twice, beside one walk of `find -printf`.
-pub(crate) fn measure(work: &Work, site: &Site<'_>) -> Result<Vec<Row>> {
+pub(crate) fn measure(work: &Work, site: &Site) -> Result<Vec<Row>> {
     let deployx = work.deployx(site.scratch.join("store"));
     run(&mut deployx.run(&site.tree, &["true"]))?;
     let sides = [

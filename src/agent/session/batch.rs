@@ -25,22 +25,19 @@ use crate::request::{BatchRequest, RunRequest};
 pub(super) const SKIPPED: &str = "Skipped due to previous failure";
 
 /// Runs a batch and sends its results. A defect of this program gives a result as well.
-pub(super) fn run(shared: &Arc<Shared>, batch: Batch, cancel: &Cancel) {
+pub(super) fn run(shared: &Arc<Shared>, batch: &Batch, cancel: &Cancel) {
     let results = RefCell::new(Vec::new());
-    let _last_word = LastWord {
-        shared,
-        batch: &batch,
-    };
+    let _last_word = LastWord { shared, batch };
     let mut completed = BatchCompleted {
         batch_id: batch.batch_id.clone(),
         ..BatchCompleted::default()
     };
-    match attempt(shared, &batch, cancel, &results) {
+    match attempt(shared, batch, cancel, &results) {
         Ok(output) => completed.output = output,
         Err(error) => completed.error = error.to_string(),
     }
     completed.cancelled = cancel.is_cancelled();
-    let completed = conclude(completed, &batch, results.into_inner());
+    let completed = conclude(completed, batch, results.into_inner());
     shared.metrics.batches.add(1);
     tracing::info!(
         batch_id = %batch.batch_id.escape_debug(),

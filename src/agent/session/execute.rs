@@ -27,15 +27,12 @@ use crate::request::{RunRequest, ShellName, SnapshotOptions};
 const MAX_COVERAGE: usize = 20;
 
 /// Runs one command and sends its result. A defect of this program gives a result as well.
-pub(super) fn run(shared: &Arc<Shared>, command: Execute, cancel: &Cancel) {
+pub(super) fn run(shared: &Arc<Shared>, command: &Execute, cancel: &Cancel) {
     let id = command.command_id.clone();
-    let _last_word = LastWord {
-        shared,
-        command: &command,
-    };
-    let result = match attempt(shared, &command, cancel) {
+    let _last_word = LastWord { shared, command };
+    let result = match attempt(shared, command, cancel) {
         Ok(completed) => completed,
-        Err(error) => refused(&command, &error, cancel),
+        Err(error) => refused(command, &error, cancel),
     };
     shared.metrics.commands.add(1);
     shared.metrics.failed.add(u64::from(!result.success));

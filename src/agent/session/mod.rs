@@ -178,7 +178,7 @@ impl Dispatcher {
         for (one, acceptance) in work.into_iter().zip(outcome) {
             match acceptance {
                 Acceptance::New => self.begin(one),
-                other => self.repeated(&one, other),
+                other => self.repeated(&one, &other),
             }
         }
     }
@@ -193,24 +193,24 @@ impl Dispatcher {
                 self.lanes.submit(
                     &lane,
                     bytes,
-                    Box::new(move |shared| execute::run(shared, *command, &cancel)),
+                    Box::new(move |shared| execute::run(shared, &command, &cancel)),
                 );
             }
             Work::Batch(batch) => self.lanes.submit(
                 BATCHES,
                 bytes,
-                Box::new(move |shared| batch::run(shared, *batch, &cancel)),
+                Box::new(move |shared| batch::run(shared, &batch, &cancel)),
             ),
         }
     }
 
     /// An id that came before is not carried out again.
-    fn repeated(&self, work: &Work, acceptance: Acceptance) {
+    fn repeated(&self, work: &Work, acceptance: &Acceptance) {
         self.shared.metrics.duplicates.add(1);
         let (_, id) = work.key();
         tracing::info!(id = %id.escape_debug(), "an id came again and is not carried out again");
         let error = match acceptance {
-            Acceptance::Done(number) => return self.shared.outgoing.stored(number),
+            Acceptance::Done(number) => return self.shared.outgoing.stored(*number),
             Acceptance::Running => "it is still running; its result will follow",
             _ => "it was carried out before, and its result is no longer kept",
         };

@@ -31,7 +31,7 @@ pub(crate) enum LogFormat {
 /// `deployx agent`
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct AgentArgs {
-    /// The backend's address, for example https://backend.example
+    /// The backend's address, for example `https://backend.example`
     #[arg(long, value_name = "URL")]
     pub(crate) server: Option<String>,
     /// The id to go by; without one, a random one that stays the same

@@ -70,9 +70,14 @@ pub(crate) struct DiffArgs {
 
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Examples:\n  deployx doctor\n  deployx doctor /srv /home")]
+#[command(
+    after_long_help = "What a volume keeps of an entry is tried out in a private directory in the \
+        path named (else the current directory, and at the mount points of the other volumes), \
+        which is removed again.\n\n\
+        Examples:\n  deployx doctor\n  deployx doctor /srv /home"
+)]
 pub(crate) struct DoctorArgs {
-    /// The volumes of these paths are looked at; default: the current directory
+    /// The volumes of these paths are looked at; default: every volume that holds files
     #[arg(value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
 }

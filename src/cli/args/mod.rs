@@ -29,6 +29,7 @@ use serde::Deserialize;
 use crate::cli::exit::Exit;
 use crate::cli::render::text::Lines as _;
 use crate::request::OnConflict;
+use crate::store::Compression;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -71,9 +72,15 @@ pub(crate) struct GlobalArgs {
     /// Say more on standard error; twice: even more
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
+    /// Keep the whole store within this many bytes (10G): the oldest snapshots expire
+    #[arg(long, value_name = "BYTES", global = true, value_parser = values::bytes)]
+    pub(crate) max_store_size: Option<u64>,
     /// When to use colours
     #[arg(long, value_name = "WHEN", global = true)]
     pub(crate) color: Option<ColorMode>,
+    /// Whether old content is compressed
+    #[arg(long, value_name = "WHEN", global = true)]
+    pub(crate) compression: Option<CompressionMode>,
     #[arg(help = "Look here for rule plugins first [env: DEPLOYX_PLUGIN_DIR]")]
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) plugin_dir: Vec<PathBuf>,
@@ -94,6 +101,26 @@ pub(crate) enum ColorMode {
     Always,
     /// Never
     Never,
+}
+
+/// Whether old content is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum CompressionMode {
+    /// Where that saves space
+    #[default]
+    Auto,
+    /// Never; what is compressed already is read all the same
+    Off,
+}
+
+impl From<CompressionMode> for Compression {
+    fn from(mode: CompressionMode) -> Self {
+        match mode {
+            CompressionMode::Auto => Compression::Auto,
+            CompressionMode::Off => Compression::Off,
+        }
+    }
 }
 
 /// What to do with entries that are no longer as the command left them.

@@ -28,8 +28,8 @@ pub(super) fn agent(app: &App, args: &AgentArgs) -> Result<Exit, Failure> {
         return check(app, &settings);
     }
     let signals = watch()?;
-    let engine = app.open()?;
-    if !engine.doctor(&[])?.store.durable {
+    let engine = app.open_resident()?;
+    if !engine.doctor(&[], false)?.store.durable {
         tracing::warn!("snapshots are kept where a reboot deletes them; use --snapshot-dir");
     }
     let host = settings.host();

@@ -9,14 +9,15 @@ use crate::cli::failure::Failure;
 use crate::cli::paths;
 use crate::cli::render::doctor as render;
 
-/// Shows the store, the volumes of the paths, shells, rule sets and limits.
+/// Shows the store, the volumes of the paths (without paths: all of them), shells, rule sets and limits.
 pub(super) fn doctor(app: &App, args: &DoctorArgs) -> Result<Exit, Failure> {
     let asked = if args.paths.is_empty() {
         vec![paths::directory(app.base()?, Path::new("."))?]
     } else {
         app.paths(&args.paths)?
     };
-    let report = app.open_for_questions()?.doctor(&asked)?;
+    let everywhere = args.paths.is_empty();
+    let report = app.open_for_questions()?.doctor(&asked, everywhere)?;
     app.screen
         .result(&report, || render::report(&report, app.screen.out))?;
     Ok(Exit::Done)

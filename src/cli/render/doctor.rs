@@ -3,7 +3,7 @@
 use super::table::{Columns, Tone};
 use super::text::Lines as _;
 use super::{Palette, text};
-use crate::engine::{DoctorReport, StoreReport, VolumeReport};
+use crate::engine::{DoctorReport, FidelityReport, StoreReport, VolumeReport};
 use crate::infer::{Origin, RuleSetReport};
 
 /// The whole text.
@@ -67,11 +67,19 @@ fn store(store: &StoreReport, palette: Palette) -> String {
 }
 
 fn volume(volume: &VolumeReport, palette: Palette) -> String {
+    let mut about = vec![text::line(&volume.filesystem)];
+    if volume.network {
+        about.push("on another host".into());
+    }
+    if volume.read_only {
+        about.push("for reading only".into());
+    }
+    about.extend(volume.free_bytes.map(|b| format!("{} free", text::size(b))));
     let mut out = format!(
         "{} {} ({})\n",
         palette.bold("Volume"),
         text::wire(&volume.mount_point),
-        text::line(&volume.filesystem)
+        about.join(", ")
     );
     for strategy in &volume.strategies {
         let chosen = volume.chosen.as_deref() == Some(strategy.name.as_str());
@@ -91,21 +99,85 @@ fn volume(volume: &VolumeReport, palette: Palette) -> String {
             "  {}",
             palette.dim("* is what auto takes, + works too, - does not work here")
         )),
+        None if volume.read_only => out.line(format_args!(
+            "  {}",
+            palette.dim("nothing can change here, so no strategy is needed")
+        )),
         None => out.line(format_args!("  {}", palette.bad("no strategy works here"))),
     }
+    if !volume.content.in_store && !volume.read_only {
+        out.line(format_args!(
+            "  clones    {}",
+            text::wire(&volume.content.directory)
+        ));
+    }
+    fidelity(&volume.fidelity, &mut out);
     out
 }
 
-fn limits(report: &DoctorReport) -> [(&'static str, String); 6] {
+/// What the volume keeps, in two or three lines.
+fn fidelity(report: &FidelityReport, out: &mut String) {
+    if let Some(reason) = &report.not_tried {
+        out.line(format_args!(
+            "  keeps     not tried: {}",
+            text::line(reason)
+        ));
+    }
+    let Some(found) = &report.found else { return };
+    let properties = found.properties();
+    let whole = found.time_step_ns == Some(1) && properties.iter().all(|(_, k)| *k == Some(true));
+    if whole {
+        return out.line(format_args!("  keeps     everything"));
+    }
+    let of = |wanted: Option<bool>| -> Vec<&str> {
+        let which = properties.iter().filter(|(_, kept)| *kept == wanted);
+        which.map(|(name, _)| *name).collect()
+    };
+    let mut kept = of(Some(true));
+    let times = found.time_step_ns.map(|step| match step {
+        1 => "times".to_owned(),
+        step if step >= 1_000_000_000 => format!("times to {} s", step / 1_000_000_000),
+        step => format!("times to {step} ns"),
+    });
+    let mut lost = of(Some(false));
+    match &times {
+        Some(times) => kept.insert(0, times),
+        None => lost.insert(0, "times"),
+    }
+    for (title, names) in [("keeps", kept), ("loses", lost), ("not tried", of(None))] {
+        if !names.is_empty() {
+            out.line(format_args!("  {title:<9} {}", names.join(", ")));
+        }
+    }
+}
+
+fn limits(report: &DoctorReport) -> Vec<(&'static str, String)> {
     let limits = report.limits.limits;
-    [
+    let watches = report.limits.watches;
+    let bound = report.limits.max_store_bytes;
+    let mut lines = vec![
+        (
+            "content in the store",
+            bound.map_or_else(|| "no bound".to_owned(), text::size),
+        ),
         ("entries in a snapshot", limits.max_entries.to_string()),
         ("content in a snapshot", text::size(limits.max_bytes)),
         ("largest file", text::size(limits.max_file_bytes)),
         ("free space to leave", text::size(limits.min_free_bytes)),
         ("time before a command", text::span(limits.max_duration)),
         ("open files", report.limits.open_files.to_string()),
-    ]
+    ];
+    let kernel = [
+        ("watched directories", watches.watches),
+        ("watches at once", watches.instances),
+        ("changes that wait", watches.queued),
+    ];
+    lines.extend(
+        kernel
+            .into_iter()
+            .filter_map(|(n, v)| Some((n, v?.to_string()))),
+    );
+    lines
 }
 
 /// The rule sets with the shells they read and where they come from.
@@ -138,9 +210,11 @@ pub(crate) fn plugins(reports: &[RuleSetReport], palette: Palette) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{LimitsReport, ShellReport, StrategyReport};
+    use crate::engine::{ContentReport, LimitsReport, ShellReport, StrategyReport};
     use crate::path::WirePath;
     use crate::request::Limits;
+    use crate::snapshot::probe::Fidelity;
+    use crate::sys::WatchLimits;
 
     const PLAIN: Palette = Palette { on: false };
 
@@ -167,6 +241,35 @@ mod tests {
                     strategy("copy", true, "works everywhere"),
                 ],
                 chosen: Some("copy".into()),
+                source: "/dev/vda".into(),
+                read_only: false,
+                network: false,
+                free_bytes: Some(2 << 30),
+                free_inodes: Some(7),
+                content: ContentReport {
+                    in_store: false,
+                    directory: WirePath::Text("/.deployx_snapshots".into()),
+                },
+                fidelity: FidelityReport {
+                    directory: Some(WirePath::Text("/".into())),
+                    not_tried: None,
+                    found: Some(Fidelity {
+                        time_step_ns: Some(2_000_000_000),
+                        xattrs: Some(true),
+                        acls: Some(true),
+                        hard_links: Some(true),
+                        symlinks: Some(true),
+                        sparse_files: Some(true),
+                        case_sensitive: Some(false),
+                        long_names: Some(true),
+                        byte_names: Some(true),
+                        flags: Some(true),
+                        modes: Some(true),
+                        owners: None,
+                        fifos: Some(true),
+                        devices: None,
+                    }),
+                },
             }],
             shells: vec![ShellReport {
                 name: "bash".into(),
@@ -182,7 +285,13 @@ mod tests {
             }],
             limits: LimitsReport {
                 limits: Limits::default(),
+                max_store_bytes: None,
                 open_files: 1024,
+                watches: WatchLimits {
+                    watches: Some(65_536),
+                    instances: None,
+                    queued: Some(16_384),
+                },
             },
             warnings: vec!["the store is in memory".into()],
         }
@@ -196,10 +305,15 @@ mod tests {
              /tmp/.deployx_snapshots (tmpfs, does not survive a reboot)\n  \
              1 snapshot with 0 B; 1.0 GiB free\n\
              \n\
-             Volume / (ext4)\n  \
+             Volume / (ext4, 2.0 GiB free)\n  \
              - reflink    ext4 has no clones\n  \
              * copy       works everywhere\n  \
-             * is what auto takes, + works too, - does not work here\n\
+             * is what auto takes, + works too, - does not work here\n  \
+             clones    /.deployx_snapshots\n  \
+             keeps     times to 2 s, xattrs, ACLs, hard links, symbolic links, sparse files, \
+             255-byte names, non-UTF-8 names, flags, modes, fifos\n  \
+             loses     upper and lower case\n  \
+             not tried owners, devices\n\
              \n\
              Shells\n  bash       /bin/bash\n\
              \n\
@@ -208,12 +322,15 @@ mod tests {
              bash  bash, sh  built in  sh\n\
              \n\
              Limits\n  \
+             content in the store         no bound\n  \
              entries in a snapshot        5000000\n  \
              content in a snapshot        16 GiB\n  \
              largest file                 8.0 GiB\n  \
              free space to leave          1.0 GiB\n  \
              time before a command        10m 00s\n  \
-             open files                   1024\n\
+             open files                   1024\n  \
+             watched directories          65536\n  \
+             changes that wait            16384\n\
              \n\
              To look at\n  ! the store is in memory\n"
         );
@@ -225,9 +342,25 @@ mod tests {
         sample.warnings.clear();
         sample.store.durable = true;
         sample.volumes[0].chosen = None;
+        sample.volumes[0].fidelity = FidelityReport {
+            directory: None,
+            not_tried: Some("mounted for reading only".into()),
+            found: None,
+        };
         let text = report(&sample, PLAIN);
         assert!(text.ends_with("Everything is in order.\n"), "{text}");
         assert!(text.contains("survives a reboot)"), "{text}");
         assert!(text.contains("no strategy works here"), "{text}");
+        assert!(
+            text.contains("not tried: mounted for reading only"),
+            "{text}"
+        );
+        sample.volumes[0].read_only = true;
+        let text = report(&sample, PLAIN);
+        assert!(
+            text.contains("(ext4, for reading only, 2.0 GiB free)"),
+            "{text}"
+        );
+        assert!(text.contains("no strategy is needed"), "{text}");
     }
 }

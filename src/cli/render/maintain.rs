@@ -44,6 +44,14 @@ pub(crate) fn expiry(report: &ExpiryReport, dry_run: bool, palette: Palette) -> 
         ));
     } else {
         out.line(format_args!("{snapshots} deleted, {bytes} freed"));
+        let compacted = &report.compacted;
+        if compacted.snapshots > 0 {
+            out.line(format_args!(
+                "{} compressed, {} saved",
+                text::count(compacted.snapshots, "snapshot", "snapshots"),
+                text::size(compacted.saved_bytes)
+            ));
+        }
     }
     out
 }

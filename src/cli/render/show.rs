@@ -101,6 +101,9 @@ fn facts(detail: &SnapshotDetail) -> Vec<(&'static str, String)> {
             ),
         ));
     }
+    for place in &detail.places {
+        facts.push(("Content", format!("in {}", text::path(&place.directory))));
+    }
     if summary.pinned {
         facts.push(("Pinned", "yes, never expires".into()));
     }
@@ -259,6 +262,7 @@ mod tests {
                 version: 1,
                 reason: "works everywhere".into(),
             }],
+            places: Vec::new(),
             error: None,
             redo_snapshot_id: None,
             duration_ms: 12,

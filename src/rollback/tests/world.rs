@@ -23,6 +23,7 @@ use crate::path::AbsPath;
 use crate::progress::Silent;
 use crate::request::OnConflict;
 use crate::seal::{Change, PreImage, UndoRecord};
+use crate::store::ContentDirs;
 use crate::sys::{Dir, copy_content, hash_file, read_state};
 
 /// Full state of every entry of a tree.
@@ -139,12 +140,13 @@ impl World {
             id,
             began: 0.0,
             sealed: 0.0,
+            scope: Vec::new(),
             record,
         }
     }
 
-    pub(super) fn files_of(&self, sources: &[&Source]) -> Vec<PathBuf> {
-        sources.iter().map(|s| self.files(&s.id)).collect()
+    pub(super) fn files_of(&self, sources: &[&Source]) -> Vec<ContentDirs> {
+        sources.iter().map(|s| self.files(&s.id).into()).collect()
     }
 
     /// Rolls back one record that fits, and checks that everything is as in `before`.
@@ -200,7 +202,7 @@ impl World {
     /// Applies a plan, interrupted by each fault in turn; the last one must let it through.
     pub(super) fn run(
         verified: &VerifiedPlan,
-        files: &[PathBuf],
+        files: &[ContentDirs],
         id: &str,
         faults: &[&dyn Fault],
     ) -> Rolled {
@@ -228,6 +230,7 @@ impl World {
                 id: id.to_owned(),
                 began: 0.0,
                 sealed: 0.0,
+                scope: Vec::new(),
                 record,
             },
         }
@@ -290,10 +293,9 @@ fn record(before: &Scan, after: &Scan, names: &HashMap<AbsPath, String>) -> Undo
                 && (was.is_dir() || was.identity.links == is.identity.links)
                 && was.identity.inode == is.identity.inode);
         let content = match (was, names.get(path)) {
-            (Some(was), Some(name)) if !content_kept => PreImage::Stored {
-                name: name.clone(),
-                hash: was.hash.unwrap(),
-            },
+            (Some(was), Some(name)) if !content_kept => {
+                PreImage::raw(name.clone(), was.hash.unwrap())
+            }
             _ => PreImage::NotNeeded,
         };
         (!same).then(|| Change {

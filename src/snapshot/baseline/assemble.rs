@@ -2,10 +2,10 @@
 
 use super::index::{Rows, range_beneath};
 use super::observe::{Draft, DraftChild, Found};
-use super::record::{Child, Row, child_path};
 use crate::infer::{Depth, ScopePath};
 use crate::path::AbsPath;
 use crate::snapshot::Unobserved;
+use crate::snapshot::tree::record::{Child, Row, child_path};
 
 /// What a walk found, in rows.
 pub(super) struct Assembled {
@@ -17,11 +17,13 @@ pub(super) struct Assembled {
     pub(super) remove: Vec<Vec<u8>>,
 }
 
-/// Makes rows of what was found, and tells how they differ from those known.
+/// Makes rows of what was found, and tells how they differ from those known. `swept` are the trees of
+/// which everything was looked at.
 pub(super) fn assemble(
     found: Vec<(AbsPath, Found)>,
     known: &Rows,
     scope: &[ScopePath],
+    swept: &[AbsPath],
     unobserved: &[Unobserved],
 ) -> Assembled {
     let mut out = Assembled {
@@ -46,10 +48,10 @@ pub(super) fn assemble(
         }
     }
     out.before = restrict(out.before, scope);
-    let trees = scope.iter().filter(|s| s.depth == Depth::Tree);
-    for tree in trees {
-        let (from, to) = range_beneath(&tree.path);
-        for key in known.range(from..to).map(|(key, _)| key) {
+    for tree in swept {
+        let (from, to) = range_beneath(tree);
+        let own = known.get_key_value(tree.to_bytes());
+        for (key, _) in own.into_iter().chain(known.range(from..to)) {
             let hidden = || {
                 AbsPath::from_bytes(key)
                     .is_ok_and(|path| unobserved.iter().any(|u| path.starts_with(&u.path)))

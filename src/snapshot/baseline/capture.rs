@@ -1,40 +1,50 @@
 //! A capture on the baseline, from begin to seal.
 
-use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::assemble::{assemble, restrict, roots};
-use super::compare::{Comparer, Difference};
+use super::before::Known;
+use super::idle::Idle;
 use super::index::{Index, Registered, Rows, Update};
 use super::objects::Objects;
-use super::record::{Content, Record};
-use super::scan::scan;
-use super::secure;
-use super::walk::{Bounds, walk};
-use crate::entry::EntryState;
+use super::place::place;
+use super::scan::{Scan, Scanned, scan};
+use super::secure::{self, Keep};
+use super::trust::{Learnt, Trust};
 use crate::error::{Error, ErrorKind, IoContext, Result, Stage};
 use crate::infer::{Certainty, Depth, ScopePath};
 use crate::path::AbsPath;
 use crate::progress::{Event, Phase, Progress};
 use crate::request::Limits;
-use crate::seal::{Change, PreImage};
-use crate::snapshot::{Capture, CaptureRequest, Exclusions, Placement, Sealed, Unobserved};
+use crate::snapshot::tree::compare::{Compared, Comparer, Difference};
+use crate::snapshot::tree::focus::Focus;
+use crate::snapshot::tree::links::LinkedName;
+use crate::snapshot::tree::walk::{Bounds, Walked, walk, walk_focus};
+use crate::snapshot::{Capture, CaptureRequest, Exclusions, Placement, Room, Sealed, Unobserved};
 use crate::sys;
 
+/// What a command made must be found however much it is.
+const UNBOUNDED: Bounds = Bounds {
+    max_entries: u64::MAX,
+    deadline: None,
+};
+/// Inodes that stay free: the snapshot itself needs some, and so does the command.
+const RESERVED_INODES: u64 = 64;
 /// How long a capture waits for another one's write to the index.
 const WAIT: Duration = Duration::from_secs(30);
-/// Longest part of an entry's name that is repeated in the name of its stored content.
-const NAME_BYTES: usize = 80;
 
 /// The baseline of one store.
 #[derive(Debug, Clone)]
 pub struct Baseline {
     root: Arc<PathBuf>,
+    /// The mount point of the volume that it is kept beside, where that is not the store's.
+    beside: Option<AbsPath>,
+    idle: Arc<Idle>,
 }
 
 /// What a later process needs to take up a capture.
@@ -45,20 +55,38 @@ struct Token {
     exclusions: Exclusions,
     unobserved: Vec<Unobserved>,
     limits: Limits,
+    beside: Option<AbsPath>,
+    cloned: bool,
 }
 
 /// A capture in progress.
 pub struct BaselineCapture {
+    beside: Option<AbsPath>,
+    /// Content is cloned into the baseline.
+    cloned: bool,
     objects: Objects,
-    index: Index,
+    index: Mutex<Index>,
+    /// Where the index goes in the end.
+    idle: Arc<Idle>,
     registered: Registered,
     scope: Vec<ScopePath>,
     exclusions: Exclusions,
     limits: Limits,
     before: Rows,
+    /// Trees of which `before` has only what was looked at; the index has the rest.
+    trusted: Vec<AbsPath>,
     entries: u64,
     unobserved: Vec<Unobserved>,
     notes: Vec<String>,
+}
+
+/// How a capture is begun.
+#[derive(Debug, Default)]
+pub(in crate::snapshot) struct Beginning {
+    /// Trees that need not be walked.
+    pub(in crate::snapshot) trusts: Vec<Trust>,
+    /// How new content is kept.
+    pub(in crate::snapshot) keep: Keep,
 }
 
 impl Baseline {
@@ -66,12 +94,32 @@ impl Baseline {
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self {
             root: Arc::new(root.into()),
+            beside: None,
+            idle: Arc::default(),
         }
+    }
+
+    /// A baseline in the directory `root` on the volume that is mounted at `volume`: what captures
+    /// store is to be on that volume too.
+    pub fn beside(root: impl Into<PathBuf>, volume: AbsPath) -> Self {
+        Self {
+            root: Arc::new(root.into()),
+            beside: Some(volume),
+            idle: Arc::default(),
+        }
+    }
+
+    /// The volume beside which the baseline of a capture is; `None`: it is the store's own.
+    pub fn volume_of(token: &[u8]) -> Result<Option<AbsPath>> {
+        read_token(token).map(|token| token.beside)
     }
 
     fn open(&self) -> Result<(Index, Objects)> {
         let objects = Objects::open(self.root.join("objects"))?;
         let path = self.root.join("index.sqlite");
+        if let Some(index) = self.idle.take(&path) {
+            return Ok((index, objects));
+        }
         let index = match Index::open(&path, WAIT) {
             Err(e) if e.kind() == ErrorKind::Corrupt => {
                 // Only a cache: start over, under new numbers would be wrong, so drop all of it.
@@ -92,11 +140,26 @@ impl Baseline {
     }
 
     /// Secures the state of a scope; see [`crate::snapshot::SnapshotStrategy::begin`].
-    pub fn begin(&self, request: CaptureRequest<'_>) -> Result<BaselineCapture> {
+    pub fn begin(&self, request: CaptureRequest<'_>, keep: Keep) -> Result<BaselineCapture> {
+        let beginning = Beginning {
+            keep,
+            ..Beginning::default()
+        };
+        self.begin_with(request, beginning)
+            .map(|(capture, _)| capture)
+    }
+
+    /// The same for somebody who knows of trees what changed in them since an earlier capture. Gives
+    /// what was learnt of every tree in the scope.
+    pub(in crate::snapshot) fn begin_with(
+        &self,
+        request: CaptureRequest<'_>,
+        beginning: Beginning,
+    ) -> Result<(BaselineCapture, Vec<Learnt>)> {
         request.exclusions.check()?;
         let (mut index, objects) = self.open()?;
         let registered = index.register()?;
-        let begun = self.begin_registered(request, index, objects, registered);
+        let begun = self.begin_registered(request, beginning, index, objects, registered);
         if begun.is_err()
             && let Ok((mut index, objects)) = self.open()
         {
@@ -110,47 +173,60 @@ impl Baseline {
     fn begin_registered(
         &self,
         request: CaptureRequest<'_>,
+        beginning: Beginning,
         mut index: Index,
         objects: Objects,
         registered: Registered,
-    ) -> Result<BaselineCapture> {
+    ) -> Result<(BaselineCapture, Vec<Learnt>)> {
         let deadline = Instant::now() + request.limits.max_duration;
+        let keep = beginning.keep;
         sweep(&mut index, &objects)?;
         request.progress.event(Event::Begin {
             phase: Phase::Scan,
             total: None,
         });
-        let bounds = Bounds {
-            max_entries: request.limits.max_entries,
-            deadline: Some(deadline),
-        };
-        let mut scanned = scan(
-            request.scope,
-            request.exclusions,
-            bounds,
-            &index,
+        let with = Scan {
+            index: &index,
             registered,
-        )?;
+            bounds: Bounds {
+                max_entries: request.limits.max_entries,
+                deadline: Some(deadline),
+            },
+        };
+        let since: Vec<Since> = beginning
+            .trusts
+            .iter()
+            .map(|trust| Since {
+                root: trust.root.clone(),
+                generation: trust.generation,
+                fitting: trust.fitting.clone(),
+            })
+            .collect();
+        let mut scanned = scan(request.scope, request.exclusions, beginning.trusts, &with)?;
         request.progress.event(Event::End);
-        let room = sys::space(&self.root).map_or(u64::MAX, |space| {
-            // Of a small volume a twentieth stays free instead.
-            let reserve = request.limits.min_free_bytes.min(space.total_bytes / 20);
-            space.free_bytes.saturating_sub(reserve)
-        });
         let context = secure::Context {
             scope: &scanned.scope,
+            keep,
             limits: request.limits,
             deadline,
-            room,
+            room: &|needed| {
+                let possible = self.room(&request.limits).min(needed);
+                (request.room)(possible).min(possible)
+            },
             objects: &objects,
             progress: request.progress,
         };
         let secured = secure::secure(&mut scanned.found, &context, |count| {
             index.reserve_serials(count)
         })?;
-        let mut unobserved = scanned.unobserved;
-        unobserved.extend(secured.unobserved);
-        let assembled = assemble(scanned.found, &scanned.known, &scanned.scope, &unobserved);
+        scanned.unobserved.extend(secured.unobserved);
+        let assembled = assemble(
+            std::mem::take(&mut scanned.found),
+            &scanned.known,
+            &scanned.scope,
+            &scanned.swept,
+            &scanned.unobserved,
+        );
         if !secured.serials.is_empty() {
             objects.sync(&secured.dirs, &secured.serials)?;
         }
@@ -160,19 +236,45 @@ impl Baseline {
             roots: &scanned.scope,
             claim: secured.claim,
         };
-        let (registered, freed) = index.commit(registered, &update)?;
+        let (committed, freed) = index.commit(registered, &update)?;
         freed.into_iter().for_each(|serial| objects.remove(serial));
-        Ok(BaselineCapture {
+        let learnt = learn(&scanned, &index, registered, committed, &since)?;
+        let capture = BaselineCapture {
+            beside: self.beside.clone(),
+            cloned: keep == Keep::Clone,
             objects,
-            index,
-            registered,
+            index: Mutex::new(index),
+            idle: Arc::clone(&self.idle),
+            registered: committed,
             scope: scanned.scope,
             exclusions: scanned.exclusions,
             limits: request.limits,
             before: assembled.before,
+            trusted: scanned.trusted,
             entries: scanned.entries,
-            unobserved,
+            unobserved: scanned.unobserved,
             notes: scanned.notes,
+        };
+        Ok((capture, learnt))
+    }
+
+    /// What a capture may put on the baseline's volume.
+    fn room(&self, limits: &Limits) -> Room {
+        let wanted = Room {
+            bytes: limits.max_bytes,
+            ..Room::UNLIMITED
+        };
+        let Ok(space) = sys::space(&self.root) else {
+            return wanted;
+        };
+        // Of a small volume a twentieth stays free instead.
+        let reserve = limits.min_free_bytes.min(space.total_bytes / 20);
+        let files = space.free_inodes.map_or(u64::MAX, |free| {
+            free.saturating_sub(RESERVED_INODES.max(free / 20))
+        });
+        wanted.min(Room {
+            bytes: space.free_bytes.saturating_sub(reserve),
+            files,
         })
     }
 
@@ -188,22 +290,14 @@ impl Baseline {
 
     /// Takes up a capture of a process that died.
     pub fn resume(&self, token: &[u8]) -> Result<BaselineCapture> {
-        let damaged = |why: &str| {
-            Error::new(
-                ErrorKind::Corrupt,
-                Stage::Capture,
-                format!("the capture cannot be resumed: {why}"),
-            )
-        };
-        let token: Token =
-            postcard::from_bytes(token).map_err(|_| damaged("its token is not readable"))?;
+        let token = read_token(token)?;
         let (index, objects) = self.open()?;
         let registered = Registered {
             token: token.registered.0,
             generation: token.registered.1,
         };
         if !index.is_registered(registered)? {
-            return Err(damaged("the baseline it was made on is gone"));
+            return Err(lost("the baseline it was made on is gone"));
         }
         let scope: Vec<ScopePath> = token
             .scope
@@ -219,14 +313,18 @@ impl Baseline {
         let rows = index.load(&roots(&scope), registered.generation)?;
         let before = restrict(rows, &scope);
         Ok(BaselineCapture {
+            beside: token.beside,
+            cloned: token.cloned,
             objects,
-            index,
+            index: Mutex::new(index),
+            idle: Arc::clone(&self.idle),
             registered,
             scope,
             exclusions: token.exclusions,
             limits: token.limits,
             entries: before.len() as u64,
             before,
+            trusted: Vec::new(),
             unobserved: token.unobserved,
             notes: Vec::new(),
         })
@@ -245,6 +343,8 @@ impl Capture for BaselineCapture {
             exclusions: self.exclusions.clone(),
             unobserved: self.unobserved.clone(),
             limits: self.limits,
+            beside: self.beside.clone(),
+            cloned: self.cloned,
         };
         postcard::to_stdvec(&token).unwrap_or_default()
     }
@@ -265,133 +365,231 @@ impl Capture for BaselineCapture {
         &self.exclusions
     }
 
-    fn seal(&mut self, placement: Placement<'_>, progress: &dyn Progress) -> Result<Sealed> {
-        progress.event(Event::Begin {
-            phase: Phase::Seal,
-            total: None,
-        });
-        // What a command made must be found however much it is, so there are no bounds here.
-        let bounds = Bounds {
-            max_entries: u64::MAX,
-            deadline: None,
-        };
-        let comparer = Comparer::new(&self.before, &self.scope);
-        let walked = walk(&self.scope, &self.exclusions, true, bounds, &comparer)?;
-        let (differences, mut unobserved) = comparer.finish();
-        unobserved.extend(walked.unobserved);
-        let lost: HashMap<&AbsPath, &str> = self
-            .unobserved
-            .iter()
-            .map(|u| (&u.path, u.reason.as_str()))
-            .collect();
-        // A path that cannot be seen now may well be there: it did not go.
-        let hidden: Vec<&AbsPath> = unobserved.iter().map(|u| &u.path).collect();
-        let visible = differences.into_iter().filter(|(path, difference)| {
-            difference.after.is_some() || !hidden.iter().any(|h| path.starts_with(h))
-        });
-        let (changes, stored_bytes) = self.place(visible.collect(), placement, &lost)?;
-        progress.event(Event::End);
-        Ok(Sealed {
-            changes,
-            unobserved,
-            entries: walked.entries,
-            stored_bytes,
-        })
+    fn content_beside(&self) -> Option<&AbsPath> {
+        self.beside.as_ref()
     }
 
-    fn finish(mut self: Box<Self>) {
-        match self.index.unregister(self.registered) {
-            Ok(freed) => freed
-                .into_iter()
-                .for_each(|serial| self.objects.remove(serial)),
+    fn content_is_cloned(&self) -> bool {
+        self.cloned
+    }
+
+    fn seal(&mut self, placement: Placement<'_>, progress: &dyn Progress) -> Result<Sealed> {
+        self.seal_with(placement, &HashMap::new(), progress)
+    }
+
+    fn finish(self: Box<Self>) {
+        let mut index = self
+            .index
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        match index.unregister(self.registered) {
+            Ok(freed) => {
+                freed
+                    .into_iter()
+                    .for_each(|serial| self.objects.remove(serial));
+                // An open file would keep another volume from being unmounted.
+                if self.beside.is_none() {
+                    self.idle.keep(index);
+                }
+            }
             Err(error) => tracing::warn!(%error, "a capture stays registered in the baseline"),
         }
     }
 }
 
 impl BaselineCapture {
-    /// Links the old content of everything that changed into the snapshot's directory.
-    fn place(
-        &self,
-        differences: Vec<(AbsPath, Difference)>,
-        Placement { files, prefix }: Placement<'_>,
-        lost: &HashMap<&AbsPath, &str>,
-    ) -> Result<(Vec<Change>, u64)> {
-        // One stored file for every object, however many names it had.
-        let mut names: HashMap<u64, String> = HashMap::new();
-        let mut changes: Vec<Change> = Vec::with_capacity(differences.len());
-        let mut stored_bytes = 0;
-        for (path, Difference { before, after }) in differences {
-            let content = match &before {
-                Some(record) if needs_content(record, after.as_ref()) => match record.content {
-                    Content::Object(object, hash) => {
-                        let next = names.len();
-                        let name = names.entry(object.serial).or_insert_with(|| {
-                            stored_bytes += record.state().size;
-                            format!("{prefix}{}", stored_name(next, &path))
-                        });
-                        PreImage::Stored {
-                            name: name.clone(),
-                            hash,
-                        }
+    /// Seals for somebody who knows what may have changed in trees of the scope since begin: the
+    /// other trees are walked.
+    pub(in crate::snapshot) fn seal_with(
+        &mut self,
+        placement: Placement<'_>,
+        watched: &HashMap<AbsPath, Watched>,
+        progress: &dyn Progress,
+    ) -> Result<Sealed> {
+        progress.event(Event::Begin {
+            phase: Phase::Seal,
+            total: None,
+        });
+        let mut seen = Seen::default();
+        let mut walked = Vec::with_capacity(self.scope.len());
+        for path in &self.scope {
+            match watched.get(&path.path) {
+                Some(watched) if path.depth == Depth::Tree => {
+                    if !self.compare_parts(path, watched, &mut seen)? {
+                        seen.notes.push(format!(
+                            "{}: a file got a further name (hard link), so all of it was walked",
+                            path.path
+                        ));
+                        walked.push(path.clone());
                     }
-                    Content::Unkept(reason) => {
-                        let reason = lost.get(&path).copied().unwrap_or(reason.reason());
-                        PreImage::Lost {
-                            reason: reason.to_owned(),
-                        }
-                    }
-                    Content::None => PreImage::NotNeeded,
-                },
-                _ => PreImage::NotNeeded,
-            };
-            changes.push(Change {
-                path,
-                before: before.map(|r| r.state()),
-                after,
-                content,
-            });
-        }
-        let links: Vec<(u64, String)> = names.into_iter().collect();
-        let missing = self.link_all(&links, files)?;
-        for change in &mut changes {
-            if matches!(&change.content, PreImage::Stored { name, .. } if missing.contains(name)) {
-                let reason = "the baseline has lost it".to_owned();
-                change.content = PreImage::Lost { reason };
+                }
+                _ => walked.push(path.clone()),
             }
         }
-        if !links.is_empty() {
-            std::fs::File::open(files)
-                .and_then(|dir| dir.sync_all())
-                .context(Stage::Seal, || format!("cannot flush {}", files.display()))?;
-        }
-        Ok((changes, stored_bytes))
+        self.load_trusted(&walked)?;
+        self.compare_all(&walked, &mut seen)?;
+        let sealed = self.settle(seen, placement)?;
+        progress.event(Event::End);
+        Ok(sealed)
     }
 
-    /// Gives every object its name in `files`. Gives the names of those that are not there: the
-    /// rest of the snapshot is worth keeping all the same.
-    fn link_all(&self, links: &[(u64, String)], files: &Path) -> Result<HashSet<String>> {
-        let objects = &self.objects;
-        let missing = links
-            .par_iter()
-            .filter_map(|(serial, name)| {
-                let to = files.join(name);
-                match objects.place_at(*serial, &to) {
-                    Ok(()) => None,
-                    Err(e) if e.kind() == std::io::ErrorKind::NotFound => Some(Ok(name.clone())),
-                    Err(e) => Some(Err(Error::io(
-                        Stage::Seal,
-                        format!("cannot keep old content as {}", to.display()),
-                        e,
-                    ))),
-                }
-            })
-            .collect::<Result<HashSet<String>>>()?;
-        for name in &missing {
-            tracing::warn!(name, "the baseline has lost an object");
-        }
-        Ok(missing)
+    /// The generation of the index that has what this capture saw.
+    pub(in crate::snapshot) fn generation(&self) -> i64 {
+        self.registered.generation
     }
+
+    fn known(&self) -> Known<'_> {
+        Known {
+            loaded: &self.before,
+            trusted: &self.trusted,
+            index: &self.index,
+            generation: self.registered.generation,
+            objects: &self.objects,
+        }
+    }
+
+    /// Loads what is known of trees that were not walked before the command and are to be now.
+    fn load_trusted(&mut self, walked: &[ScopePath]) -> Result<()> {
+        let (walk, keep): (Vec<AbsPath>, Vec<AbsPath>) = std::mem::take(&mut self.trusted)
+            .into_iter()
+            .partition(|tree| walked.iter().any(|path| path.path == *tree));
+        let trees: Vec<(&AbsPath, bool)> = walk.iter().map(|tree| (tree, true)).collect();
+        let index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        let loaded = index.load(&trees, self.registered.generation);
+        self.trusted = keep;
+        // What was looked at is among the rows that were written.
+        for (path, row) in loaded? {
+            self.before.entry(path).or_insert(row);
+        }
+        Ok(())
+    }
+
+    fn compare_all(&self, scope: &[ScopePath], seen: &mut Seen) -> Result<()> {
+        let known = self.known();
+        let comparer = Comparer::new(&known, &self.scope);
+        let walked = walk(scope, &self.exclusions, true, UNBOUNDED, &comparer)?;
+        seen.add(comparer.finish(), walked);
+        Ok(())
+    }
+
+    /// Compares the parts of a tree that may have changed. `false`: a file has names elsewhere in it
+    /// that it did not have, so that all of it must be compared.
+    fn compare_parts(&self, root: &ScopePath, watched: &Watched, seen: &mut Seen) -> Result<bool> {
+        let known = self.known();
+        let comparer = Comparer::new(&known, &self.scope);
+        let focused = walk_focus(root, &watched.focus, &self.exclusions, UNBOUNDED, &comparer)?;
+        let compared = comparer.finish();
+        let elsewhere: Vec<&LinkedName> = watched
+            .linked
+            .iter()
+            .filter(|name| {
+                let parent = name.path.parent();
+                !parent.is_some_and(|parent| focused.visited.contains_key(&parent))
+            })
+            .collect();
+        let whole = compared.groups.incomplete_beside(&elsewhere).is_empty();
+        if whole {
+            seen.add(compared, focused.walked);
+        }
+        Ok(whole)
+    }
+
+    /// Makes changes of what was seen.
+    fn settle(&self, seen: Seen, placement: Placement<'_>) -> Result<Sealed> {
+        let lost: HashMap<&AbsPath, &str> = self
+            .unobserved
+            .iter()
+            .map(|u| (&u.path, u.reason.as_str()))
+            .collect();
+        // A path that cannot be seen now may well be there: it did not go.
+        let hidden: Vec<&AbsPath> = seen.unobserved.iter().map(|u| &u.path).collect();
+        let visible = seen.differences.into_iter().filter(|(path, difference)| {
+            difference.after.is_some() || !hidden.iter().any(|h| path.starts_with(h))
+        });
+        let (changes, stored_bytes) = place(&self.objects, visible.collect(), placement, &lost)?;
+        Ok(Sealed {
+            changes,
+            unobserved: seen.unobserved,
+            entries: seen.entries,
+            stored_bytes,
+            notes: seen.notes,
+        })
+    }
+}
+
+/// What may have changed in a tree since a capture began.
+#[derive(Debug, Default)]
+pub(in crate::snapshot) struct Watched {
+    pub(in crate::snapshot) focus: Focus,
+    /// The names that files with several had before.
+    pub(in crate::snapshot) linked: Vec<LinkedName>,
+}
+
+/// What comparing found so far.
+#[derive(Default)]
+struct Seen {
+    differences: BTreeMap<AbsPath, Difference>,
+    unobserved: Vec<Unobserved>,
+    entries: u64,
+    notes: Vec<String>,
+}
+
+impl Seen {
+    fn add(&mut self, compared: Compared, walked: Walked) {
+        self.differences.extend(compared.differences);
+        self.unobserved.extend(compared.unobserved);
+        self.unobserved.extend(walked.unobserved);
+        self.entries += walked.entries;
+    }
+}
+
+/// As of when a tree was trusted.
+struct Since {
+    root: AbsPath,
+    generation: i64,
+    fitting: Vec<i64>,
+}
+
+/// What a begin learnt of every tree in its scope.
+fn learn(
+    scanned: &Scanned,
+    index: &Index,
+    began: Registered,
+    committed: Registered,
+    trusted_since: &[Since],
+) -> Result<Vec<Learnt>> {
+    let trees = scanned.scope.iter().filter(|s| s.depth == Depth::Tree);
+    trees
+        .map(|tree| {
+            let root = &tree.path;
+            let trusted = scanned.trusted.contains(root);
+            let since = trusted_since
+                .iter()
+                .find(|since| trusted && since.root == *root);
+            let (from, mut fitting) = since.map_or((began.generation, Vec::new()), |since| {
+                (since.generation, since.fitting.clone())
+            });
+            fitting.push(committed.generation);
+            let disturbed = index.written_by_others(root, from, &fitting)?;
+            Ok(Learnt {
+                root: root.clone(),
+                generation: (!disturbed).then_some(committed.generation),
+                besides: scanned.besides(root),
+            })
+        })
+        .collect()
+}
+
+fn read_token(token: &[u8]) -> Result<Token> {
+    postcard::from_bytes(token).map_err(|_| lost("its token is not readable"))
+}
+
+fn lost(why: &str) -> Error {
+    Error::new(
+        ErrorKind::Corrupt,
+        Stage::Capture,
+        format!("the capture cannot be resumed: {why}"),
+    )
 }
 
 /// Removes what captures left that died before the index knew their objects.
@@ -401,32 +599,4 @@ fn sweep(index: &mut Index, objects: &Objects) -> Result<()> {
         index.drop_claim(first)?;
     }
     Ok(())
-}
-
-/// Whether the old content is needed to bring the entry back.
-fn needs_content(before: &Record, after: Option<&EntryState>) -> bool {
-    !after.is_some_and(|after| before.state().same_content(after))
-}
-
-/// A name for stored content that tells a person what it is.
-fn stored_name(number: usize, path: &AbsPath) -> String {
-    let name = path
-        .name()
-        .map(|n| n.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    let mut plain: String = name
-        .chars()
-        .map(|c| {
-            // A backslash separates components elsewhere, so that no stored name may have one.
-            if c.is_control() || matches!(c, '\\' | char::REPLACEMENT_CHARACTER) {
-                '_'
-            } else {
-                c
-            }
-        })
-        .collect();
-    while plain.len() > NAME_BYTES {
-        plain.pop();
-    }
-    format!("{number:06}-{plain}")
 }

@@ -10,14 +10,18 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
+use super::idle::file_at;
 use super::versions::Versions;
 use crate::error::{Error, ErrorKind, IoContext, Result, Stage};
-use crate::infer::ScopePath;
+use crate::infer::{Depth, ScopePath};
 use crate::path::AbsPath;
 use crate::sys::process_started;
 
 /// Version of the tables; any other is thrown away and built anew.
-const SCHEMA: i64 = 2;
+const SCHEMA: i64 = 4;
+
+/// Of so many generations is kept what they wrote to.
+const WRITES_KEPT: i64 = 10_000;
 
 /// A capture of a dead process that nobody took up for this long is given up. Every start of the
 /// program takes up what it can.
@@ -28,6 +32,8 @@ pub(super) type Rows = BTreeMap<Vec<u8>, Box<[u8]>>;
 
 pub(super) struct Index {
     connection: Connection,
+    /// Device and inode of the database.
+    file: Option<(u64, u64)>,
 }
 
 /// What one capture writes.
@@ -53,11 +59,20 @@ impl Index {
     pub(super) fn open(path: &Path, wait: Duration) -> Result<Self> {
         let connection = Connection::open(path).map_err(failed("open"))?;
         connection.busy_timeout(wait).map_err(failed("open"))?;
-        let index = Self { connection };
+        let mut index = Self {
+            connection,
+            file: None,
+        };
         if index.version().map_err(failed("open"))? != SCHEMA {
             index.make_tables(path)?;
         }
+        index.file = file_at(path);
         Ok(index)
+    }
+
+    /// The device and inode of the database.
+    pub(super) fn file(&self) -> Option<(u64, u64)> {
+        self.file
     }
 
     fn version(&self) -> rusqlite::Result<i64> {
@@ -84,7 +99,7 @@ impl Index {
             "BEGIN IMMEDIATE;
              DROP TABLE IF EXISTS rows; DROP TABLE IF EXISTS captures; DROP TABLE IF EXISTS counters;
              DROP TABLE IF EXISTS shared; DROP TABLE IF EXISTS superseded;
-             DROP TABLE IF EXISTS roots; DROP TABLE IF EXISTS claims;
+             DROP TABLE IF EXISTS roots; DROP TABLE IF EXISTS claims; DROP TABLE IF EXISTS writes;
              CREATE TABLE rows (path BLOB, generation INTEGER, row BLOB,
                  PRIMARY KEY (path, generation)) WITHOUT ROWID;
              CREATE TABLE captures (token INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -94,7 +109,10 @@ impl Index {
              CREATE TABLE superseded (path BLOB PRIMARY KEY) WITHOUT ROWID;
              CREATE TABLE claims (first INTEGER PRIMARY KEY, count INTEGER NOT NULL,
                  pid INTEGER NOT NULL, started INTEGER NOT NULL);
-             CREATE TABLE roots (path BLOB PRIMARY KEY, used INTEGER NOT NULL) WITHOUT ROWID;
+             CREATE TABLE roots (path BLOB, whole INTEGER, used INTEGER NOT NULL,
+                 PRIMARY KEY (path, whole)) WITHOUT ROWID;
+             CREATE TABLE writes (generation INTEGER, path BLOB,
+                 PRIMARY KEY (generation, path)) WITHOUT ROWID;
              CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
              INSERT INTO counters VALUES ('generation', 0), ('serial', 1);
              PRAGMA user_version = {SCHEMA};
@@ -267,10 +285,13 @@ impl Index {
                 versions.replace(path, None, &mut freed)?;
             }
         }
+        if changed {
+            note_writes(&transaction, generation, update.roots)?;
+        }
         for root in update.roots {
             transaction
-                .prepare_cached("INSERT OR REPLACE INTO roots VALUES (?1, unixepoch())")?
-                .execute([root.path.to_bytes()])?;
+                .prepare_cached("INSERT OR REPLACE INTO roots VALUES (?1, ?2, unixepoch())")?
+                .execute(params![root.path.to_bytes(), root.depth != Depth::Entry])?;
         }
         if let Some(first) = update.claim {
             transaction.execute("DELETE FROM claims WHERE first = ?1", [first as i64])?;
@@ -278,6 +299,50 @@ impl Index {
         transaction.commit()?;
         let token = capture.token;
         Ok((Registered { token, generation }, freed))
+    }
+
+    /// Whether what is known at and beneath the path of an earlier scope is kept.
+    pub(super) fn has_root(&self, root: &AbsPath) -> Result<bool> {
+        self.connection
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM roots WHERE path = ?1 AND whole)")
+            .and_then(|mut query| query.query_row([root.to_bytes()], |r| r.get(0)))
+            .map_err(failed("read"))
+    }
+
+    /// Whether rows at, above or beneath `root` may have been written since `generation`, other than
+    /// by the generations `own`.
+    pub(super) fn written_by_others(
+        &self,
+        root: &AbsPath,
+        generation: i64,
+        own: &[i64],
+    ) -> Result<bool> {
+        let read = || -> rusqlite::Result<bool> {
+            let newest: i64 = self.connection.query_row(
+                "SELECT value FROM counters WHERE name = 'generation'",
+                [],
+                |r| r.get(0),
+            )?;
+            if newest - generation >= WRITES_KEPT || newest < generation {
+                return Ok(true);
+            }
+            let mut since = self
+                .connection
+                .prepare_cached("SELECT path, generation FROM writes WHERE generation > ?1")?;
+            let mut written = since.query(params![generation])?;
+            while let Some(row) = written.next()? {
+                if own.contains(&row.get(1)?) {
+                    continue;
+                }
+                let path = AbsPath::from_bytes(row.get_ref(0)?.as_blob()?);
+                let overlaps = |path: AbsPath| path.starts_with(root) || root.starts_with(&path);
+                if path.map_or(true, overlaps) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        };
+        read().map_err(failed("read"))
     }
 
     /// Whether a capture is still registered.
@@ -345,23 +410,36 @@ impl Index {
             transaction.query_row("SELECT EXISTS (SELECT 1 FROM captures)", [], |r| r.get(0))?;
         let mut freed = Vec::new();
         if !busy {
-            let unused = all_paths(
-                &transaction,
-                "DELETE FROM roots WHERE used < unixepoch() - ?1 RETURNING path",
-                [age.as_secs() as i64],
-            )?;
-            let used = all_paths(&transaction, "SELECT path FROM roots", [])?;
+            let expired = |whole: bool| {
+                all_paths(
+                    &transaction,
+                    "DELETE FROM roots WHERE whole = ?1 AND used < unixepoch() - ?2 RETURNING path",
+                    params![whole, age.as_secs() as i64],
+                )
+            };
+            // Of a directory above a root only itself was in the scope.
+            let mut unused = expired(false)?;
+            for root in expired(true)? {
+                unused.extend(paths_at(&transaction, &root)?);
+            }
+            let used = |whole| {
+                all_paths(
+                    &transaction,
+                    "SELECT path FROM roots WHERE whole = ?1",
+                    [whole],
+                )
+            };
+            let (trees, entries) = (used(true)?, used(false)?);
+            let in_use = |path: &AbsPath| {
+                entries.contains(path) || trees.iter().any(|tree| path.starts_with(tree))
+            };
             let versions = Versions {
                 transaction: &transaction,
                 generation: i64::MAX,
                 needed: None,
             };
-            for root in &unused {
-                for path in paths_at(&transaction, root)? {
-                    if !used.iter().any(|used| path.starts_with(used)) {
-                        versions.replace(path.to_bytes(), None, &mut freed)?;
-                    }
-                }
+            for path in unused.iter().filter(|path| !in_use(path)) {
+                versions.replace(path.to_bytes(), None, &mut freed)?;
             }
         }
         transaction.commit()?;
@@ -376,6 +454,24 @@ impl Index {
             .pragma_update(None, "synchronous", level)
             .map_err(failed("write"))
     }
+}
+
+/// Takes note of what a generation wrote to.
+fn note_writes(
+    transaction: &rusqlite::Transaction<'_>,
+    generation: i64,
+    roots: &[ScopePath],
+) -> rusqlite::Result<()> {
+    // Of a path that is looked at alone only its own record is written.
+    for root in roots.iter().filter(|root| root.depth != Depth::Entry) {
+        transaction
+            .prepare_cached("INSERT OR IGNORE INTO writes VALUES (?1, ?2)")?
+            .execute(params![generation, root.path.to_bytes()])?;
+    }
+    transaction
+        .prepare_cached("DELETE FROM writes WHERE generation <= ?1")?
+        .execute([generation - WRITES_KEPT])?;
+    Ok(())
 }
 
 /// This process, as the index names it: its number and when it was started.

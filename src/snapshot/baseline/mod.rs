@@ -1,29 +1,30 @@
 //! The baseline: the cached copy of files' current content that several strategies share.
 //!
 //! It knows the state of every entry that was ever in a scope (`index`) and keeps the content of
-//! every file among them as an object of its own (`objects`). Before a command, a stat walk
-//! (`walk`) finds what is new since the last time (`observe`), and only that is copied (`secure`).
-//! After the command a second walk finds what changed (`compare`), and the objects of changed files
-//! are linked into the snapshot. Between two commands in the same tree only what changed is touched.
+//! every file among them as an object of its own (`objects`). Before a command, a walk finds what is
+//! new since the last time (`observe`), and only that is copied or cloned (`secure`). After the
+//! command a second walk finds what changed, and the objects of changed files are linked into the
+//! snapshot (`place`). Between two commands in the same tree only what changed is touched.
 //!
 //! The baseline is a cache: deleting it costs time, never data.
 
 mod assemble;
+mod before;
 mod capture;
-mod compare;
-mod exclude;
+mod idle;
 mod index;
-mod links;
 mod objects;
 mod observe;
-mod record;
+mod place;
 mod scan;
 mod secure;
+mod trust;
 mod versions;
-mod walk;
 
 #[cfg(all(test, unix))]
 mod tests;
 
 pub use capture::{Baseline, BaselineCapture};
-pub use exclude::IGNORE_FILE;
+pub(in crate::snapshot) use capture::{Beginning, Watched};
+pub use secure::Keep;
+pub(in crate::snapshot) use trust::{Besides, Learnt, Trust};

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::entry::ContentHash;
 use crate::error::{IoContext, Result, Stage};
 use crate::path::AbsPath;
 use crate::sys::Dir;
@@ -103,6 +104,11 @@ impl Objects {
             }
             other => other,
         }
+    }
+
+    /// The hash of what object `serial` holds.
+    pub(super) fn hash(&self, serial: u64) -> io::Result<ContentHash> {
+        crate::sys::hash_file(&File::open(self.path(serial))?)
     }
 
     /// Removes object `serial`; nothing happens where it is gone already.

@@ -1,15 +1,17 @@
 //! The state before a command: walks the scope and tells what the baseline lacks.
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::sync::Mutex;
 
 use super::index::Rows;
-use super::links::Groups;
-use super::record::{Child, Content, Record, Row};
-use super::walk::{Descend, Visit, Visitor, lock};
 use crate::entry::{EntryKind, Timestamp};
 use crate::path::AbsPath;
 use crate::snapshot::Unobserved;
+use crate::snapshot::tree::IGNORE_FILE;
+use crate::snapshot::tree::links::Groups;
+use crate::snapshot::tree::record::{Child, Content, Record, Row, child_path};
+use crate::snapshot::tree::walk::{Descend, Step, Visit, Visitor, lock};
 use crate::sys::{Dir, Stat, hash_file, read_open_state, read_state, system_clock};
 
 /// What the walk makes of one path.
@@ -38,31 +40,47 @@ pub(super) enum DraftChild {
 /// Collects rows while the scope is walked before a command.
 pub(super) struct Observer<'a> {
     known: &'a Rows,
+    /// Only parts of a tree are looked at.
+    focused: bool,
     found: Mutex<Vec<(AbsPath, Found)>>,
     unobserved: Mutex<Vec<Unobserved>>,
+    vanished: Mutex<Vec<AbsPath>>,
+    ignoring: Mutex<Vec<AbsPath>>,
     groups: Groups,
 }
 
+/// What an observer gives.
+pub(super) struct Observed {
+    pub(super) found: Vec<(AbsPath, Found)>,
+    pub(super) unobserved: Vec<Unobserved>,
+    /// Of a walk of a focus: directories that were there the last time and are no longer.
+    pub(super) vanished: Vec<AbsPath>,
+    /// The same: directories with an ignore file.
+    pub(super) ignoring: Vec<AbsPath>,
+    pub(super) groups: Groups,
+}
+
 impl<'a> Observer<'a> {
-    pub(super) fn new(known: &'a Rows) -> Self {
+    pub(super) fn new(known: &'a Rows, focused: bool) -> Self {
         Self {
             known,
+            focused,
             found: Mutex::default(),
             unobserved: Mutex::default(),
+            vanished: Mutex::default(),
+            ignoring: Mutex::default(),
             groups: Groups::default(),
         }
     }
 
-    pub(super) fn finish(self) -> (Vec<(AbsPath, Found)>, Vec<Unobserved>, Groups) {
-        (
-            self.found
-                .into_inner()
-                .unwrap_or_else(std::sync::PoisonError::into_inner),
-            self.unobserved
-                .into_inner()
-                .unwrap_or_else(std::sync::PoisonError::into_inner),
-            self.groups,
-        )
+    pub(super) fn finish(self) -> Observed {
+        Observed {
+            found: self.found.into_inner().unwrap_or_default(),
+            unobserved: self.unobserved.into_inner().unwrap_or_default(),
+            vanished: self.vanished.into_inner().unwrap_or_default(),
+            ignoring: self.ignoring.into_inner().unwrap_or_default(),
+            groups: self.groups,
+        }
     }
 
     fn push(&self, path: &AbsPath, found: Found) {
@@ -124,6 +142,45 @@ impl<'a> Observer<'a> {
     }
 }
 
+impl Observer<'_> {
+    /// Into which subdirectories a walk of a focus goes: those that were not there the last time.
+    fn steps(&self, visit: &Visit<'_>, known: &Row) -> Descend {
+        let entries = visit.entries.unwrap_or_default();
+        let inode = visit.stat.identity.inode;
+        let replaced = known
+            .own
+            .as_ref()
+            .is_none_or(|own| own.identity().inode != inode);
+        let mut before: HashSet<&[u8]> = known
+            .children
+            .iter()
+            .flatten()
+            .filter(|(_, child)| *child == Child::Directory)
+            .map(|(name, _)| name.as_slice())
+            .collect();
+        let steps = entries
+            .iter()
+            .map(|(name, stat)| {
+                let is_directory = stat.kind == EntryKind::Directory;
+                let known = is_directory && before.remove(name.as_encoded_bytes());
+                match (is_directory, known && !replaced) {
+                    (false, _) => Step::Skip,
+                    (true, true) => Step::Scope,
+                    (true, false) => Step::Whole,
+                }
+            })
+            .collect();
+        let vanished = before
+            .into_iter()
+            .filter_map(|name| child_path(visit.path, name).ok());
+        lock(&self.vanished).extend(vanished);
+        if entries.iter().any(|(name, _)| name == IGNORE_FILE) {
+            lock(&self.ignoring).push(visit.path.clone());
+        }
+        Descend::Each(steps)
+    }
+}
+
 impl Visitor for Observer<'_> {
     fn directory(&self, visit: &Visit<'_>) -> Descend {
         let encoded = self.known.get(visit.path.to_bytes());
@@ -154,7 +211,11 @@ impl Visitor for Observer<'_> {
             _ => Found::Draft(Box::new(draft)),
         };
         self.push(visit.path, found);
-        Descend::All
+        if self.focused {
+            self.steps(visit, &known)
+        } else {
+            Descend::All
+        }
     }
 
     fn root(&self, path: &AbsPath, parent: Option<&Dir>, name: &OsStr, stat: Option<&Stat>) {
@@ -222,12 +283,14 @@ fn still_true(dir: &Dir, name: &OsStr, stat: &Stat, record: &Record) -> Option<R
         // Attributes may have changed behind an equal stat: read them again.
         return None;
     }
+    // Without a hash there is nothing to compare with.
+    let known = record.hash()?;
     let now = system_clock();
     let file = dir.open_file(name).ok()?;
     let state = read_open_state(&file, stat).ok()?;
     let hash = hash_file(&file).ok()?;
     let old = record.state();
-    (record.hash() == Some(hash) && state.xattrs == old.xattrs && state.flags == old.flags)
+    (known == hash && state.xattrs == old.xattrs && state.flags == old.flags)
         .then(|| record.confirmed(now))
 }
 

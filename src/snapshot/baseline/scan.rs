@@ -1,75 +1,237 @@
 //! The first walk: the state before a command, with all names of the files it meets.
 
+use std::collections::HashMap;
+
 use super::assemble::roots;
 use super::index::{Index, Registered, Rows};
-use super::links::Seeker;
-use super::observe::{Found, Observer};
-use super::walk::{Bounds, walk};
+use super::observe::{Found, Observed, Observer};
+use super::trust::{Besides, Trust};
 use crate::error::Result;
 use crate::infer::{Certainty, Depth, ScopePath};
 use crate::path::AbsPath;
+use crate::snapshot::tree::links::{LinkedName, Seeker};
+use crate::snapshot::tree::walk::{Bounds, Focused, walk, walk_focus};
 use crate::snapshot::{Exclusions, Unobserved};
 
 /// What the first walk gives.
 pub(super) struct Scanned {
     /// The scope, with further names of files that it held only in part.
     pub(super) scope: Vec<ScopePath>,
-    /// What the baseline knew of it.
+    /// What the baseline knew of what was walked.
     pub(super) known: Rows,
     pub(super) found: Vec<(AbsPath, Found)>,
     pub(super) unobserved: Vec<Unobserved>,
     pub(super) exclusions: Exclusions,
     pub(super) entries: u64,
     pub(super) notes: Vec<String>,
+    /// Trees of which everything was looked at.
+    pub(super) swept: Vec<AbsPath>,
+    /// Trees of which only parts were.
+    pub(super) trusted: Vec<AbsPath>,
+    /// Every name that was met of files with several.
+    pub(super) linked: Vec<LinkedName>,
+    /// The paths that were added to the scope.
+    pub(super) further: Vec<ScopePath>,
 }
 
-/// Walks `scope`.
+/// What a scan works with.
+pub(super) struct Scan<'a> {
+    pub(super) index: &'a Index,
+    pub(super) registered: Registered,
+    pub(super) bounds: Bounds,
+}
+
+/// Walks `scope`; of trees that are trusted only what may have changed.
 pub(super) fn scan(
     scope: &[ScopePath],
     exclusions: Exclusions,
-    bounds: Bounds,
-    index: &Index,
-    registered: Registered,
+    trusts: Vec<Trust>,
+    with: &Scan<'_>,
 ) -> Result<Scanned> {
-    let mut known = index.load(&roots(scope), registered.generation)?;
-    let observer = Observer::new(&known);
-    let walked = walk(scope, &exclusions, false, bounds, &observer)?;
-    let (mut found, mut unobserved, groups) = observer.finish();
-    unobserved.extend(walked.unobserved);
-    let mut entries = walked.entries;
-    let mut exclusions = Exclusions {
-        files: walked.ignore_files,
-        ..exclusions
-    };
-    let mut whole = scope.to_vec();
-    let further = further_names(scope, &exclusions, bounds, &groups.incomplete())?;
-    if !further.is_empty() {
-        let known_further = index.load(&roots(&further), registered.generation)?;
-        let observer = Observer::new(&known_further);
-        let walked = walk(&further, &exclusions, false, bounds, &observer)?;
-        let (more, not_seen, met) = observer.finish();
-        groups.add(met);
-        found.extend(more);
-        unobserved.extend(not_seen);
-        unobserved.extend(walked.unobserved);
-        entries += walked.entries;
-        exclusions.files.extend(walked.ignore_files);
-        exclusions.files.sort();
-        exclusions.files.dedup();
-        known.extend(known_further);
-        whole.extend(further);
-        whole.sort_by(|a, b| a.path.cmp(&b.path));
-    }
-    let notes = remark(groups.incomplete().into_values().collect());
-    Ok(Scanned {
-        scope: whole,
-        known,
-        found,
-        unobserved,
+    let mut scanned = Scanned {
+        scope: scope.to_vec(),
+        known: Rows::new(),
+        found: Vec::new(),
+        unobserved: Vec::new(),
         exclusions,
-        entries,
-        notes,
-    })
+        entries: 0,
+        notes: Vec::new(),
+        swept: Vec::new(),
+        trusted: Vec::new(),
+        linked: Vec::new(),
+        further: Vec::new(),
+    };
+    for trust in trusts {
+        if trust.holds(with.index)? {
+            scanned.look_again(trust, with)?;
+        }
+    }
+    let walked: Vec<ScopePath> = scope
+        .iter()
+        .filter(|path| !scanned.trusted.contains(&path.path))
+        .cloned()
+        .collect();
+    let groups = scanned.walk_all(&walked, with)?;
+    let further = further_names(
+        &scanned.scope,
+        &scanned.exclusions,
+        with.bounds,
+        &groups.incomplete(),
+    )?;
+    if !further.is_empty() {
+        groups.add(scanned.walk_all(&further, with)?);
+        scanned.scope.extend(further.iter().cloned());
+        scanned.scope.sort_by(|a, b| a.path.cmp(&b.path));
+        scanned.further.extend(further);
+    }
+    scanned
+        .notes
+        .extend(remark(groups.incomplete().into_values().collect()));
+    scanned.linked.extend(groups.into_names());
+    Ok(scanned)
+}
+
+impl Scanned {
+    /// What was found of one tree besides rows.
+    pub(super) fn besides(&self, root: &AbsPath) -> Besides {
+        let within = |path: &AbsPath| path.starts_with(root);
+        let linked = self.linked.iter().filter(|name| within(&name.path));
+        let unobserved = self
+            .unobserved
+            .iter()
+            .filter(|skipped| within(&skipped.path));
+        let files = self
+            .exclusions
+            .files
+            .iter()
+            .filter(|(path, _)| within(path));
+        Besides {
+            linked: linked.cloned().collect(),
+            further: self.further.clone(),
+            unobserved: unobserved.cloned().collect(),
+            ignore_files: files.cloned().collect(),
+            entries: self.entries,
+            notes: self.notes.clone(),
+        }
+    }
+
+    /// Walks all of `scope`. Gives the files with several names that were met.
+    fn walk_all(
+        &mut self,
+        scope: &[ScopePath],
+        with: &Scan<'_>,
+    ) -> Result<crate::snapshot::tree::links::Groups> {
+        let known = with.index.load(&roots(scope), with.registered.generation)?;
+        let observer = Observer::new(&known, false);
+        let walked = walk(scope, &self.exclusions, false, with.bounds, &observer)?;
+        let observed = observer.finish();
+        self.found.extend(observed.found);
+        self.unobserved.extend(observed.unobserved);
+        self.unobserved.extend(walked.unobserved);
+        self.entries += walked.entries;
+        self.exclusions.files.extend(walked.ignore_files);
+        self.exclusions.files.sort();
+        self.exclusions.files.dedup();
+        self.known.extend(known);
+        let trees = scope.iter().filter(|path| path.depth == Depth::Tree);
+        self.swept.extend(trees.map(|tree| tree.path.clone()));
+        Ok(observed.groups)
+    }
+
+    /// Looks at what may have changed in a trusted tree. Where that shows more than can be told from
+    /// it, the tree is not trusted, and walked like any other.
+    fn look_again(&mut self, trust: Trust, with: &Scan<'_>) -> Result<()> {
+        let Some(root) = self.scope.iter().find(|path| path.path == trust.root) else {
+            return Ok(());
+        };
+        let mut known = trust.rows(with.index, with.registered)?;
+        let observer = Observer::new(&known, true);
+        let frozen = Exclusions {
+            files: trust.besides.ignore_files.clone(),
+            ..self.exclusions.clone()
+        };
+        let focused = walk_focus(root, &trust.focus, &frozen, with.bounds, &observer)?;
+        let observed = observer.finish();
+        let besides = Besides::updated(trust.besides, &focused, &observed);
+        let elsewhere: Vec<&LinkedName> = besides
+            .linked
+            .iter()
+            .filter(|name| !was_visited(&focused, &name.path))
+            .collect();
+        let known_file = |path: &AbsPath| frozen.files.iter().any(|(at, _)| at == path);
+        if !observed.groups.incomplete_beside(&elsewhere).is_empty()
+            || !observed.ignoring.iter().all(known_file)
+        {
+            return Ok(());
+        }
+        let swept = swept(&focused, observed.vanished);
+        let missing: Vec<(&AbsPath, bool)> = swept.iter().map(|tree| (tree, true)).collect();
+        for (path, row) in with.index.load(&missing, with.registered.generation)? {
+            known.entry(path).or_insert(row);
+        }
+        self.found.extend(observed.found);
+        self.known.extend(known);
+        self.swept.extend(swept);
+        self.trusted.push(trust.root);
+        self.entries += besides.entries;
+        self.unobserved.extend(besides.unobserved);
+        self.linked.extend(besides.linked);
+        self.notes.extend(besides.notes);
+        self.exclusions.files.extend(besides.ignore_files);
+        for path in besides.further {
+            // Where the scope has it anyway it is walked anyway.
+            if !holds(&self.scope, &path.path) {
+                self.walk_all(std::slice::from_ref(&path), with)?;
+                self.scope.push(path.clone());
+                self.further.push(path);
+            }
+        }
+        self.scope.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(())
+    }
+}
+
+impl Besides {
+    /// The same after some directories were looked at once more.
+    fn updated(mut self, focused: &Focused, observed: &Observed) -> Self {
+        self.linked
+            .retain(|name| !was_visited(focused, &name.path) && !is_gone(observed, &name.path));
+        self.linked.extend(observed.groups.names());
+        self.unobserved.retain(|skipped| {
+            !was_visited(focused, &skipped.path) && !is_gone(observed, &skipped.path)
+        });
+        self.unobserved.extend(observed.unobserved.iter().cloned());
+        self.unobserved
+            .extend(focused.walked.unobserved.iter().cloned());
+        self.unobserved.sort_by(|a, b| a.path.cmp(&b.path));
+        self.unobserved.dedup();
+        self
+    }
+}
+
+/// Whether the directory that holds `path` was looked at.
+fn was_visited(focused: &Focused, path: &AbsPath) -> bool {
+    path.parent()
+        .is_some_and(|parent| focused.visited.contains_key(&parent))
+}
+
+fn is_gone(observed: &Observed, path: &AbsPath) -> bool {
+    observed.vanished.iter().any(|gone| path.starts_with(gone))
+}
+
+/// The trees of which a walk of a focus saw everything, none within another.
+fn swept(focused: &Focused, vanished: Vec<AbsPath>) -> Vec<AbsPath> {
+    let whole = focused.visited.iter().filter(|(_, whole)| **whole);
+    let mut all: Vec<AbsPath> = whole.map(|(path, _)| path.clone()).collect();
+    all.extend(vanished);
+    all.sort();
+    let mut tops: Vec<AbsPath> = Vec::new();
+    for path in all {
+        if !tops.last().is_some_and(|top| path.starts_with(top)) {
+            tops.push(path);
+        }
+    }
+    tops
 }
 
 /// Names in the working directory, outside the scope, of files that have some in it; with the
@@ -78,7 +240,7 @@ fn further_names(
     scope: &[ScopePath],
     exclusions: &Exclusions,
     bounds: Bounds,
-    incomplete: &std::collections::HashMap<(u64, u64), AbsPath>,
+    incomplete: &HashMap<(u64, u64), AbsPath>,
 ) -> Result<Vec<ScopePath>> {
     // Nobody asked for the whole filesystem.
     let base = exclusions.base.as_ref();

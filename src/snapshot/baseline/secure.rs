@@ -1,4 +1,4 @@
-//! Copies the content that the baseline lacks, within the limits.
+//! Copies or clones the content that the baseline lacks, within the limits.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -10,18 +10,30 @@ use rayon::prelude::*;
 
 use super::objects::Objects;
 use super::observe::{DraftChild, Found};
-use super::record::{Child, Content, Object, Record, Unkept};
-use super::walk::lock;
 use crate::error::Result;
 use crate::infer::{Certainty, ScopePath};
 use crate::path::AbsPath;
 use crate::progress::{Event, Phase, Progress};
 use crate::request::Limits;
-use crate::snapshot::Unobserved;
-use crate::sys::{Dir, Stat, copy_content, read_open_state, read_state, system_clock};
+use crate::snapshot::tree::record::{Child, Content, Object, Record, Unkept};
+use crate::snapshot::tree::walk::lock;
+use crate::snapshot::{Room, Unobserved};
+use crate::sys::{
+    Dir, Stat, clone_content, copy_content_of, read_open_state, read_state, system_clock,
+};
 
 /// How often a file is copied again when it changed while it was copied.
 const ATTEMPTS: usize = 3;
+
+/// How content gets into the baseline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Keep {
+    /// It is copied, and hashed in the same pass.
+    #[default]
+    Copy,
+    /// The filesystem shares its blocks; it is hashed when that is needed.
+    Clone,
+}
 
 /// One file whose content is to be secured.
 struct Job {
@@ -72,10 +84,11 @@ pub(super) struct Outcome {
 /// What securing works with.
 pub(super) struct Context<'a> {
     pub(super) scope: &'a [ScopePath],
+    pub(super) keep: Keep,
     pub(super) limits: Limits,
     pub(super) deadline: Instant,
-    /// Bytes that may be written to the store's volume.
-    pub(super) room: u64,
+    /// Makes room for what is needed and says how much of it may be stored.
+    pub(super) room: &'a (dyn Fn(Room) -> Room + Sync),
     pub(super) objects: &'a Objects,
     pub(super) progress: &'a dyn Progress,
 }
@@ -165,19 +178,26 @@ fn collect(found: &[(AbsPath, Found)]) -> Vec<Job> {
 /// Leaves files out, in the documented order, until the rest fits.
 fn fit(jobs: &mut [Job], found: &[(AbsPath, Found)], context: &Context<'_>) {
     let limits = &context.limits;
-    for job in jobs.iter_mut() {
-        if job.stat.size > limits.max_file_bytes {
-            job.plan = Plan::Leave(Unkept::TooLarge);
+    // Clones occupy nothing.
+    let occupied = |stat: &Stat| match context.keep {
+        Keep::Clone => 0,
+        Keep::Copy => weight(stat),
+    };
+    if context.keep == Keep::Copy {
+        for job in jobs.iter_mut() {
+            if job.stat.size > limits.max_file_bytes {
+                job.plan = Plan::Leave(Unkept::TooLarge);
+            }
         }
     }
     let copied = |job: &Job| matches!(job.plan, Plan::Copy(_));
-    let mut needed: u64 = jobs
-        .iter()
-        .filter(|j| copied(j))
-        .map(|j| weight(&j.stat))
-        .sum();
-    let room = limits.max_bytes.min(context.room);
-    if needed <= room {
+    let mut needed = Room { bytes: 0, files: 0 };
+    for job in jobs.iter().filter(|j| copied(j)) {
+        needed.bytes += occupied(&job.stat);
+        needed.files += 1;
+    }
+    let room = (context.room)(needed);
+    if room.holds(needed) {
         return;
     }
     let mut order: Vec<usize> = (0..jobs.len()).filter(|at| copied(&jobs[*at])).collect();
@@ -187,10 +207,11 @@ fn fit(jobs: &mut [Job], found: &[(AbsPath, Found)], context: &Context<'_>) {
         (certainty, std::cmp::Reverse(weight(&job.stat)))
     });
     for at in order {
-        if needed <= room {
+        if room.holds(needed) {
             return;
         }
-        needed -= weight(&jobs[at].stat);
+        needed.bytes -= occupied(&jobs[at].stat);
+        needed.files -= 1;
         jobs[at].plan = Plan::Leave(Unkept::NoRoom);
     }
 }
@@ -277,7 +298,7 @@ fn secure_file(dir: &Dir, job: &Job, context: &Context<'_>, dirs: &HashMap<u64, 
         return keep_metadata(dir, job, Unkept::NoRoom);
     };
     for _ in 0..ATTEMPTS {
-        match copy_once(dir, &job.name, to, &object_name, object) {
+        match keep_once(dir, &job.name, to, &object_name, object, context.keep) {
             Ok(Some(record)) => return Secured::Record(record),
             Ok(None) => {}
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Secured::Gone,
@@ -295,13 +316,14 @@ fn secure_file(dir: &Dir, job: &Job, context: &Context<'_>, dirs: &HashMap<u64, 
     keep_metadata(dir, job, Unkept::Unstable)
 }
 
-/// Copies a file; `None` when it changed meanwhile.
-fn copy_once(
+/// Copies or clones a file; `None` when it changed meanwhile.
+fn keep_once(
     dir: &Dir,
     name: &OsStr,
     to: &Dir,
     object_name: &OsStr,
     object: Object,
+    keep: Keep,
 ) -> io::Result<Option<Record>> {
     let now = system_clock();
     let (file, before) = dir.open_file_with_stat(name)?;
@@ -314,7 +336,14 @@ fn copy_once(
         }
         other => other?,
     };
-    let (length, hash) = copy_content(&file, &copy)?;
+    let (length, hash) = match keep {
+        Keep::Clone if clone_content(&file, &copy)? => (before.size, None),
+        // Some files cannot be cloned where others can: those with other attributes, for example.
+        Keep::Clone | Keep::Copy => {
+            let (length, hash) = copy_content_of(&file, &before, &copy)?;
+            (length, Some(hash))
+        }
+    };
     let after = Stat::of(&file)?;
     let stable = length == before.size
         && before.identity == after.identity

@@ -12,7 +12,7 @@ use crate::path::AbsPath;
 use crate::progress::{Event, Progress, Silent};
 use crate::request::Limits;
 use crate::seal::{Change, ChangeKind, PreImage};
-use crate::snapshot::{Capture, CaptureRequest, Exclusions, Placement, Sealed};
+use crate::snapshot::{Capture, CaptureRequest, Exclusions, Placement, Room, Sealed};
 
 struct Bench {
     _keep: tempfile::TempDir,
@@ -20,6 +20,8 @@ struct Bench {
     files: PathBuf,
     baseline: Baseline,
     limits: Limits,
+    /// What the store has room for.
+    room: Room,
     patterns: Vec<String>,
     base: Option<AbsPath>,
 }
@@ -39,6 +41,7 @@ impl Bench {
                 min_free_bytes: 0,
                 ..Limits::default()
             },
+            room: Room::UNLIMITED,
             patterns: Vec::new(),
             base: None,
             _keep: keep,
@@ -56,12 +59,16 @@ impl Bench {
             ..Exclusions::default()
         };
         self.baseline
-            .begin(CaptureRequest {
-                scope,
-                exclusions,
-                limits: self.limits,
-                progress: &Silent,
-            })
+            .begin(
+                CaptureRequest {
+                    scope,
+                    exclusions,
+                    limits: self.limits,
+                    room: &|_| self.room,
+                    progress: &Silent,
+                },
+                super::Keep::Copy,
+            )
             .unwrap()
     }
 
@@ -522,6 +529,19 @@ fn what_was_long_in_no_scope_is_forgotten_and_nothing_else() {
 }
 
 #[test]
+fn a_directory_above_a_root_keeps_nothing_beneath_in_use() {
+    let bench = Bench::new();
+    fs::create_dir(bench.tree.join("d")).unwrap();
+    fs::write(bench.tree.join("d/f"), "x").unwrap();
+    bench.run(|_| ());
+    std::thread::sleep(std::time::Duration::from_millis(2_100));
+    Box::new(bench.begin(&bench.scope(Depth::Entry))).finish();
+    let second = std::time::Duration::from_secs(1);
+    assert_eq!(bench.baseline.forget_unused(second).unwrap(), 1);
+    assert_eq!(bench.objects(), 0);
+}
+
+#[test]
 fn objects_of_a_capture_that_died_go_and_those_that_rows_refer_to_stay() {
     let bench = Bench::new();
     fs::write(bench.tree.join("f"), "x").unwrap();
@@ -626,9 +646,107 @@ fn what_a_capture_has_read_outlives_what_others_write_before_it_commits() {
         scope: &scope,
         exclusions: Exclusions::default(),
         limits: bench.limits,
+        room: &|_| Room::UNLIMITED,
         progress: &AfterWalk(std::sync::Mutex::new(Some(meanwhile))),
     };
-    let mut capture = bench.baseline.begin(request).unwrap();
+    let mut capture = bench.baseline.begin(request, super::Keep::Copy).unwrap();
     let sealed = bench.seal(&mut capture);
     assert_eq!(bench.stored(&sealed, "f"), b"old");
+}
+
+/// Files of which content was left out, by name.
+fn left_out(capture: &super::BaselineCapture) -> Vec<String> {
+    let names = capture.unobserved().iter().map(|one| {
+        assert!(one.reason.starts_with("no room left"), "{}", one.reason);
+        one.path.name().unwrap().to_string_lossy().into_owned()
+    });
+    names.collect()
+}
+
+#[test]
+fn content_beyond_the_stores_room_is_left_out_the_largest_first() {
+    let mut bench = Bench::new();
+    for (name, size) in [("a", 9_000), ("b", 30_000), ("c", 12_000)] {
+        fs::write(bench.tree.join(name), vec![b'x'; size]).unwrap();
+    }
+    bench.room.bytes = 25_000;
+    let scope = bench.scope(Depth::Tree);
+    let capture = bench.begin(&scope);
+    assert_eq!(left_out(&capture), ["b"]);
+    Box::new(capture).finish();
+    // What is kept already needs no room.
+    bench.room.bytes = 30_000;
+    assert_eq!(left_out(&bench.begin(&scope)), Vec::<String>::new());
+}
+
+#[test]
+fn files_beyond_the_inodes_there_are_keep_their_metadata_only() {
+    let mut bench = Bench::new();
+    for number in 0..20 {
+        fs::write(bench.tree.join(format!("f{number}")), "content").unwrap();
+    }
+    bench.room.files = 5;
+    let scope = bench.scope(Depth::Tree);
+    assert_eq!(left_out(&bench.begin(&scope)).len(), 15);
+}
+
+#[test]
+fn room_is_asked_for_what_is_new() {
+    let bench = Bench::new();
+    fs::write(bench.tree.join("a"), vec![1; 5_000]).unwrap();
+    fs::write(bench.tree.join("b"), vec![2; 7_000]).unwrap();
+    fs::hard_link(bench.tree.join("a"), bench.tree.join("same")).unwrap();
+    let asked = std::sync::Mutex::new(Vec::new());
+    let scope = bench.scope(Depth::Tree);
+    let begin = || {
+        let request = CaptureRequest {
+            scope: &scope,
+            exclusions: Exclusions::default(),
+            limits: bench.limits,
+            room: &|needed| {
+                asked.lock().unwrap().push((needed.bytes, needed.files));
+                needed
+            },
+            progress: &Silent,
+        };
+        let capture = bench.baseline.begin(request, super::Keep::Copy).unwrap();
+        Box::new(capture).finish();
+    };
+    begin();
+    fs::write(bench.tree.join("c"), vec![3; 1_000]).unwrap();
+    begin();
+    assert_eq!(*asked.lock().unwrap(), [(12_000, 2), (1_000, 1)]);
+}
+
+#[test]
+fn the_index_stays_open_between_captures() {
+    let bench = Bench::new();
+    let log = bench
+        .tree
+        .parent()
+        .unwrap()
+        .join("baseline/index.sqlite-wal");
+    bench.run(|tree| fs::write(tree.join("a"), "1").unwrap());
+    // It goes when the last one closes the index.
+    let inode = fs::metadata(&log).unwrap().ino();
+    bench.run(|tree| fs::write(tree.join("b"), "1").unwrap());
+    assert_eq!(fs::metadata(&log).unwrap().ino(), inode);
+    let Bench {
+        _keep, baseline, ..
+    } = bench;
+    drop(baseline);
+    assert!(!log.exists());
+}
+
+#[test]
+fn a_baseline_that_was_deleted_between_captures_is_built_anew() {
+    let bench = Bench::new();
+    fs::write(bench.tree.join("a"), "1").unwrap();
+    bench.run(|_| {});
+    let root = bench.tree.parent().unwrap().join("baseline");
+    fs::remove_dir_all(&root).unwrap();
+    fs::create_dir(&root).unwrap();
+    let sealed = bench.run(|tree| fs::write(tree.join("a"), "22").unwrap());
+    assert_eq!(bench.stored(&sealed, "a"), b"1");
+    assert!(root.join("index.sqlite").exists());
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::{OptionalExtension, params};
 
-use super::record::Row;
+use crate::snapshot::tree::record::Row;
 
 /// Replaces rows while keeping the versions that captures in progress need.
 pub(super) struct Versions<'a> {

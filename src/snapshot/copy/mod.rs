@@ -5,7 +5,7 @@
 
 use crate::error::Result;
 use crate::path::AbsPath;
-use crate::snapshot::baseline::Baseline;
+use crate::snapshot::baseline::{Baseline, Keep};
 use crate::snapshot::{Capability, Capture, CaptureRequest, SnapshotStrategy};
 
 /// The strategy's name.
@@ -47,7 +47,7 @@ impl SnapshotStrategy for Copy {
     }
 
     fn begin(&self, request: CaptureRequest<'_>) -> Result<Box<dyn Capture>> {
-        Ok(Box::new(self.baseline.begin(request)?))
+        Ok(Box::new(self.baseline.begin(request, Keep::Copy)?))
     }
 
     fn resume(&self, token: &[u8]) -> Result<Box<dyn Capture>> {

@@ -153,11 +153,24 @@ fn a_lost_marker_directory_is_made_again() {
 fn a_newer_or_damaged_format_marker_is_refused() {
     let (_temp, store) = store();
     let marker = store.path().join("format");
+    let written = fs::read_to_string(&marker).unwrap();
+    let start = "{\"format_version\":2,\"name\":\"store-";
+    assert!(written.starts_with(start), "{written}");
+    fs::write(&marker, "{\"format_version\":1}").unwrap();
     assert_eq!(
-        fs::read_to_string(&marker).unwrap(),
-        "{\"format_version\":1}\n"
+        kind(Store::open(store.path(), options())),
+        ErrorKind::Unsupported
     );
-    fs::write(&marker, "{\"format_version\":2}").unwrap();
+    for name in ["", "x", "store-", "store-../etc", "00000000deadbeef"] {
+        let text = format!("{{\"format_version\":2,\"name\":\"{name}\"}}");
+        fs::write(&marker, text).unwrap();
+        assert_eq!(
+            kind(Store::open(store.path(), options())),
+            ErrorKind::Corrupt,
+            "{name}"
+        );
+    }
+    fs::write(&marker, "{\"format_version\":3}").unwrap();
     assert_eq!(
         kind(Store::open(store.path(), options())),
         ErrorKind::NewerFormat

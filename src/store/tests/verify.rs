@@ -47,8 +47,11 @@ fn missing_changed_short_and_extra_files_are_named() {
     fs::write(files.join("stray"), "").unwrap();
     let expect = [
         ("00000000", "is missing"),
-        ("00000001", "has other content than was stored"),
-        ("00000002", "has 5 bytes instead of 8"),
+        (
+            "00000001",
+            "is damaged: it has other content than was stored",
+        ),
+        ("00000002", "is damaged: it has 5 instead of 8 bytes"),
         ("stray", "is not part of the undo record"),
     ]
     .map(|(name, what)| (format!("{id}/files/{name}"), what.to_owned()));

@@ -3,12 +3,13 @@
 use std::cell::RefCell;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
+use super::dir::Stat;
 use crate::entry::ContentHash;
 
 /// Content is read in pieces of this size.
@@ -26,12 +27,16 @@ thread_local! {
 /// Holes stay holes. The hash is of what was written, so a source that changes meanwhile gives a
 /// copy that is consistent with its hash; whether it changed is for the caller to find out.
 pub fn copy_content(from: &File, to: &File) -> io::Result<(u64, ContentHash)> {
-    let metadata = from.metadata()?;
-    let sparse = metadata.blocks() * 512 < metadata.size();
-    if metadata.size() >= KERNEL_COPY_FROM || sparse {
-        copy_segments(from, to, metadata.size())?;
+    copy_content_of(from, &Stat::of(from)?, to)
+}
+
+/// [`copy_content`] of a file that was looked at already, and is `found`.
+pub fn copy_content_of(from: &File, found: &Stat, to: &File) -> io::Result<(u64, ContentHash)> {
+    let sparse = found.allocated < found.size;
+    if found.size >= KERNEL_COPY_FROM || sparse {
+        copy_segments(from, to, found.size)?;
         let hash = hash_file(to)?;
-        return Ok((metadata.size(), hash));
+        return Ok((found.size, hash));
     }
     with_buffer(|buffer| {
         let mut hasher = Sha256::new();
@@ -50,6 +55,35 @@ pub fn copy_content(from: &File, to: &File) -> io::Result<(u64, ContentHash)> {
             }
         }
     })
+}
+
+/// Makes the empty file `to` a clone of `from`: both share their blocks until one is changed.
+/// `false`: not possible between these two, and nothing was done.
+pub fn clone_content(from: &File, to: &File) -> io::Result<bool> {
+    match reflink_copy::reflink_file(from, to) {
+        Ok(()) => Ok(true),
+        Err(error) if cannot_clone(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether cloning failed because of the filesystem, or because they are two; some say so in unusual
+/// ways.
+fn cannot_clone(error: &io::Error) -> bool {
+    let unable = [
+        Errno::XDEV,
+        Errno::OPNOTSUPP,
+        Errno::INVAL,
+        Errno::NOTTY,
+        Errno::NOSYS,
+        Errno::PERM,
+        Errno::ACCESS,
+        Errno::TXTBSY,
+        Errno::BADF,
+    ];
+    unable
+        .iter()
+        .any(|code| error.raw_os_error() == Some(code.raw_os_error()))
 }
 
 /// The SHA-256 of a file's content from its start, wherever its position is.
@@ -153,6 +187,7 @@ fn copy_by_hand(from: &File, to: &File, start: u64, end: u64) -> io::Result<()> 
 mod tests {
     use super::*;
     use std::io::Write;
+    use std::os::unix::fs::MetadataExt;
 
     #[test]
     fn an_empty_file_has_the_known_hash() {

@@ -43,6 +43,8 @@ pub struct Stat {
     pub flags: u32,
     /// Inode, links, change time.
     pub identity: Identity,
+    /// The number of the mount it was reached by, where the system tells (Linux 5.8).
+    pub mount: Option<u64>,
 }
 
 /// A pinned directory. Operations take one name, which must not contain `/`, and never follow a
@@ -50,6 +52,12 @@ pub struct Stat {
 #[derive(Debug)]
 pub struct Dir {
     fd: OwnedFd,
+}
+
+impl From<Dir> for OwnedFd {
+    fn from(dir: Dir) -> Self {
+        dir.fd
+    }
 }
 
 impl Dir {
@@ -389,7 +397,7 @@ pub(crate) fn stat_at(dir: BorrowedFd<'_>, name: &OsStr, at: AtFlags) -> io::Res
         dir,
         name,
         at | AtFlags::NO_AUTOMOUNT,
-        StatxFlags::BASIC_STATS,
+        StatxFlags::BASIC_STATS | StatxFlags::MNT_ID,
     )?;
     let kind = kind_of(FileType::from_raw_mode(stat.stx_mode.into()))
         .ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, "an entry of unknown kind"))?;
@@ -427,6 +435,9 @@ pub(crate) fn stat_at(dir: BorrowedFd<'_>, name: &OsStr, at: AtFlags) -> io::Res
             links: u64::from(stat.stx_nlink),
             changed: time(stat.stx_ctime),
         },
+        mount: StatxFlags::from_bits_retain(stat.stx_mask)
+            .contains(StatxFlags::MNT_ID)
+            .then_some(stat.stx_mnt_id),
     })
 }
 

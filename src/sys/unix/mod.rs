@@ -1,16 +1,31 @@
 //! The Unix implementation (Linux first).
 
+#[cfg(target_os = "linux")]
+pub(crate) mod btrfs;
 mod content;
 mod dir;
+#[cfg(target_os = "linux")]
+mod events;
 mod fresh;
+#[cfg(target_os = "linux")]
+mod mappings;
 mod metadata;
+mod quota;
 mod volume;
 
-pub use content::{copy_content, hash_file};
+pub use content::{clone_content, copy_content, copy_content_of, hash_file};
 pub use dir::{Dir, Stat};
+#[cfg(target_os = "linux")]
+pub use events::{Inotify, Noted, Standing, Wake, changes_without_events, place_of};
 pub use fresh::{exchange, finish_new_file, open_by_processes, prepare_new_file};
+#[cfg(all(test, target_os = "linux"))]
+pub use mappings::SharedPage;
+#[cfg(target_os = "linux")]
+pub use mappings::{SharedMappings, shared_writable_mappings};
 pub use metadata::{Pinned, apply_metadata, read_open_state, read_state};
-pub use volume::{Mount, Space, mounts, space, sync_volume};
+pub use volume::{Mount, Space, mount_of, mounts, space, sync_volume};
+
+use serde::Serialize;
 
 use crate::entry::Timestamp;
 
@@ -27,6 +42,11 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// The user whose rights this process has, as a number.
+pub fn user_id() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
 /// When process `pid` was started, in ticks since boot; `None` when there is no such process. With
 /// its number this tells a process from a later one of the same number.
 pub fn process_started(pid: u32) -> Option<u64> {
@@ -41,6 +61,39 @@ pub fn open_files_limit() -> u64 {
     rustix::process::getrlimit(rustix::process::Resource::Nofile)
         .current
         .unwrap_or(u64::MAX)
+}
+
+/// The id that the system has from one start to the next; `None` where it has none.
+pub fn boot_id() -> Option<String> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim().to_owned())
+}
+
+/// How much may be watched for changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct WatchLimits {
+    /// Directories that all processes of a user may watch together.
+    #[serde(rename = "max_user_watches")]
+    pub watches: Option<u64>,
+    /// Watches of a whole filesystem or list of directories that a user may have open.
+    #[serde(rename = "max_user_instances")]
+    pub instances: Option<u64>,
+    /// Changes that wait to be read before further ones are dropped.
+    #[serde(rename = "max_queued_events")]
+    pub queued: Option<u64>,
+}
+
+/// The limits in force; `None` where the system does not tell.
+pub fn watch_limits() -> WatchLimits {
+    let read = |name: &str| {
+        let text = std::fs::read_to_string(format!("/proc/sys/fs/inotify/{name}")).ok()?;
+        text.trim().parse().ok()
+    };
+    WatchLimits {
+        watches: read("max_user_watches"),
+        instances: read("max_user_instances"),
+        queued: read("max_queued_events"),
+    }
 }
 
 /// The clock that filesystems stamp entries with. It is coarser than the wall clock, so a stamp

@@ -6,18 +6,27 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
+use super::quota;
+
 /// One line of the mount table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
+    /// The mount's number, the [`Stat::mount`](super::Stat::mount) of entries on it.
+    pub id: u64,
+    /// The number of the mount that its mount point is on.
+    pub parent: u64,
+    /// Which part of the filesystem is mounted: `/`, or a directory of it (a bind mount).
+    pub root: PathBuf,
     /// Where it is mounted.
     pub mount_point: PathBuf,
     /// The filesystem's type, for example `ext4`.
     pub filesystem: String,
     /// The device or other source.
     pub source: String,
-    /// The device id that entries on it report.
+    /// The number of the filesystem's device: equal for all mounts of one filesystem. Entries on it
+    /// report the same, except where a filesystem has several (subvolumes of btrfs).
     pub device: u64,
-    /// Mounted for reading only.
+    /// For reading only, here or altogether.
     pub read_only: bool,
 }
 
@@ -49,6 +58,28 @@ impl Mount {
         )
     }
 
+    /// Whether its content is on another host.
+    pub fn is_network(&self) -> bool {
+        let kind = self.filesystem.as_str();
+        matches!(
+            kind,
+            "nfs"
+                | "nfs4"
+                | "cifs"
+                | "smb3"
+                | "9p"
+                | "afs"
+                | "ceph"
+                | "coda"
+                | "glusterfs"
+                | "lustre"
+                | "fuse.sshfs"
+                | "fuse.glusterfs"
+                | "fuse.rclone"
+                | "fuse.s3fs"
+        )
+    }
+
     /// Whether its content lives in memory and is gone after a reboot.
     pub fn is_memory(&self) -> bool {
         matches!(self.filesystem.as_str(), "tmpfs" | "ramfs")
@@ -75,14 +106,49 @@ pub fn mounts() -> io::Result<Vec<Mount>> {
         .collect())
 }
 
-/// Free space of the volume that holds `path`.
+/// The mount that `path` (absolute, without symbolic links) is on, as the kernel finds it: from the
+/// root down, every mount point on the way leads to what is mounted there, the latest on top.
+pub fn mount_of<'m>(path: &Path, mounts: &'m [Mount]) -> Option<&'m Mount> {
+    let attached = |to: Option<&Mount>| {
+        // Of the mounts on one mount the path meets the one that is highest up. What is mounted
+        // deeper was hidden by it.
+        mounts
+            .iter()
+            .filter(|one| match to {
+                Some(to) => one.parent == to.id && one.id != to.id,
+                None => one.parent == one.id || mounts.iter().all(|m| m.id != one.parent),
+            })
+            .filter(|one| path.starts_with(&one.mount_point))
+            .min_by_key(|one| one.mount_point.as_os_str().len())
+    };
+    let mut at = attached(None)?;
+    // A table that was read while it changed may be odd, but not lead round in circles.
+    for _ in 0..mounts.len() {
+        match attached(Some(at)) {
+            Some(next) => at = next,
+            None => break,
+        }
+    }
+    Some(at)
+}
+
+/// Free space of the volume that holds `path`, as far as it goes for this user: what quotas leave,
+/// where they can be read.
 pub fn space(path: &Path) -> io::Result<Space> {
     let stat = rustix::fs::statvfs(path)?;
-    Ok(Space {
+    let mut space = Space {
         free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
         total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
         free_inodes: (stat.f_files > 0).then_some(stat.f_favail),
-    })
+    };
+    for left in quota::left(path) {
+        space.free_bytes = space.free_bytes.min(left.bytes);
+        if left.inodes < u64::MAX {
+            let free = space.free_inodes.unwrap_or(u64::MAX);
+            space.free_inodes = Some(free.min(left.inodes));
+        }
+    }
+    Ok(space)
 }
 
 /// Writes everything that waits in memory for the volume of `file` to stable storage.
@@ -97,13 +163,21 @@ fn parse_mount(line: &[u8]) -> Option<Mount> {
     let text = |field: &[u8]| String::from_utf8_lossy(&unescape(field)).into_owned();
     let numbers = std::str::from_utf8(fields.get(2)?).ok()?;
     let (major, minor) = numbers.split_once(':')?;
-    let options = std::str::from_utf8(fields.get(5)?).ok()?;
+    let number = |at: usize| std::str::from_utf8(fields.get(at)?).ok()?.parse().ok();
+    // The options of the mount, and those of the filesystem.
+    let read_only = [fields.get(5), fields.get(separator + 3)]
+        .into_iter()
+        .flatten()
+        .any(|options| options.split(|b| *b == b',').any(|o| o == b"ro"));
     Some(Mount {
+        id: number(0)?,
+        parent: number(1)?,
+        root: PathBuf::from(OsString::from_vec(unescape(fields.get(3)?))),
         mount_point: PathBuf::from(OsString::from_vec(unescape(fields.get(4)?))),
         filesystem: text(fields.get(separator + 1)?),
         source: text(fields.get(separator + 2)?),
         device: rustix::fs::makedev(major.parse().ok()?, minor.parse().ok()?),
-        read_only: options.split(',').any(|o| o == "ro"),
+        read_only,
     })
 }
 
@@ -139,6 +213,11 @@ mod tests {
         assert_eq!(mount.filesystem, "ext4");
         assert_eq!(mount.device, rustix::fs::makedev(98, 7));
         assert!(mount.read_only);
+        assert_eq!((mount.id, mount.parent), (36, 35));
+        let line = b"9 1 0:4 /sub /m rw - btrfs /dev/x ro,subvol=/sub";
+        let mount = parse_mount(line).unwrap();
+        assert_eq!(mount.root, Path::new("/sub"));
+        assert!(mount.read_only, "the filesystem is");
         assert!(parse_mount(b"garbage").is_none());
         assert!(parse_mount(b"").is_none());
     }
@@ -151,5 +230,64 @@ mod tests {
                 .iter()
                 .any(|m| m.mount_point == Path::new("/"))
         );
+    }
+
+    /// Mounts by number, parent and mount point.
+    fn table(lines: &[(u64, u64, &str)]) -> Vec<Mount> {
+        let mount = |&(id, parent, point): &(u64, u64, &str)| {
+            parse_mount(format!("{id} {parent} 0:{id} / {point} rw - tmpfs none rw").as_bytes())
+        };
+        lines.iter().filter_map(mount).collect()
+    }
+
+    fn found(path: &str, mounts: &[Mount]) -> u64 {
+        mount_of(Path::new(path), mounts).unwrap().id
+    }
+
+    #[test]
+    fn a_mount_hides_what_was_mounted_beneath_before() {
+        let mounts = table(&[
+            (1, 0, "/"),
+            (2, 1, "/a"),
+            (3, 2, "/a/b"),
+            // Over the first one: /a/b of that one is out of reach.
+            (4, 2, "/a"),
+        ]);
+        assert_eq!(found("/x", &mounts), 1);
+        assert_eq!(found("/a/b/c", &mounts), 4);
+        assert_eq!(found("/ab", &mounts), 1);
+        let before = &mounts[..3];
+        assert_eq!(found("/a/b/c", before), 3);
+    }
+
+    #[test]
+    fn the_topmost_of_several_mounts_at_one_place_counts() {
+        let mounts = table(&[(7, 7, "/"), (8, 7, "/m"), (5, 8, "/m"), (6, 5, "/m/n")]);
+        assert_eq!(found("/m", &mounts), 5);
+        assert_eq!(found("/m/n", &mounts), 6);
+    }
+
+    #[test]
+    fn an_odd_table_does_not_lead_round_in_circles() {
+        let mounts = table(&[(1, 0, "/"), (2, 1, "/m"), (2, 2, "/m"), (3, 3, "/m/n")]);
+        assert!(mount_of(Path::new("/m/n/o"), &mounts).is_some());
+        assert!(mount_of(Path::new("/m"), &[]).is_none());
+    }
+
+    #[test]
+    fn the_table_says_of_real_paths_what_the_kernel_says() {
+        let mounts = mounts().unwrap();
+        for mount in &mounts {
+            let Ok(path) = crate::path::AbsPath::new(&mount.mount_point) else {
+                continue;
+            };
+            if let Ok(stat) = crate::sys::Dir::open_path(&path).and_then(|dir| dir.stat_self()) {
+                let found = mount_of(&mount.mount_point, &mounts).unwrap();
+                // Other tests mount and unmount meanwhile.
+                if super::mounts().unwrap() == mounts {
+                    assert_eq!(Some(found.id), stat.mount, "{path}");
+                }
+            }
+        }
     }
 }

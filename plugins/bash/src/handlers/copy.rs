@@ -144,6 +144,13 @@ pub(super) fn link(call: &HandlerCall<'_>) -> Outcome {
         transfer.target = Some(&here);
         transfer.into = true;
     }
+    if !call.parsed.has("-s") {
+        // The file gets one more name. With its old ones unknown, a rollback of the rollback could
+        // not make it one file again.
+        for source in &transfer.sources {
+            findings.role(&Role::Meta, source);
+        }
+    }
     let not_followed = call.parsed.has("-n") || transfer.itself;
     let at = transfer
         .target

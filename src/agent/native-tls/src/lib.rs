@@ -1,8 +1,8 @@
 //! The client half of the interface of `native-tls` 0.2, over rustls with *ring*.
 //!
-//! rust_socketio is written against `native-tls`, which needs OpenSSL's headers on Linux. This crate
+//! `rust_socketio` is written against `native-tls`, which needs OpenSSL's headers on Linux. This crate
 //! takes its place (`[patch.crates-io]`), so that a Rust toolchain and a C compiler are enough. It
-//! has what rust_socketio, rust_engineio, tungstenite, tokio-native-tls, hyper-tls and reqwest call.
+//! has what `rust_socketio`, `rust_engineio`, tungstenite, `tokio-native-tls`, `hyper-tls` and reqwest call.
 //!
 //! Certificates and host names are always verified: switching that off makes
 //! [`TlsConnectorBuilder::build`] fail. There is no server side.
