@@ -121,7 +121,7 @@ mod tests {
         for name in ["deployx-run.1", "deployx-man.1", "deployx-plugins-check.1"] {
             assert!(names.contains(&name), "{name} is missing in {names:?}");
         }
-        assert_eq!(pages.len(), 1 + 17 + 2);
+        assert_eq!(pages.len(), 1 + 18 + 2);
         assert!(pages.iter().all(|(_, page)| page.contains(".SH NAME")));
     }
 
