@@ -43,7 +43,7 @@ fn code(output: &Output) -> i32 {
     output.status.code().unwrap()
 }
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 18] = [
     "run",
     "batch",
     "rollback",
@@ -59,6 +59,7 @@ const COMMANDS: [&str; 17] = [
     "infer",
     "doctor",
     "plugins",
+    "agent",
     "completions",
     "man",
 ];
@@ -73,10 +74,9 @@ fn help_lists_every_command_and_only_those_that_exist() {
             "{name} is missing"
         );
     }
-    for later in ["agent", "serve"] {
-        assert!(!stdout(&output).contains(&format!("\n  {later} ")));
-        assert_eq!(code(&run(&[later])), 2);
-    }
+    let later = "serve";
+    assert!(!stdout(&output).contains(&format!("\n  {later} ")));
+    assert_eq!(code(&run(&[later])), 2);
 }
 
 #[test]

@@ -1,23 +1,17 @@
-//! A capture on the baseline, from begin to seal.
+//! A capture in progress, and how it is sealed.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::assemble::{assemble, restrict, roots};
 use super::before::Known;
 use super::idle::Idle;
-use super::index::{Index, Registered, Rows, Update};
+use super::index::{Index, Registered, Rows};
 use super::objects::Objects;
 use super::place::place;
-use super::scan::{Scan, Scanned, scan};
-use super::secure::{self, Keep};
-use super::trust::{Learnt, Trust};
-use crate::error::{Error, ErrorKind, IoContext, Result, Stage};
-use crate::infer::{Certainty, Depth, ScopePath};
+use crate::error::{Error, ErrorKind, Result, Stage};
+use crate::infer::{Depth, ScopePath};
 use crate::path::AbsPath;
 use crate::progress::{Event, Phase, Progress};
 use crate::request::Limits;
@@ -25,310 +19,44 @@ use crate::snapshot::tree::compare::{Compared, Comparer, Difference};
 use crate::snapshot::tree::focus::Focus;
 use crate::snapshot::tree::links::LinkedName;
 use crate::snapshot::tree::walk::{Bounds, Walked, walk, walk_focus};
-use crate::snapshot::{Capture, CaptureRequest, Exclusions, Placement, Room, Sealed, Unobserved};
-use crate::sys;
+use crate::snapshot::{Capture, Exclusions, Placement, Sealed, Unobserved};
 
 /// What a command made must be found however much it is.
 const UNBOUNDED: Bounds = Bounds {
     max_entries: u64::MAX,
     deadline: None,
 };
-/// Inodes that stay free: the snapshot itself needs some, and so does the command.
-const RESERVED_INODES: u64 = 64;
-/// How long a capture waits for another one's write to the index.
-const WAIT: Duration = Duration::from_secs(30);
-
-/// The baseline of one store.
-#[derive(Debug, Clone)]
-pub struct Baseline {
-    root: Arc<PathBuf>,
-    /// The mount point of the volume that it is kept beside, where that is not the store's.
-    beside: Option<AbsPath>,
-    idle: Arc<Idle>,
-}
-
 /// What a later process needs to take up a capture.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Token {
-    registered: (i64, i64),
-    scope: Vec<(AbsPath, Depth)>,
-    exclusions: Exclusions,
-    unobserved: Vec<Unobserved>,
-    limits: Limits,
-    beside: Option<AbsPath>,
-    cloned: bool,
+pub(super) struct Token {
+    pub(super) registered: (i64, i64),
+    pub(super) scope: Vec<(AbsPath, Depth)>,
+    pub(super) exclusions: Exclusions,
+    pub(super) unobserved: Vec<Unobserved>,
+    pub(super) limits: Limits,
+    pub(super) beside: Option<AbsPath>,
+    pub(super) cloned: bool,
 }
 
 /// A capture in progress.
 pub struct BaselineCapture {
-    beside: Option<AbsPath>,
+    pub(super) beside: Option<AbsPath>,
     /// Content is cloned into the baseline.
-    cloned: bool,
-    objects: Objects,
-    index: Mutex<Index>,
+    pub(super) cloned: bool,
+    pub(super) objects: Objects,
+    pub(super) index: Mutex<Index>,
     /// Where the index goes in the end.
-    idle: Arc<Idle>,
-    registered: Registered,
-    scope: Vec<ScopePath>,
-    exclusions: Exclusions,
-    limits: Limits,
-    before: Rows,
+    pub(super) idle: Arc<Idle>,
+    pub(super) registered: Registered,
+    pub(super) scope: Vec<ScopePath>,
+    pub(super) exclusions: Exclusions,
+    pub(super) limits: Limits,
+    pub(super) before: Rows,
     /// Trees of which `before` has only what was looked at; the index has the rest.
-    trusted: Vec<AbsPath>,
-    entries: u64,
-    unobserved: Vec<Unobserved>,
-    notes: Vec<String>,
-}
-
-/// How a capture is begun.
-#[derive(Debug, Default)]
-pub(in crate::snapshot) struct Beginning {
-    /// Trees that need not be walked.
-    pub(in crate::snapshot) trusts: Vec<Trust>,
-    /// How new content is kept.
-    pub(in crate::snapshot) keep: Keep,
-}
-
-impl Baseline {
-    /// The baseline in the directory `root` (absolute), which is made on first use.
-    pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self {
-            root: Arc::new(root.into()),
-            beside: None,
-            idle: Arc::default(),
-        }
-    }
-
-    /// A baseline in the directory `root` on the volume that is mounted at `volume`: what captures
-    /// store is to be on that volume too.
-    pub fn beside(root: impl Into<PathBuf>, volume: AbsPath) -> Self {
-        Self {
-            root: Arc::new(root.into()),
-            beside: Some(volume),
-            idle: Arc::default(),
-        }
-    }
-
-    /// The volume beside which the baseline of a capture is; `None`: it is the store's own.
-    pub fn volume_of(token: &[u8]) -> Result<Option<AbsPath>> {
-        read_token(token).map(|token| token.beside)
-    }
-
-    fn open(&self) -> Result<(Index, Objects)> {
-        let objects = Objects::open(self.root.join("objects"))?;
-        let path = self.root.join("index.sqlite");
-        if let Some(index) = self.idle.take(&path) {
-            return Ok((index, objects));
-        }
-        let index = match Index::open(&path, WAIT) {
-            Err(e) if e.kind() == ErrorKind::Corrupt => {
-                // Only a cache: start over, under new numbers would be wrong, so drop all of it.
-                tracing::warn!(error = %e, "the baseline is damaged and is built anew");
-                std::fs::remove_dir_all(&*self.root).context(Stage::Capture, || {
-                    format!("cannot clear {}", self.root.display())
-                })?;
-                return self.open_new();
-            }
-            other => other?,
-        };
-        Ok((index, objects))
-    }
-
-    fn open_new(&self) -> Result<(Index, Objects)> {
-        let objects = Objects::open(self.root.join("objects"))?;
-        Ok((Index::open(&self.root.join("index.sqlite"), WAIT)?, objects))
-    }
-
-    /// Secures the state of a scope; see [`crate::snapshot::SnapshotStrategy::begin`].
-    pub fn begin(&self, request: CaptureRequest<'_>, keep: Keep) -> Result<BaselineCapture> {
-        let beginning = Beginning {
-            keep,
-            ..Beginning::default()
-        };
-        self.begin_with(request, beginning)
-            .map(|(capture, _)| capture)
-    }
-
-    /// The same for somebody who knows of trees what changed in them since an earlier capture. Gives
-    /// what was learnt of every tree in the scope.
-    pub(in crate::snapshot) fn begin_with(
-        &self,
-        request: CaptureRequest<'_>,
-        beginning: Beginning,
-    ) -> Result<(BaselineCapture, Vec<Learnt>)> {
-        request.exclusions.check()?;
-        let (mut index, objects) = self.open()?;
-        let registered = index.register()?;
-        let begun = self.begin_registered(request, beginning, index, objects, registered);
-        if begun.is_err()
-            && let Ok((mut index, objects)) = self.open()
-        {
-            // The first error says more than a second one would.
-            let freed = index.unregister(registered).unwrap_or_default();
-            freed.into_iter().for_each(|serial| objects.remove(serial));
-        }
-        begun
-    }
-
-    fn begin_registered(
-        &self,
-        request: CaptureRequest<'_>,
-        beginning: Beginning,
-        mut index: Index,
-        objects: Objects,
-        registered: Registered,
-    ) -> Result<(BaselineCapture, Vec<Learnt>)> {
-        let deadline = Instant::now() + request.limits.max_duration;
-        let keep = beginning.keep;
-        sweep(&mut index, &objects)?;
-        request.progress.event(Event::Begin {
-            phase: Phase::Scan,
-            total: None,
-        });
-        let with = Scan {
-            index: &index,
-            registered,
-            bounds: Bounds {
-                max_entries: request.limits.max_entries,
-                deadline: Some(deadline),
-            },
-        };
-        let since: Vec<Since> = beginning
-            .trusts
-            .iter()
-            .map(|trust| Since {
-                root: trust.root.clone(),
-                generation: trust.generation,
-                fitting: trust.fitting.clone(),
-            })
-            .collect();
-        let mut scanned = scan(request.scope, request.exclusions, beginning.trusts, &with)?;
-        request.progress.event(Event::End);
-        let context = secure::Context {
-            scope: &scanned.scope,
-            keep,
-            limits: request.limits,
-            deadline,
-            room: &|needed| {
-                let possible = self.room(&request.limits).min(needed);
-                (request.room)(possible).min(possible)
-            },
-            objects: &objects,
-            progress: request.progress,
-        };
-        let secured = secure::secure(&mut scanned.found, &context, |count| {
-            index.reserve_serials(count)
-        })?;
-        scanned.unobserved.extend(secured.unobserved);
-        let assembled = assemble(
-            std::mem::take(&mut scanned.found),
-            &scanned.known,
-            &scanned.scope,
-            &scanned.swept,
-            &scanned.unobserved,
-        );
-        if !secured.serials.is_empty() {
-            objects.sync(&secured.dirs, &secured.serials)?;
-        }
-        let update = Update {
-            upsert: &assembled.upsert,
-            remove: &assembled.remove,
-            roots: &scanned.scope,
-            claim: secured.claim,
-        };
-        let (committed, freed) = index.commit(registered, &update)?;
-        freed.into_iter().for_each(|serial| objects.remove(serial));
-        let learnt = learn(&scanned, &index, registered, committed, &since)?;
-        let capture = BaselineCapture {
-            beside: self.beside.clone(),
-            cloned: keep == Keep::Clone,
-            objects,
-            index: Mutex::new(index),
-            idle: Arc::clone(&self.idle),
-            registered: committed,
-            scope: scanned.scope,
-            exclusions: scanned.exclusions,
-            limits: request.limits,
-            before: assembled.before,
-            trusted: scanned.trusted,
-            entries: scanned.entries,
-            unobserved: scanned.unobserved,
-            notes: scanned.notes,
-        };
-        Ok((capture, learnt))
-    }
-
-    /// What a capture may put on the baseline's volume.
-    fn room(&self, limits: &Limits) -> Room {
-        let wanted = Room {
-            bytes: limits.max_bytes,
-            ..Room::UNLIMITED
-        };
-        let Ok(space) = sys::space(&self.root) else {
-            return wanted;
-        };
-        // Of a small volume a twentieth stays free instead.
-        let reserve = limits.min_free_bytes.min(space.total_bytes / 20);
-        let files = space.free_inodes.map_or(u64::MAX, |free| {
-            free.saturating_sub(RESERVED_INODES.max(free / 20))
-        });
-        wanted.min(Room {
-            bytes: space.free_bytes.saturating_sub(reserve),
-            files,
-        })
-    }
-
-    /// Lets go of what was in no scope for `age`, so that the cache does not grow for ever. Takes
-    /// time in proportion to what goes. Gives the number of files deleted.
-    pub fn forget_unused(&self, age: Duration) -> Result<u64> {
-        let (mut index, objects) = self.open()?;
-        sweep(&mut index, &objects)?;
-        let freed = index.forget_unused(age)?;
-        freed.iter().for_each(|serial| objects.remove(*serial));
-        Ok(freed.len() as u64)
-    }
-
-    /// Takes up a capture of a process that died.
-    pub fn resume(&self, token: &[u8]) -> Result<BaselineCapture> {
-        let token = read_token(token)?;
-        let (index, objects) = self.open()?;
-        let registered = Registered {
-            token: token.registered.0,
-            generation: token.registered.1,
-        };
-        if !index.is_registered(registered)? {
-            return Err(lost("the baseline it was made on is gone"));
-        }
-        let scope: Vec<ScopePath> = token
-            .scope
-            .into_iter()
-            .map(|(path, depth)| ScopePath {
-                path,
-                depth,
-                reason: String::new(),
-                certainty: Certainty::Possible,
-                rule: String::new(),
-            })
-            .collect();
-        let rows = index.load(&roots(&scope), registered.generation)?;
-        let before = restrict(rows, &scope);
-        Ok(BaselineCapture {
-            beside: token.beside,
-            cloned: token.cloned,
-            objects,
-            index: Mutex::new(index),
-            idle: Arc::clone(&self.idle),
-            registered,
-            scope,
-            exclusions: token.exclusions,
-            limits: token.limits,
-            entries: before.len() as u64,
-            before,
-            trusted: Vec::new(),
-            unobserved: token.unobserved,
-            notes: Vec::new(),
-        })
-    }
+    pub(super) trusted: Vec<AbsPath>,
+    pub(super) entries: u64,
+    pub(super) unobserved: Vec<Unobserved>,
+    pub(super) notes: Vec<String>,
 }
 
 impl Capture for BaselineCapture {
@@ -543,60 +271,14 @@ impl Seen {
     }
 }
 
-/// As of when a tree was trusted.
-struct Since {
-    root: AbsPath,
-    generation: i64,
-    fitting: Vec<i64>,
-}
-
-/// What a begin learnt of every tree in its scope.
-fn learn(
-    scanned: &Scanned,
-    index: &Index,
-    began: Registered,
-    committed: Registered,
-    trusted_since: &[Since],
-) -> Result<Vec<Learnt>> {
-    let trees = scanned.scope.iter().filter(|s| s.depth == Depth::Tree);
-    trees
-        .map(|tree| {
-            let root = &tree.path;
-            let trusted = scanned.trusted.contains(root);
-            let since = trusted_since
-                .iter()
-                .find(|since| trusted && since.root == *root);
-            let (from, mut fitting) = since.map_or((began.generation, Vec::new()), |since| {
-                (since.generation, since.fitting.clone())
-            });
-            fitting.push(committed.generation);
-            let disturbed = index.written_by_others(root, from, &fitting)?;
-            Ok(Learnt {
-                root: root.clone(),
-                generation: (!disturbed).then_some(committed.generation),
-                besides: scanned.besides(root),
-            })
-        })
-        .collect()
-}
-
-fn read_token(token: &[u8]) -> Result<Token> {
+pub(super) fn read_token(token: &[u8]) -> Result<Token> {
     postcard::from_bytes(token).map_err(|_| lost("its token is not readable"))
 }
 
-fn lost(why: &str) -> Error {
+pub(super) fn lost(why: &str) -> Error {
     Error::new(
         ErrorKind::Corrupt,
         Stage::Capture,
         format!("the capture cannot be resumed: {why}"),
     )
-}
-
-/// Removes what captures left that died before the index knew their objects.
-fn sweep(index: &mut Index, objects: &Objects) -> Result<()> {
-    for (first, count) in index.dead_claims()? {
-        (first..first.saturating_add(count)).for_each(|serial| objects.remove(serial));
-        index.drop_claim(first)?;
-    }
-    Ok(())
 }

@@ -10,6 +10,7 @@
 
 mod assemble;
 mod before;
+mod begin;
 mod capture;
 mod idle;
 mod index;
@@ -24,7 +25,9 @@ mod versions;
 #[cfg(all(test, unix))]
 mod tests;
 
-pub use capture::{Baseline, BaselineCapture};
-pub(in crate::snapshot) use capture::{Beginning, Watched};
+pub use begin::Baseline;
+pub(in crate::snapshot) use begin::Beginning;
+pub use capture::BaselineCapture;
+pub(in crate::snapshot) use capture::Watched;
 pub use secure::Keep;
 pub(in crate::snapshot) use trust::{Besides, Learnt, Trust};
