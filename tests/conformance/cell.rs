@@ -102,7 +102,9 @@ impl Cell {
 
     /// The same with further options.
     pub(crate) fn run_with(&self, options: &[&str], line: &str) -> Value {
-        let mut arguments = vec!["run", "--strategy", self.strategy, "--cwd"];
+        // A line may lead to other volumes, where the strategy need not work.
+        let strategies = format!("{},auto", self.strategy);
+        let mut arguments = vec!["run", "--strategy", &strategies, "--cwd"];
         arguments.push(self.site.tree.to_str().expect("a name"));
         arguments.extend(options);
         // The command's own output goes to standard error.
@@ -115,8 +117,21 @@ impl Cell {
             .expect("deployx run");
         assert!(output.status.success(), "{line}: {}", text(&output));
         let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
-        assert_eq!(report["strategy"], self.strategy, "{report:#}");
+        assert_eq!(self.used(&report), self.strategy, "{report:#}");
         report
+    }
+
+    /// The strategy that was used on the volume of the tree.
+    fn used(&self, report: &Value) -> String {
+        let uses = report["strategies"].as_array().expect("strategies");
+        let volume = |used: &Value| used["volume"].as_str().map(ToOwned::to_owned);
+        let here = uses
+            .iter()
+            .filter(|used| volume(used).is_some_and(|at| self.site.tree.starts_with(at)))
+            .max_by_key(|used| volume(used).map(|at| at.len()));
+        here.and_then(|used| used["strategy"].as_str())
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// The id in a report.
