@@ -151,7 +151,7 @@ fn mount_move(from: &Path, to: &Path) {
             from.as_os_str(),
             to.as_os_str(),
         ],
-        vec!["umount".as_ref(), from.as_os_str()],
+        vec!["umount".as_ref(), "--lazy".as_ref(), from.as_os_str()],
     ] {
         let done = Command::new(arguments[0])
             .args(&arguments[1..])

@@ -237,6 +237,9 @@ impl World {
     fn leftovers(&self) -> Result<(), String> {
         const FIXED: [&str; 8] = [
             "baseline",
+            // Caches.
+            "bases",
+            "probes.json",
             "format",
             "index.sqlite",
             "index.sqlite-wal",
