@@ -386,6 +386,11 @@ impl Engine {
                 tracing::warn!(%error, "a baseline was not trimmed");
             }
         }
+        for strategy in self.strategies.all() {
+            if let Err(error) = strategy.sweep() {
+                tracing::warn!(%error, strategy = strategy.name(), "leftovers stay");
+            }
+        }
         Ok(report)
     }
 

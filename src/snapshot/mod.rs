@@ -205,6 +205,12 @@ pub trait SnapshotStrategy: Send + Sync {
     /// Takes up a capture of a process that died, from its [`Capture::token`]. The token was read
     /// from disk and may be damaged.
     fn resume(&self, token: &[u8]) -> Result<Box<dyn Capture>>;
+
+    /// Lets go of what was left by processes that died before the token of their capture was stored.
+    /// Part of a cleanup; what living processes or tokens in the store need stays.
+    fn sweep(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// A strategy's work in progress for one command, between begin and seal.

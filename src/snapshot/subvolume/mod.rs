@@ -93,6 +93,19 @@ impl Subvolume {
         })
     }
 
+    /// The shelf on a volume that may have one.
+    fn shelf_on(&self, volume: &AbsPath) -> std::io::Result<Option<Shelf>> {
+        let root = match Dir::open(volume) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        if !btrfs::is_btrfs(&root)? {
+            return Ok(None);
+        }
+        let sibling = self.store.sibling(volume).map_err(std::io::Error::other)?;
+        Shelf::open_existing(&sibling)
+    }
+
     /// Where content has to be placed so that it can be cloned, unless in the store.
     fn beside(&self, mount: &sys::Mount) -> Option<AbsPath> {
         let mounts = sys::mounts().ok()?;
@@ -227,6 +240,18 @@ impl SnapshotStrategy for Subvolume {
             .and_then(|volume| sys::mount_of(volume.mount_point.as_path(), &mounts));
         let beside = first.and_then(|mount| self.beside(mount));
         Ok(Box::new(SubvolumeCapture::resumed(token, volumes, beside)))
+    }
+
+    fn sweep(&self) -> Result<()> {
+        for volume in self.store.sibling_volumes()? {
+            let swept = self
+                .shelf_on(&volume)
+                .and_then(|shelf| shelf.map_or(Ok(()), |shelf| shelf.sweep(|| self.needed())));
+            swept.context(Stage::Capture, || {
+                format!("cannot sweep the snapshots on {volume}")
+            })?;
+        }
+        Ok(())
     }
 }
 

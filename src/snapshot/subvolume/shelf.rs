@@ -53,6 +53,16 @@ impl Shelf {
         })
     }
 
+    /// The shelf, where there is one.
+    pub(super) fn open_existing(sibling: &Path) -> io::Result<Option<Self>> {
+        let path = AbsPath::new(sibling).map_err(io::Error::other)?;
+        match Dir::open(&path)?.open_dir(OsStr::new(SHELF)) {
+            Ok(dir) => Ok(Some(Self { dir })),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
     /// Makes a snapshot of the subvolume whose root is `source`. On stable storage on return.
     pub(super) fn take(&self, source: &Dir) -> io::Result<Kept> {
         let name = format!("{:032x}", rand::random::<u128>());

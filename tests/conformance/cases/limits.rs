@@ -141,6 +141,12 @@ fn refused_where_incomplete(cell: &Cell) {
         "--require-snapshot",
     ];
     let output = cell.site.run_with(&arguments, "rm *");
-    assert_eq!(output.status.code(), Some(126), "{}", text(&output));
+    if cell.strategy == "subvolume" {
+        // Nothing is walked before the command, so that the number does not matter.
+        assert!(output.status.success(), "{}", text(&output));
+        cell.site.undo();
+    } else {
+        assert_eq!(output.status.code(), Some(126), "{}", text(&output));
+    }
     assert_eq!(fs::read_dir(&cell.site.tree).unwrap().count(), 30);
 }
