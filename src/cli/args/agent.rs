@@ -30,6 +30,9 @@ pub(crate) enum LogFormat {
 
 /// `deployx agent`
 #[derive(Debug, Clone, Default, Args)]
+#[command(after_long_help = "Examples:\n  \
+        deployx agent --server https://backend.example --token-file /etc/deployx/token\n  \
+        deployx agent --server https://backend.example --check")]
 pub(crate) struct AgentArgs {
     /// The backend's address, for example `https://backend.example`
     #[arg(long, value_name = "URL")]
