@@ -84,7 +84,7 @@ impl Fidelity {
     }
 
     /// Every property by name, in words for people.
-    pub(crate) fn properties(&self) -> [(&'static str, Option<bool>); 13] {
+    pub fn properties(&self) -> [(&'static str, Option<bool>); 13] {
         [
             ("xattrs", self.xattrs),
             ("ACLs", self.acls),
