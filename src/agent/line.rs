@@ -65,8 +65,13 @@ impl Supervisor {
 
     /// Opens a line and uses it until it is down.
     fn hold(&self) -> Result<()> {
-        let shared = Arc::clone(&self.shared);
-        let notify = Arc::new(move || shared.outgoing.wake());
+        // A transport may keep this longer than the agent lives.
+        let shared = Arc::downgrade(&self.shared);
+        let notify = Arc::new(move || {
+            if let Some(shared) = shared.upgrade() {
+                shared.outgoing.wake();
+            }
+        });
         let inbound = Inbound::new(self.events.clone(), notify);
         // Asked for before the transport was read: this is the new line.
         self.shared.outgoing.take_reopen();

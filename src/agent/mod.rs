@@ -70,6 +70,7 @@ use session::Dispatcher;
 use shared::Shared;
 use state::State;
 use transport::Transport;
+use wire::Decoded;
 
 /// The variable that front ends read the token from. Commands find it empty.
 pub const TOKEN_VARIABLE: &str = "DEPLOYX_AGENT_TOKEN";
@@ -83,7 +84,8 @@ const FAREWELL: Duration = Duration::from_secs(5);
 pub struct Agent {
     shared: Arc<Shared>,
     transport: Arc<Mutex<Arc<dyn Transport>>>,
-    line: Option<JoinHandle<()>>,
+    events: mpsc::Sender<Decoded>,
+    threads: Vec<JoinHandle<()>>,
     cleaner: Arc<(Mutex<bool>, Condvar)>,
     metrics: Option<SocketAddr>,
 }
@@ -121,26 +123,28 @@ impl Agent {
         cleanup::bound_outbox(&shared);
         let metrics = metrics
             .map(|address| {
-                let own = Arc::clone(&shared);
-                metrics::serve(address, Arc::new(move || own.figures()))
+                let own = Arc::downgrade(&shared);
+                let figures = move || own.upgrade().map(|own| own.figures());
+                metrics::serve(address, Arc::new(move || figures().unwrap_or_default()))
             })
             .transpose()?;
         let (events, requests) = mpsc::channel(INBOUND);
         let dispatcher = Dispatcher::new(Arc::clone(&shared));
-        spawn("requests", move || dispatcher.run(requests))?;
+        let dispatcher = spawn("requests", move || dispatcher.run(requests))?;
         let supervisor = Supervisor {
             shared: Arc::clone(&shared),
             transport: Arc::clone(&transport),
-            events,
+            events: events.clone(),
         };
         let line = spawn("line", move || supervisor.run())?;
         let cleaner = Arc::new((Mutex::new(false), Condvar::new()));
         let (own, stop) = (Arc::clone(&shared), Arc::clone(&cleaner));
-        spawn("cleanup", move || keep_clean(&own, &stop))?;
+        let cleanup = spawn("cleanup", move || keep_clean(&own, &stop))?;
         Ok(Self {
             shared,
             transport,
-            line: Some(line),
+            events,
+            threads: vec![line, dispatcher, cleanup],
             cleaner,
             metrics,
         })
@@ -227,9 +231,11 @@ impl Agent {
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = true;
         self.cleaner.1.notify_all();
-        if let Some(line) = self.line.take() {
-            // A defect there was logged by its own thread.
-            let _ = line.join();
+        // Makes the dispatcher look. Where the queue is full it is about to look anyway.
+        let _ = self.events.try_send(Decoded::Unknown(String::new()));
+        for thread in self.threads.drain(..) {
+            // A defect there was reported by its own thread.
+            let _ = thread.join();
         }
     }
 }

@@ -92,9 +92,12 @@ impl Dispatcher {
         Self { shared, lanes }
     }
 
-    /// Works until nobody can send any more.
+    /// Works until the first event after the agent was closed, or until nobody can send any more.
     pub(super) fn run(&self, mut events: mpsc::Receiver<Decoded>) {
         while let Some(first) = events.blocking_recv() {
+            if self.shared.outgoing.is_closed() {
+                return;
+            }
             let mut work = Vec::new();
             let mut next = Some(first);
             while let Some(event) = next.take() {
