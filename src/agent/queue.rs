@@ -261,19 +261,19 @@ mod tests {
         assert_eq!(queue.next(soon()), None);
     }
 
+    /// Sends fifty pieces of live output; gives how many were taken.
+    fn producer(queue: &Arc<Outgoing>, text: &str) -> std::thread::JoinHandle<usize> {
+        let (queue, text) = (Arc::clone(queue), text.to_owned());
+        let live = move |_: &i32| queue.live(piece(&text), &|| true);
+        std::thread::spawn(move || (0..50).filter(live).count())
+    }
+
     #[test]
     fn a_line_that_stalls_slows_the_command_and_never_grows_memory() {
         let queue = Arc::new(Outgoing::default());
         queue.set_up(true);
         let big = "x".repeat(200_000);
-        let producer = {
-            let (queue, big) = (Arc::clone(&queue), big.clone());
-            std::thread::spawn(move || {
-                (0..50)
-                    .filter(|_| queue.live(piece(&big), &|| true))
-                    .count()
-            })
-        };
+        let producer = producer(&queue, &big);
         std::thread::sleep(Duration::from_millis(300));
         assert!(queue.depth().0 <= 7, "{} wait", queue.depth().0);
         let mut got = 0;
@@ -293,14 +293,7 @@ mod tests {
         let queue = Arc::new(Outgoing::default());
         queue.set_up(true);
         let big = "x".repeat(600_000);
-        let producer = {
-            let (queue, big) = (Arc::clone(&queue), big.clone());
-            std::thread::spawn(move || {
-                (0..50)
-                    .filter(|_| queue.live(piece(&big), &|| true))
-                    .count()
-            })
-        };
+        let producer = producer(&queue, &big);
         std::thread::sleep(Duration::from_millis(100));
         queue.set_up(false);
         assert!(producer.join().unwrap() <= 3);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use super::baseline::Baseline;
+use super::baseline::{Baseline, BaselineCapture};
 use super::probe::Probes;
 use super::tree::walk::lock;
 use crate::error::{Error, ErrorKind, IoContext, Result, Stage};
@@ -70,6 +70,15 @@ impl Volumes {
         let baseline = Baseline::beside(directory.join("baseline"), volume.clone());
         lock(&self.beside).insert(volume.clone(), baseline.clone());
         Ok(baseline)
+    }
+
+    /// Takes up a capture of a process that died, on the baseline that it was begun on.
+    pub fn resume(&self, token: &[u8]) -> Result<BaselineCapture> {
+        let baseline = match Baseline::volume_of(token)? {
+            Some(volume) => self.baseline_at(&volume)?,
+            None => self.own.clone(),
+        };
+        baseline.resume(token)
     }
 
     /// Every baseline that the store may have. One on a volume that is not there now is left out.

@@ -5,22 +5,28 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::backend::{Agent, Backend, kinds};
+use crate::backend::{Agent, Backend, Kind, kinds};
 use crate::common::size;
 
 /// Megabytes that the agent may take.
 const MEMORY: u64 = 128;
 
+/// A backend that acknowledges, with an agent whose heart beats often.
+fn start(kind: Kind) -> (Backend, Agent) {
+    let mut backend = Backend::start(kind, json!({ "acknowledge": true }));
+    let agent = Agent::start(
+        &format!("http://127.0.0.1:{}", backend.port),
+        &["--heartbeat", "5"],
+    );
+    backend.event("join_room");
+    (backend, agent)
+}
+
 #[test]
 fn short_commands_in_a_row() {
     let count = size("DEPLOYX_TEST_AGENT_COMMANDS", 100);
     for kind in kinds("short_commands_in_a_row") {
-        let mut backend = Backend::start(kind, json!({ "acknowledge": true }));
-        let agent = Agent::start(
-            &format!("http://127.0.0.1:{}", backend.port),
-            &["--heartbeat", "5"],
-        );
-        backend.event("join_room");
+        let (mut backend, agent) = start(kind);
         let tree = tempfile::tempdir().expect("a tree");
         let begun = Instant::now();
         for n in 0..count {
@@ -65,12 +71,7 @@ fn short_commands_in_a_row() {
 fn much_output_of_one_command() {
     let megabytes = size("DEPLOYX_TEST_AGENT_OUTPUT_MB", 20);
     for kind in kinds("much_output_of_one_command") {
-        let mut backend = Backend::start(kind, json!({ "acknowledge": true }));
-        let agent = Agent::start(
-            &format!("http://127.0.0.1:{}", backend.port),
-            &["--heartbeat", "5"],
-        );
-        backend.event("join_room");
+        let (mut backend, agent) = start(kind);
         let tree = tempfile::tempdir().expect("a tree");
         let begun = Instant::now();
         backend.emit(

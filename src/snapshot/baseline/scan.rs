@@ -87,7 +87,7 @@ pub(super) fn scan(
     scanned
         .notes
         .extend(remark(groups.incomplete().into_values().collect()));
-    scanned.linked.extend(groups.into_names());
+    scanned.linked.extend(groups.names());
     Ok(scanned)
 }
 

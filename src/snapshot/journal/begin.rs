@@ -83,14 +83,19 @@ impl Begin<'_> {
     fn watch_trees(&mut self, scope: &[ScopePath]) {
         // A root that is not where it was must not count as watched.
         self.watch.catch_up();
-        for path in scope.iter().filter(|path| path.depth == Depth::Tree) {
-            let root = &path.path;
-            if Dir::open(root).is_err() {
-                // No directory: looking at it costs nothing.
-                continue;
-            }
+        let trees = scope.iter().filter(|path| path.depth == Depth::Tree);
+        // What is no directory costs nothing to look at.
+        let roots: Vec<&AbsPath> = trees
+            .map(|tree| &tree.path)
+            .filter(|root| Dir::open(root).is_ok())
+            .collect();
+        if roots.is_empty() {
+            return;
+        }
+        let mounts = mount_points();
+        for root in roots {
             match self.watch.watch(root, &self.kept) {
-                Ok(()) => drop(self.trees.insert(root.clone(), mounts_beneath(root))),
+                Ok(()) => drop(self.trees.insert(root.clone(), beneath(&mounts, root))),
                 Err(error) => self.notes.push(format!(
                     "{root} is walked, since it cannot be watched: {error}"
                 )),
@@ -223,17 +228,17 @@ fn mark_unobserved(unobserved: &[Unobserved], focus: &mut Focus) {
     }
 }
 
-/// Where other volumes are mounted beneath `root`.
-pub(super) fn mounts_beneath(root: &AbsPath) -> Vec<AbsPath> {
+/// Where volumes are mounted now.
+pub(super) fn mount_points() -> Vec<AbsPath> {
     let mounts = sys::mounts().unwrap_or_default();
-    let all: Vec<AbsPath> = mounts
-        .into_iter()
-        .filter_map(|mount| AbsPath::new(mount.mount_point).ok())
-        .collect();
-    beneath(&all, root)
+    let points = mounts.into_iter().map(|mount| mount.mount_point);
+    points
+        .filter_map(|point| AbsPath::new(point).ok())
+        .collect()
 }
 
-fn beneath(mounts: &[AbsPath], root: &AbsPath) -> Vec<AbsPath> {
+/// Those of `mounts` that lie beneath `root`.
+pub(super) fn beneath(mounts: &[AbsPath], root: &AbsPath) -> Vec<AbsPath> {
     let within = mounts
         .iter()
         .filter(|at| at.starts_with(root) && *at != root);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::begin::mounts_beneath;
+use super::begin::{beneath, mount_points};
 use super::watch::Watch;
 use crate::error::Result;
 use crate::path::AbsPath;
@@ -63,12 +63,13 @@ impl Watching {
                 roots.map(|root| walked(root, why)).collect(),
             );
         };
+        let now = mount_points();
         let mut watched = HashMap::new();
         let mut notes = Vec::new();
         for (root, mounts) in &self.trees {
             if let Some(reason) = since.lost.get(root) {
                 notes.push(walked(root, reason));
-            } else if mounts_beneath(root) != *mounts {
+            } else if beneath(&now, root) != *mounts {
                 notes.push(walked(root, "something was mounted or unmounted in it"));
             } else {
                 let within = self.linked.iter().filter(|n| n.path.starts_with(root));

@@ -25,7 +25,6 @@ use self::capture::JournalCapture;
 use self::watch::Watch;
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::path::AbsPath;
-use crate::snapshot::baseline::Baseline;
 use crate::snapshot::volumes::Volumes;
 use crate::snapshot::{Capability, Capture, CaptureRequest, SnapshotStrategy};
 
@@ -117,10 +116,7 @@ impl SnapshotStrategy for Journal {
     }
 
     fn resume(&self, token: &[u8]) -> Result<Box<dyn Capture>> {
-        let baseline = match Baseline::volume_of(token)? {
-            Some(volume) => self.volumes.baseline_at(&volume)?,
-            None => self.volumes.own().clone(),
-        };
-        Ok(Box::new(JournalCapture::unwatched(baseline.resume(token)?)))
+        let capture = self.volumes.resume(token)?;
+        Ok(Box::new(JournalCapture::unwatched(capture)))
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::path::AbsPath;
-use crate::snapshot::baseline::{Baseline, Keep};
+use crate::snapshot::baseline::Keep;
 use crate::snapshot::volumes::Volumes;
 use crate::snapshot::{Capability, Capture, CaptureRequest, SnapshotStrategy};
 
@@ -63,10 +63,6 @@ impl SnapshotStrategy for Reflink {
     }
 
     fn resume(&self, token: &[u8]) -> Result<Box<dyn Capture>> {
-        let baseline = match Baseline::volume_of(token)? {
-            Some(volume) => self.volumes.baseline_at(&volume)?,
-            None => self.volumes.own().clone(),
-        };
-        Ok(Box::new(baseline.resume(token)?))
+        Ok(Box::new(self.volumes.resume(token)?))
     }
 }

@@ -95,12 +95,6 @@ impl Groups {
             .flat_map(|g| g.met.iter().cloned())
             .collect()
     }
-
-    /// The same, and lets go of them.
-    pub(in crate::snapshot) fn into_names(self) -> Vec<LinkedName> {
-        let groups = self.0.into_inner().unwrap_or_default();
-        groups.into_values().flat_map(|group| group.met).collect()
-    }
 }
 
 /// Finds further names of files.

@@ -428,7 +428,7 @@ impl<'a, V: Visitor> Walk<'a, V> {
                 continue;
             };
             if is_dir(&found) && !self.excluded(task, &rules, &name, &found) {
-                self.enter(scope, task, &rules, &name, Depth::Tree, true);
+                self.enter(scope, task, &rules, &name, Depth::Tree);
             }
         }
     }
@@ -440,7 +440,6 @@ impl<'a, V: Visitor> Walk<'a, V> {
         rules: &Rules,
         name: &OsStr,
         depth: Depth,
-        whole: bool,
     ) where
         'a: 's,
     {
@@ -454,7 +453,8 @@ impl<'a, V: Visitor> Walk<'a, V> {
         let next = Task {
             path,
             depth,
-            whole,
+            // A walk of a focus comes here only where all of it is looked at.
+            whole: true,
             rules: rules.clone(),
             root: Arc::clone(&task.root),
         };
@@ -510,7 +510,7 @@ impl<'a, V: Visitor> Walk<'a, V> {
             }
             let tree = task.depth == Depth::Tree || step == Step::Whole;
             let depth = if tree { Depth::Tree } else { Depth::Entry };
-            self.enter(scope, task, &rules, name, depth, true);
+            self.enter(scope, task, &rules, name, depth);
         }
     }
 
