@@ -181,14 +181,12 @@ impl Inner {
                 not_found(id.as_str())
             });
         };
-        // An interrupted compaction leaves the one that is named under its other name.
-        let first = self.read_manifest(&directory, MANIFEST, meta);
-        let found = match first {
-            Ok(record) => return Ok(record),
-            Err(first) => self
-                .read_manifest(&directory, MANIFEST_NEXT, meta)
-                .map_err(|_| first),
-        };
+        // A compaction has the one that is named under its other name for a while, or leaves it there
+        // when it is interrupted. It may get its name between the first two looks.
+        let found = self
+            .read_manifest(&directory, MANIFEST, meta)
+            .or_else(|_| self.read_manifest(&directory, MANIFEST_NEXT, meta))
+            .or_else(|_| self.read_manifest(&directory, MANIFEST, meta));
         match found {
             Ok(record) => Ok(record),
             Err(NotRead::Missing) if self.has_json(id)? => Err(missing()),

@@ -161,6 +161,15 @@ impl Bench {
             .iter()
             .any(|note| note.contains("walked"))
     }
+
+    /// Walked although nothing was lost. What other tests do can overflow the queue of a mark, which
+    /// sees all of their filesystem.
+    fn walked_without_need(both: &Both) -> bool {
+        both.journal
+            .notes
+            .iter()
+            .any(|note| note.contains("walked") && !note.contains("overflowed"))
+    }
 }
 
 /// Some directories and files.
@@ -267,7 +276,11 @@ fn a_part_of_a_watched_tree_needs_no_walk() {
         bench.run(&bench.tree, || {});
         let part = bench.tree.join("d1");
         let both = bench.run(&part, || fs::write(part.join("e0/new"), b"x").unwrap());
-        assert!(!Bench::walked(&both));
+        assert!(
+            !Bench::walked_without_need(&both),
+            "{:?}",
+            both.journal.notes
+        );
         fs::write(part.join("e0/new"), b"y").unwrap();
         fs::write(bench.tree.join("d2/e0/between"), b"y").unwrap();
         bench.run(&bench.tree, || {
@@ -349,7 +362,11 @@ fn excluded_entries_stay_excluded_in_new_directories() {
             fs::write(bench.tree.join("d1/x.log"), b"x").unwrap();
         });
         assert_eq!(both.journal.changes.len(), both.walk.changes.len());
-        assert!(!Bench::walked(&both));
+        assert!(
+            !Bench::walked_without_need(&both),
+            "{:?}",
+            both.journal.notes
+        );
     }
 }
 

@@ -15,6 +15,9 @@ use rustix::io::Errno;
 use crate::entry::{DeviceNumber, EntryKind, Identity, Timestamp, flags};
 use crate::path::AbsPath;
 
+/// How often a directory is looked for that is moved at the same time.
+const MOVES: usize = 16;
+
 /// Longest path given to one system call; longer ones are descended in steps.
 const CHUNK: usize = 3_000;
 
@@ -362,7 +365,17 @@ fn descend(base: BorrowedFd<'_>, relative: &Path, access: OFlags) -> io::Result<
 fn open_step(base: BorrowedFd<'_>, path: &Path, access: OFlags) -> io::Result<OwnedFd> {
     let flags = access | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    match rustix::fs::openat2(base, path, flags, Mode::empty(), resolve) {
+    let open = || rustix::fs::openat2(base, path, flags, Mode::empty(), resolve);
+    // What was moved out of `base` on the way is refused like this; it is not there the next time.
+    let moved = |result: &rustix::io::Result<OwnedFd>| matches!(result, Err(Errno::XDEV));
+    let mut opened = open();
+    for _ in 0..MOVES {
+        if !moved(&opened) {
+            break;
+        }
+        opened = open();
+    }
+    match opened {
         // One component at a time: before Linux 5.6, under some seccomp filters, and where a rename
         // raced with the resolution.
         Err(Errno::NOSYS | Errno::PERM | Errno::AGAIN) => open_by_component(base, path, access),
