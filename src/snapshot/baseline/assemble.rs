@@ -1,7 +1,11 @@
 //! Rows of the index, made of what a walk found.
 
-use super::index::{Rows, range_beneath};
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+
 use super::observe::{Draft, DraftChild, Found};
+use super::rows::{Part, Rows, path_of};
+use crate::entry::EntryKind;
 use crate::infer::{Depth, ScopePath};
 use crate::path::AbsPath;
 use crate::snapshot::Unobserved;
@@ -27,41 +31,89 @@ pub(super) fn assemble(
     unobserved: &[Unobserved],
 ) -> Assembled {
     let mut out = Assembled {
-        before: Rows::new(),
-        upsert: Rows::new(),
+        before: Rows::default(),
+        upsert: Rows::default(),
         remove: Vec::new(),
     };
+    let whole: HashSet<AbsPath> = found
+        .iter()
+        .filter(|(_, found)| !matches!(found, Found::Part(..)))
+        .map(|(path, _)| path.clone())
+        .collect();
     for (path, found) in found {
-        let key = path.to_bytes().to_vec();
         match found {
-            Found::Unchanged(bytes) => {
-                out.before.insert(key, bytes);
-            }
-            Found::Draft(draft) => {
-                let row = finish_draft(*draft);
-                let encoded = row.encode();
-                let stored = keep_known_children(row, known.get(&key).map(AsRef::as_ref));
-                out.upsert
-                    .insert(key.clone(), stored.unwrap_or_else(|| encoded.clone()));
-                out.before.insert(key, encoded);
-            }
+            Found::Unchanged => known.copy_to(&path, &mut out.before),
+            Found::Draft(draft) => out.take_draft(&path, *draft, known),
+            // A part that was looked at before all of it was is in that too.
+            Found::Part(..) if whole.contains(&path) => {}
+            Found::Part(..) if swept.iter().any(|tree| path.starts_with(tree)) => {}
+            Found::Part(draft, absent) => out.take_part(&path, *draft, &absent, known),
         }
     }
     out.before = restrict(out.before, scope);
     for tree in swept {
-        let (from, to) = range_beneath(tree);
-        let own = known.get_key_value(tree.to_bytes());
-        for (key, _) in own.into_iter().chain(known.range(from..to)) {
+        for key in known.keys_at(tree).chain(known.keys_beneath(tree)) {
+            let path = path_of(key);
             let hidden = || {
-                AbsPath::from_bytes(key)
+                AbsPath::from_bytes(path)
                     .is_ok_and(|path| unobserved.iter().any(|u| path.starts_with(&u.path)))
             };
-            if !out.before.contains_key(key) && !hidden() {
+            if out.before.get(path).is_none() && !hidden() {
                 out.remove.push(key.clone());
             }
         }
     }
+    out.remove.sort_unstable();
+    out.remove.dedup();
     out
+}
+
+impl Assembled {
+    fn take_draft(&mut self, path: &AbsPath, draft: Draft, known: &Rows) {
+        let row = finish_draft(draft);
+        let is_dir = row
+            .own
+            .as_ref()
+            .is_some_and(|own| own.kind() == EntryKind::Directory);
+        if row.children.is_none() && is_dir {
+            // One that was only looked at from above keeps in the index what is known of its inside.
+            self.upsert.put_own(path, row.own.clone(), known);
+            self.before.put(path, row, known);
+            return;
+        }
+        let mut new = Rows::default();
+        new.put(path, row, known);
+        self.take_changed(&new, known);
+        let old = known.keys_at(path).filter(|key| new.get(key).is_none());
+        self.remove.extend(old.cloned());
+        self.before.extend(new);
+    }
+
+    /// The index has what was not looked at, and nothing of this is needed before it does.
+    fn take_part(&mut self, path: &AbsPath, draft: Draft, absent: &[OsString], known: &Rows) {
+        let row = finish_draft(draft);
+        let Some(own) = row.own else { return };
+        let part = Part {
+            own,
+            present: row.children.unwrap_or_default(),
+            absent: absent.iter().map(|name| key_of(name)).collect(),
+        };
+        let mut new = Rows::default();
+        new.put_part(path, part, known);
+        self.take_changed(&new, known);
+    }
+
+    fn take_changed(&mut self, new: &Rows, known: &Rows) {
+        for (key, value) in new.encoded() {
+            if known.get(key) != Some(value) {
+                self.upsert.insert_encoded(key.to_vec(), value.into());
+            }
+        }
+    }
+}
+
+fn key_of(name: &OsStr) -> Vec<u8> {
+    name.as_encoded_bytes().to_vec()
 }
 
 fn finish_draft(draft: Draft) -> Row {
@@ -69,7 +121,7 @@ fn finish_draft(draft: Draft) -> Row {
         children
             .into_iter()
             .filter_map(|(name, child)| match child {
-                DraftChild::Done(child) => Some((name.as_encoded_bytes().to_vec(), child)),
+                DraftChild::Done(child) => Some((key_of(&name), child)),
                 DraftChild::Pending(_) => None,
             })
             .collect()
@@ -80,54 +132,20 @@ fn finish_draft(draft: Draft) -> Row {
     }
 }
 
-/// A directory that was only looked at from above keeps in the index what is known of its inside.
-fn keep_known_children(row: Row, known: Option<&[u8]>) -> Option<Box<[u8]>> {
-    let is_dir = row
-        .own
-        .as_ref()
-        .is_some_and(|own| own.kind() == crate::entry::EntryKind::Directory);
-    if row.children.is_some() || !is_dir {
-        return None;
-    }
-    let children = known.and_then(Row::decode)?.children?;
-    Some(
-        Row {
-            own: row.own,
-            children: Some(children),
-        }
-        .encode(),
-    )
-}
-
-fn strip_children(rows: &mut Rows, path: &AbsPath) {
-    if let Some(bytes) = rows.get_mut(path.to_bytes())
-        && let Some(row) = Row::decode(bytes)
-        && row.children.is_some()
-    {
-        *bytes = Row {
-            own: row.own,
-            children: None,
-        }
-        .encode();
-    }
-}
-
 /// The rows that a capture of `scope` saw, out of all that the index has at these paths.
 pub(super) fn restrict(rows: Rows, scope: &[ScopePath]) -> Rows {
     let mut before = rows;
     for path in scope.iter().filter(|s| s.depth == Depth::Entry) {
-        strip_children(&mut before, &path.path);
+        before.strip(&path.path);
     }
     for root in scope.iter().filter(|s| s.depth == Depth::Children) {
-        let row = before
-            .get(root.path.to_bytes())
-            .and_then(|bytes| Row::decode(bytes));
+        let row = before.row(&root.path);
         for (name, child) in row.and_then(|r| r.children).unwrap_or_default() {
             if child == Child::Directory
                 && let Ok(path) = child_path(&root.path, &name)
                 && !scope.iter().any(|s| s.path == path)
             {
-                strip_children(&mut before, &path);
+                before.strip(&path);
             }
         }
     }

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::before::Known;
 use super::idle::Idle;
-use super::index::{Index, Registered, Rows};
+use super::index::{Index, Registered};
 use super::objects::Objects;
 use super::place::place;
+use super::rows::Rows;
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::infer::{Depth, ScopePath};
 use crate::path::AbsPath;
@@ -143,7 +144,11 @@ impl BaselineCapture {
         for path in &self.scope {
             match watched.get(&path.path) {
                 Some(watched) if path.depth == Depth::Tree => {
-                    if !self.compare_parts(path, watched, &mut seen)? {
+                    let (few, linked) = (&watched.focus, &watched.linked);
+                    // Names in the same directory are what is missing most often.
+                    if !self.compare_parts(path, few, linked, &mut seen)?
+                        && !self.compare_parts(path, &few.widened(), linked, &mut seen)?
+                    {
                         seen.notes.push(format!(
                             "{}: a file got a further name (hard link), so all of it was walked",
                             path.path
@@ -186,9 +191,7 @@ impl BaselineCapture {
         let loaded = index.load(&trees, self.registered.generation);
         self.trusted = keep;
         // What was looked at is among the rows that were written.
-        for (path, row) in loaded? {
-            self.before.entry(path).or_insert(row);
-        }
+        self.before.fill_up(loaded?);
         Ok(())
     }
 
@@ -202,18 +205,20 @@ impl BaselineCapture {
 
     /// Compares the parts of a tree that may have changed. `false`: a file has names elsewhere in it
     /// that it did not have, so that all of it must be compared.
-    fn compare_parts(&self, root: &ScopePath, watched: &Watched, seen: &mut Seen) -> Result<bool> {
+    fn compare_parts(
+        &self,
+        root: &ScopePath,
+        focus: &Focus,
+        linked: &[LinkedName],
+        seen: &mut Seen,
+    ) -> Result<bool> {
         let known = self.known();
         let comparer = Comparer::new(&known, &self.scope);
-        let focused = walk_focus(root, &watched.focus, &self.exclusions, UNBOUNDED, &comparer)?;
+        let focused = walk_focus(root, focus, &self.exclusions, UNBOUNDED, &comparer)?;
         let compared = comparer.finish();
-        let elsewhere: Vec<&LinkedName> = watched
-            .linked
+        let elsewhere: Vec<&LinkedName> = linked
             .iter()
-            .filter(|name| {
-                let parent = name.path.parent();
-                !parent.is_some_and(|parent| focused.visited.contains_key(&parent))
-            })
+            .filter(|name| !focused.came_to(&name.path))
             .collect();
         let whole = compared.groups.incomplete_beside(&elsewhere).is_empty();
         if whole {

@@ -3,7 +3,7 @@
 //! A capture sees the rows as they were when it began (its *generation*) however long its command
 //! runs and whatever other captures write meanwhile. Old versions go when no capture needs them.
 
-use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::idle::file_at;
+use super::rows::{Rows, pages_with, path_of, range_at, range_beneath};
 use super::versions::Versions;
 use crate::error::{Error, ErrorKind, IoContext, Result, Stage};
 use crate::infer::{Depth, ScopePath};
@@ -18,7 +19,7 @@ use crate::path::AbsPath;
 use crate::sys::process_started;
 
 /// Version of the tables; any other is thrown away and built anew.
-const SCHEMA: i64 = 4;
+const SCHEMA: i64 = 5;
 
 /// Of so many generations is kept what they wrote to.
 const WRITES_KEPT: i64 = 10_000;
@@ -26,9 +27,6 @@ const WRITES_KEPT: i64 = 10_000;
 /// A capture of a dead process that nobody took up for this long is given up. Every start of the
 /// program takes up what it can.
 const ABANDONED: Duration = Duration::from_secs(24 * 3600);
-
-/// Encoded rows by path bytes.
-pub(super) type Rows = BTreeMap<Vec<u8>, Box<[u8]>>;
 
 pub(super) struct Index {
     connection: Connection,
@@ -40,7 +38,7 @@ pub(super) struct Index {
 pub(super) struct Update<'a> {
     /// New or changed rows.
     pub(super) upsert: &'a Rows,
-    /// Paths whose rows are no longer true.
+    /// Keys of what is no longer true.
     pub(super) remove: &'a [Vec<u8>],
     /// The first of the object numbers that this capture took: the rows refer to them now.
     pub(super) claim: Option<u64>,
@@ -122,7 +120,7 @@ impl Index {
 
     /// The rows at and beneath `roots`, as of `generation`.
     pub(super) fn load(&self, roots: &[(&AbsPath, bool)], generation: i64) -> Result<Rows> {
-        let mut rows = Rows::new();
+        let mut rows = Rows::default();
         for (root, beneath) in roots {
             self.load_one(root, *beneath, generation, &mut rows)
                 .map_err(failed("read"))?;
@@ -137,24 +135,63 @@ impl Index {
         generation: i64,
         rows: &mut Rows,
     ) -> rusqlite::Result<()> {
-        // Ascending generations: a later version of the same path replaces an earlier one.
-        let mut exact = self.connection.prepare_cached(
-            "SELECT path, row FROM rows WHERE path = ?1 AND generation <= ?2 ORDER BY generation",
+        self.load_range(range_at(root), generation, rows)?;
+        if beneath {
+            self.load_range(range_beneath(root), generation, rows)?;
+        }
+        Ok(())
+    }
+
+    fn load_range(
+        &self,
+        (from, to): (Vec<u8>, Vec<u8>),
+        generation: i64,
+        rows: &mut Rows,
+    ) -> rusqlite::Result<()> {
+        // Ascending generations: a later version at the same key replaces an earlier one.
+        let mut range = self.connection.prepare_cached(
+            "SELECT path, row FROM rows WHERE path >= ?1 AND path < ?2 AND generation <= ?3
+             ORDER BY path, generation",
         )?;
-        let mut found = exact.query(params![root.to_bytes(), generation])?;
+        let mut found = range.query(params![from, to, generation])?;
         while let Some(row) = found.next()? {
             take(row, rows)?;
         }
-        if beneath {
-            let (from, to) = range_beneath(root);
-            let mut range = self.connection.prepare_cached(
-                "SELECT path, row FROM rows WHERE path > ?1 AND path < ?2 AND generation <= ?3
-                 ORDER BY path, generation",
-            )?;
-            let mut found = range.query(params![from, to, generation])?;
-            while let Some(row) = found.next()? {
-                take(row, rows)?;
-            }
+        Ok(())
+    }
+
+    /// Of the row at `path`, as of `generation`, what is needed to know about the entries `names` in
+    /// that directory.
+    pub(super) fn load_part(
+        &self,
+        path: &AbsPath,
+        names: &[OsString],
+        generation: i64,
+        rows: &mut Rows,
+    ) -> Result<()> {
+        let mut load = |key: &[u8]| {
+            self.load_exact(key, generation, rows)
+                .map_err(failed("read"))
+        };
+        load(path.to_bytes())?;
+        let Some(head) = rows.get(path.to_bytes()) else {
+            return Ok(());
+        };
+        for key in pages_with(path, head, names) {
+            self.load_exact(&key, generation, rows)
+                .map_err(failed("read"))?;
+        }
+        Ok(())
+    }
+
+    fn load_exact(&self, key: &[u8], generation: i64, rows: &mut Rows) -> rusqlite::Result<()> {
+        let mut newest = self.connection.prepare_cached(
+            "SELECT path, row FROM rows WHERE path = ?1 AND generation <= ?2
+             ORDER BY generation DESC LIMIT 1",
+        )?;
+        let mut found = newest.query(params![key, generation])?;
+        while let Some(row) = found.next()? {
+            take(row, rows)?;
         }
         Ok(())
     }
@@ -278,12 +315,12 @@ impl Index {
                     |r| r.get(0),
                 )?,
             };
-            for (path, row) in update.upsert {
-                versions.replace(path, Some(row), &mut freed)?;
-            }
-            for path in update.remove {
-                versions.replace(path, None, &mut freed)?;
-            }
+            let upsert = update
+                .upsert
+                .encoded()
+                .map(|(key, value)| (key, Some(value)));
+            let remove = update.remove.iter().map(|key| (key.as_slice(), None));
+            versions.replace(upsert.chain(remove), &mut freed)?;
         }
         if changed {
             note_writes(&transaction, generation, update.roots)?;
@@ -417,10 +454,14 @@ impl Index {
                     params![whole, age.as_secs() as i64],
                 )
             };
+            let mut unused = Vec::new();
             // Of a directory above a root only itself was in the scope.
-            let mut unused = expired(false)?;
+            for path in expired(false)? {
+                unused.extend(keys_in(&transaction, range_at(&path))?);
+            }
             for root in expired(true)? {
-                unused.extend(paths_at(&transaction, &root)?);
+                unused.extend(keys_in(&transaction, range_at(&root))?);
+                unused.extend(keys_in(&transaction, range_beneath(&root))?);
             }
             let used = |whole| {
                 all_paths(
@@ -438,9 +479,10 @@ impl Index {
                 generation: i64::MAX,
                 needed: None,
             };
-            for path in unused.iter().filter(|path| !in_use(path)) {
-                versions.replace(path.to_bytes(), None, &mut freed)?;
-            }
+            let unused = unused
+                .iter()
+                .filter(|key| !AbsPath::from_bytes(path_of(key)).is_ok_and(|path| in_use(&path)));
+            versions.replace(unused.map(|key| (key.as_slice(), None)), &mut freed)?;
         }
         transaction.commit()?;
         Ok(freed)
@@ -520,39 +562,26 @@ fn all_paths(
         .collect())
 }
 
-/// Every path with a row at or beneath `root`.
-fn paths_at(
+/// Every key in a range.
+fn keys_in(
     transaction: &rusqlite::Transaction<'_>,
-    root: &AbsPath,
-) -> rusqlite::Result<Vec<AbsPath>> {
-    let (from, to) = range_beneath(root);
-    all_paths(
-        transaction,
-        "SELECT DISTINCT path FROM rows WHERE path = ?1 OR (path > ?2 AND path < ?3)",
-        params![root.to_bytes(), from, to],
-    )
+    (from, to): (Vec<u8>, Vec<u8>),
+) -> rusqlite::Result<Vec<Vec<u8>>> {
+    transaction
+        .prepare_cached("SELECT DISTINCT path FROM rows WHERE path >= ?1 AND path < ?2")?
+        .query_map(params![from, to], |r| r.get(0))?
+        .collect()
 }
 
 fn take(row: &rusqlite::Row<'_>, rows: &mut Rows) -> rusqlite::Result<()> {
-    let path = row.get_ref(0)?.as_blob()?;
+    let key = row.get_ref(0)?.as_blob()?;
     match row.get_ref(1)? {
-        rusqlite::types::ValueRef::Blob(encoded) => rows.insert(path.to_vec(), encoded.into()),
-        _ => rows.remove(path),
-    };
-    Ok(())
-}
-
-/// The keys strictly between these two are the paths beneath `root`.
-pub(super) fn range_beneath(root: &AbsPath) -> (Vec<u8>, Vec<u8>) {
-    let mut from = root.to_bytes().to_vec();
-    if from.last() != Some(&b'/') {
-        from.push(b'/');
+        rusqlite::types::ValueRef::Blob(encoded) => {
+            rows.insert_encoded(key.to_vec(), encoded.into());
+        }
+        _ => rows.remove_encoded(key),
     }
-    let mut to = from.clone();
-    // '0' follows '/' in ASCII.
-    to.pop();
-    to.push(b'0');
-    (from, to)
+    Ok(())
 }
 
 fn failed(what: &'static str) -> impl Fn(rusqlite::Error) -> Error {

@@ -17,6 +17,7 @@ mod index;
 mod objects;
 mod observe;
 mod place;
+mod rows;
 mod scan;
 mod secure;
 mod trust;

@@ -3,12 +3,14 @@
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::index::Rows;
+use super::rows::Rows;
 use crate::entry::{EntryKind, Timestamp};
 use crate::path::AbsPath;
 use crate::snapshot::Unobserved;
 use crate::snapshot::tree::IGNORE_FILE;
+use crate::snapshot::tree::compare::unknown;
 use crate::snapshot::tree::links::Groups;
 use crate::snapshot::tree::record::{Child, Content, Record, Row, child_path};
 use crate::snapshot::tree::walk::{Descend, Step, Visit, Visitor, lock};
@@ -17,12 +19,33 @@ use crate::sys::{Dir, Stat, hash_file, read_open_state, read_state, system_clock
 /// What the walk makes of one path.
 pub(super) enum Found {
     /// The row that the baseline has is still true.
-    Unchanged(Box<[u8]>),
+    Unchanged,
     /// A new row, complete but for the content of some files.
     Draft(Box<Draft>),
+    /// Of a directory's row the entries that differ, and names that are no longer there.
+    Part(Box<Draft>, Vec<OsString>),
+}
+
+impl Found {
+    /// What is to be completed.
+    pub(super) fn draft(&self) -> Option<&Draft> {
+        match self {
+            Found::Unchanged => None,
+            Found::Draft(draft) | Found::Part(draft, _) => Some(draft),
+        }
+    }
+
+    /// The same, to complete it.
+    pub(super) fn draft_mut(&mut self) -> Option<&mut Draft> {
+        match self {
+            Found::Unchanged => None,
+            Found::Draft(draft) | Found::Part(draft, _) => Some(draft),
+        }
+    }
 }
 
 /// A row in the making.
+#[derive(Default)]
 pub(super) struct Draft {
     pub(super) own: Option<Record>,
     pub(super) children: Option<Vec<(OsString, DraftChild)>>,
@@ -46,6 +69,7 @@ pub(super) struct Observer<'a> {
     unobserved: Mutex<Vec<Unobserved>>,
     vanished: Mutex<Vec<AbsPath>>,
     ignoring: Mutex<Vec<AbsPath>>,
+    unclear: AtomicBool,
     groups: Groups,
 }
 
@@ -57,6 +81,8 @@ pub(super) struct Observed {
     pub(super) vanished: Vec<AbsPath>,
     /// The same: directories with an ignore file.
     pub(super) ignoring: Vec<AbsPath>,
+    /// The same: of a directory more has to be looked at than some entries.
+    pub(super) unclear: bool,
     pub(super) groups: Groups,
 }
 
@@ -69,6 +95,7 @@ impl<'a> Observer<'a> {
             unobserved: Mutex::default(),
             vanished: Mutex::default(),
             ignoring: Mutex::default(),
+            unclear: AtomicBool::new(false),
             groups: Groups::default(),
         }
     }
@@ -79,6 +106,7 @@ impl<'a> Observer<'a> {
             unobserved: self.unobserved.into_inner().unwrap_or_default(),
             vanished: self.vanished.into_inner().unwrap_or_default(),
             ignoring: self.ignoring.into_inner().unwrap_or_default(),
+            unclear: self.unclear.into_inner(),
             groups: self.groups,
         }
     }
@@ -118,9 +146,12 @@ impl<'a> Observer<'a> {
         ))))
     }
 
-    fn children(&self, visit: &Visit<'_>, known: &Row) -> Option<Vec<(OsString, DraftChild)>> {
+    fn children(
+        &self,
+        visit: &Visit<'_>,
+        known: &[(Vec<u8>, Child)],
+    ) -> Option<Vec<(OsString, DraftChild)>> {
         let entries = visit.entries?;
-        let known = known.children.as_deref().unwrap_or_default();
         let mut children = Vec::with_capacity(entries.len());
         for (name, stat) in entries {
             if stat.kind == EntryKind::Directory {
@@ -128,11 +159,7 @@ impl<'a> Observer<'a> {
                 continue;
             }
             self.groups.meet(stat, || visit.path.join(name).ok());
-            let before = known
-                .binary_search_by(|(n, _)| n.as_slice().cmp(name.as_encoded_bytes()))
-                .ok()
-                .map(|at| &known[at].1);
-            match Self::child(visit.dir, name, stat, before) {
+            match Self::child(visit.dir, name, stat, child_named(known, name)) {
                 Ok(child) => children.push((name.clone(), child)),
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
                 Err(e) => self.skip(visit.path.join(name).ok(), &e),
@@ -143,6 +170,41 @@ impl<'a> Observer<'a> {
 }
 
 impl Observer<'_> {
+    /// Looks at some entries of a directory of which the others are known. `None`: they are not, or
+    /// may be others.
+    fn part(&self, visit: &Visit<'_>, asked: &[OsString]) -> Option<Descend> {
+        let row = self.known.part(visit.path, asked)?;
+        let (Some(own), Some(children)) = (&row.own, &row.children) else {
+            return None;
+        };
+        let entries = visit.entries?;
+        if own.identity().inode != visit.stat.identity.inode
+            || !visit.are_spelled_so(&unknown(entries, children)).ok()?
+        {
+            return None;
+        }
+        let now = own_record(visit, Some(own)).ok()?;
+        let mut present = self.children(visit, children)?;
+        let is_there = |name: &OsStr| present.iter().any(|(there, _)| there == name);
+        let absent: Vec<OsString> = asked
+            .iter()
+            .filter(|name| child_named(children, name).is_some() && !is_there(name))
+            .cloned()
+            .collect();
+        present.retain(|(name, child)| {
+            !matches!(child, DraftChild::Done(now) if child_named(children, name) == Some(now))
+        });
+        if now != *own || !present.is_empty() || !absent.is_empty() {
+            let draft = Draft {
+                own: Some(now),
+                children: Some(present),
+                own_pending: None,
+            };
+            self.push(visit.path, Found::Part(Box::new(draft), absent));
+        }
+        Some(self.steps(visit, &row))
+    }
+
     /// Into which subdirectories a walk of a focus goes: those that were not there the last time.
     fn steps(&self, visit: &Visit<'_>, known: &Row) -> Descend {
         let entries = visit.entries.unwrap_or_default();
@@ -183,32 +245,25 @@ impl Observer<'_> {
 
 impl Visitor for Observer<'_> {
     fn directory(&self, visit: &Visit<'_>) -> Descend {
-        let encoded = self.known.get(visit.path.to_bytes());
-        let known = encoded
-            .and_then(|bytes| Row::decode(bytes))
-            .unwrap_or_default();
-        let own = match known
-            .own
-            .as_ref()
-            .filter(|own| own.matches(visit.stat) && !own.is_racy())
-        {
-            Some(own) => own.clone(),
-            None => match read_directory(visit, system_clock()) {
-                Ok(own) => own,
-                Err(e) => {
-                    self.skip(Some(visit.path.clone()), &e);
-                    return Descend::Each(Vec::new());
-                }
-            },
+        let row = self.known.row(visit.path);
+        let is_known = row.is_some();
+        let known = row.unwrap_or_default();
+        let own = match own_record(visit, known.own.as_ref()) {
+            Ok(own) => own,
+            Err(e) => {
+                self.skip(Some(visit.path.clone()), &e);
+                return Descend::Each(Vec::new());
+            }
         };
         let draft = Draft {
             own: Some(own),
-            children: self.children(visit, &known),
+            children: self.children(visit, known.children.as_deref().unwrap_or_default()),
             own_pending: None,
         };
-        let found = match encoded {
-            Some(bytes) if is_unchanged(&draft, &known) => Found::Unchanged(bytes.clone()),
-            _ => Found::Draft(Box::new(draft)),
+        let found = if is_known && is_unchanged(&draft, &known) {
+            Found::Unchanged
+        } else {
+            Found::Draft(Box::new(draft))
         };
         self.push(visit.path, found);
         if self.focused {
@@ -218,19 +273,24 @@ impl Visitor for Observer<'_> {
         }
     }
 
+    fn names(&self, visit: &Visit<'_>, asked: &[OsString]) -> Option<Descend> {
+        let part = self.part(visit, asked);
+        if part.is_none() {
+            self.unclear.store(true, Ordering::Relaxed);
+        }
+        // What is known of the rest is not here: somebody has to begin anew.
+        Some(part.unwrap_or(Descend::Each(Vec::new())))
+    }
+
     fn root(&self, path: &AbsPath, parent: Option<&Dir>, name: &OsStr, stat: Option<&Stat>) {
-        let encoded = self.known.get(path.to_bytes());
-        let known = encoded
-            .and_then(|bytes| Row::decode(bytes))
-            .unwrap_or_default();
+        let row = self.known.row(path);
+        let is_known = row.is_some();
+        let known = row.unwrap_or_default();
         let (Some(dir), Some(stat)) = (parent, stat) else {
-            let found = match encoded {
-                Some(bytes) if known.own.is_none() => Found::Unchanged(bytes.clone()),
-                _ => Found::Draft(Box::new(Draft {
-                    own: None,
-                    children: None,
-                    own_pending: None,
-                })),
+            let found = if is_known && known.own.is_none() {
+                Found::Unchanged
+            } else {
+                Found::Draft(Box::default())
             };
             return self.push(path, found);
         };
@@ -238,23 +298,20 @@ impl Visitor for Observer<'_> {
         let before = known.own.clone().map(Child::Entry);
         match Self::child(dir, name, stat, before.as_ref()) {
             Ok(DraftChild::Done(Child::Entry(record))) => {
-                let found = match encoded {
-                    Some(bytes) if known.own.as_ref() == Some(&record) => {
-                        Found::Unchanged(bytes.clone())
-                    }
-                    _ => Found::Draft(Box::new(Draft {
+                let found = if known.own.as_ref() == Some(&record) {
+                    Found::Unchanged
+                } else {
+                    Found::Draft(Box::new(Draft {
                         own: Some(record),
-                        children: None,
-                        own_pending: None,
-                    })),
+                        ..Draft::default()
+                    }))
                 };
                 self.push(path, found);
             }
             Ok(DraftChild::Pending(stat)) => {
                 let draft = Draft {
-                    own: None,
-                    children: None,
                     own_pending: Some(stat),
+                    ..Draft::default()
                 };
                 self.push(path, Found::Draft(Box::new(draft)));
             }
@@ -264,7 +321,22 @@ impl Visitor for Observer<'_> {
     }
 }
 
-/// The directory's own record.
+/// The child `name` of a directory.
+fn child_named<'a>(children: &'a [(Vec<u8>, Child)], name: &OsStr) -> Option<&'a Child> {
+    let by_name = |(n, _): &(Vec<u8>, Child)| n.as_slice().cmp(name.as_encoded_bytes());
+    let at = children.binary_search_by(by_name).ok()?;
+    Some(&children[at].1)
+}
+
+/// A directory's own record: the one that is known, if that is still true.
+fn own_record(visit: &Visit<'_>, known: Option<&Record>) -> std::io::Result<Record> {
+    match known.filter(|own| own.matches(visit.stat) && !own.is_racy()) {
+        Some(own) => Ok(own.clone()),
+        None => read_directory(visit, system_clock()),
+    }
+}
+
+/// The directory's own record, read.
 fn read_directory(visit: &Visit<'_>, now: Timestamp) -> std::io::Result<Record> {
     let state = read_open_state(visit.dir, visit.stat)?;
     Ok(Record::new(state, Content::None, now))

@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 
 use super::assemble::roots;
-use super::index::{Index, Registered, Rows};
+use super::index::{Index, Registered};
 use super::observe::{Found, Observed, Observer};
+use super::rows::Rows;
 use super::trust::{Besides, Trust};
 use crate::error::Result;
 use crate::infer::{Certainty, Depth, ScopePath};
 use crate::path::AbsPath;
+use crate::snapshot::tree::focus::Focus;
 use crate::snapshot::tree::links::{LinkedName, Seeker};
 use crate::snapshot::tree::walk::{Bounds, Focused, walk, walk_focus};
 use crate::snapshot::{Exclusions, Unobserved};
@@ -50,7 +52,7 @@ pub(super) fn scan(
 ) -> Result<Scanned> {
     let mut scanned = Scanned {
         scope: scope.to_vec(),
-        known: Rows::new(),
+        known: Rows::default(),
         found: Vec::new(),
         unobserved: Vec::new(),
         exclusions,
@@ -62,8 +64,9 @@ pub(super) fn scan(
         further: Vec::new(),
     };
     for trust in trusts {
-        if trust.holds(with.index)? {
-            scanned.look_again(trust, with)?;
+        if trust.holds(with.index)? && !scanned.look_again(&trust, &trust.focus, with)? {
+            // Names in the same directory are what is missing most often.
+            scanned.look_again(&trust, &trust.focus.widened(), with)?;
         }
     }
     let walked: Vec<ScopePath> = scope
@@ -138,41 +141,40 @@ impl Scanned {
         Ok(observed.groups)
     }
 
-    /// Looks at what may have changed in a trusted tree. Where that shows more than can be told from
-    /// it, the tree is not trusted, and walked like any other.
-    fn look_again(&mut self, trust: Trust, with: &Scan<'_>) -> Result<()> {
+    /// Looks at what may have changed in a trusted tree. `false`: that shows more than can be told
+    /// from it, so the tree is not trusted, and walked like any other.
+    fn look_again(&mut self, trust: &Trust, focus: &Focus, with: &Scan<'_>) -> Result<bool> {
         let Some(root) = self.scope.iter().find(|path| path.path == trust.root) else {
-            return Ok(());
+            return Ok(true);
         };
-        let mut known = trust.rows(with.index, with.registered)?;
+        let mut known = Trust::rows(with.index, focus, with.registered)?;
         let observer = Observer::new(&known, true);
         let frozen = Exclusions {
             files: trust.besides.ignore_files.clone(),
             ..self.exclusions.clone()
         };
-        let focused = walk_focus(root, &trust.focus, &frozen, with.bounds, &observer)?;
+        let focused = walk_focus(root, focus, &frozen, with.bounds, &observer)?;
         let observed = observer.finish();
-        let besides = Besides::updated(trust.besides, &focused, &observed);
+        let besides = Besides::updated(trust.besides.clone(), &focused, &observed);
         let elsewhere: Vec<&LinkedName> = besides
             .linked
             .iter()
-            .filter(|name| !was_visited(&focused, &name.path))
+            .filter(|name| !focused.came_to(&name.path))
             .collect();
         let known_file = |path: &AbsPath| frozen.files.iter().any(|(at, _)| at == path);
-        if !observed.groups.incomplete_beside(&elsewhere).is_empty()
+        if observed.unclear
+            || !observed.groups.incomplete_beside(&elsewhere).is_empty()
             || !observed.ignoring.iter().all(known_file)
         {
-            return Ok(());
+            return Ok(false);
         }
         let swept = swept(&focused, observed.vanished);
         let missing: Vec<(&AbsPath, bool)> = swept.iter().map(|tree| (tree, true)).collect();
-        for (path, row) in with.index.load(&missing, with.registered.generation)? {
-            known.entry(path).or_insert(row);
-        }
+        known.fill_up(with.index.load(&missing, with.registered.generation)?);
         self.found.extend(observed.found);
         self.known.extend(known);
         self.swept.extend(swept);
-        self.trusted.push(trust.root);
+        self.trusted.push(trust.root.clone());
         self.entries += besides.entries;
         self.unobserved.extend(besides.unobserved);
         self.linked.extend(besides.linked);
@@ -187,7 +189,7 @@ impl Scanned {
             }
         }
         self.scope.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -195,11 +197,10 @@ impl Besides {
     /// The same after some directories were looked at once more.
     fn updated(mut self, focused: &Focused, observed: &Observed) -> Self {
         self.linked
-            .retain(|name| !was_visited(focused, &name.path) && !is_gone(observed, &name.path));
+            .retain(|name| !focused.came_to(&name.path) && !is_gone(observed, &name.path));
         self.linked.extend(observed.groups.names());
-        self.unobserved.retain(|skipped| {
-            !was_visited(focused, &skipped.path) && !is_gone(observed, &skipped.path)
-        });
+        self.unobserved
+            .retain(|skipped| !focused.came_to(&skipped.path) && !is_gone(observed, &skipped.path));
         self.unobserved.extend(observed.unobserved.iter().cloned());
         self.unobserved
             .extend(focused.walked.unobserved.iter().cloned());
@@ -209,20 +210,13 @@ impl Besides {
     }
 }
 
-/// Whether the directory that holds `path` was looked at.
-fn was_visited(focused: &Focused, path: &AbsPath) -> bool {
-    path.parent()
-        .is_some_and(|parent| focused.visited.contains_key(&parent))
-}
-
 fn is_gone(observed: &Observed, path: &AbsPath) -> bool {
     observed.vanished.iter().any(|gone| path.starts_with(gone))
 }
 
 /// The trees of which a walk of a focus saw everything, none within another.
 fn swept(focused: &Focused, vanished: Vec<AbsPath>) -> Vec<AbsPath> {
-    let whole = focused.visited.iter().filter(|(_, whole)| **whole);
-    let mut all: Vec<AbsPath> = whole.map(|(path, _)| path.clone()).collect();
+    let mut all: Vec<AbsPath> = focused.whole().cloned().collect();
     all.extend(vanished);
     all.sort();
     let mut tops: Vec<AbsPath> = Vec::new();

@@ -162,7 +162,7 @@ fn collect(found: &[(AbsPath, Found)]) -> Vec<Job> {
         });
     };
     for (index, (path, found)) in found.iter().enumerate() {
-        let Found::Draft(draft) = found else { continue };
+        let Some(draft) = found.draft() else { continue };
         if let (Some(stat), Some(name)) = (&draft.own_pending, path.name()) {
             add(index, None, name, stat);
         }
@@ -389,7 +389,8 @@ fn fill(found: &mut [(AbsPath, Found)], jobs: Vec<Job>, mut results: Results) ->
     let mut unobserved = Vec::new();
     let mut gone: HashMap<usize, HashSet<usize>> = HashMap::new();
     for (at, job) in jobs.into_iter().enumerate() {
-        let (path, Found::Draft(draft)) = &mut found[job.found] else {
+        let (path, found) = &mut found[job.found];
+        let Some(draft) = found.draft_mut() else {
             continue;
         };
         let record = match results.remove(&at) {
@@ -417,7 +418,7 @@ fn fill(found: &mut [(AbsPath, Found)], jobs: Vec<Job>, mut results: Results) ->
         }
     }
     for (index, missing) in gone {
-        let (_, Found::Draft(draft)) = &mut found[index] else {
+        let Some(draft) = found[index].1.draft_mut() else {
             continue;
         };
         let mut at = 0;

@@ -253,6 +253,43 @@ fn unchanged_files_are_never_copied_twice_and_old_objects_go() {
     assert_eq!(bench.objects(), 99);
 }
 
+/// A directory's row is divided anew when its size changes much, and keeps referring to the same
+/// objects then.
+#[test]
+fn a_directory_that_grows_and_shrinks_loses_no_object_and_keeps_none_too_many() {
+    let bench = Bench::new();
+    let file = |number: usize| bench.tree.join(format!("f{number}"));
+    let fill = |from: usize, to: usize| {
+        for number in from..to {
+            fs::write(file(number), number.to_string()).unwrap();
+        }
+    };
+    fill(0, 50);
+    bench.run(|_| ());
+    fill(50, 400);
+    // Sees the directory as it is divided now.
+    let long = bench.begin(&bench.scope(Depth::Tree));
+    fill(400, 3_000);
+    bench.run(|_| ());
+    (40..3_000).for_each(|number| fs::remove_file(file(number)).unwrap());
+    bench.run(|_| ());
+    let mut resumed = bench.baseline.resume(&long.token()).unwrap();
+    drop(long);
+    let sealed = bench.seal(&mut resumed);
+    for number in 40..400 {
+        assert_eq!(
+            bench.stored(&sealed, &format!("f{number}")),
+            number.to_string().as_bytes()
+        );
+    }
+    Box::new(resumed).finish();
+    let sealed = bench.run(|_| (0..40).for_each(|number| fs::remove_file(file(number)).unwrap()));
+    assert_eq!(bench.stored(&sealed, "f7"), b"7");
+    assert_eq!(bench.objects(), 40);
+    bench.run(|_| ());
+    assert_eq!(bench.objects(), 0);
+}
+
 #[test]
 fn names_of_one_inode_share_one_object() {
     let bench = Bench::new();

@@ -1,11 +1,12 @@
 //! Trees of which is known, without walking them, that the index has their state.
 
-use super::index::{Index, Registered, Rows};
+use super::index::{Index, Registered};
+use super::rows::Rows;
 use crate::error::Result;
 use crate::infer::ScopePath;
 use crate::path::AbsPath;
 use crate::snapshot::Unobserved;
-use crate::snapshot::tree::focus::Focus;
+use crate::snapshot::tree::focus::{Focus, Look};
 use crate::snapshot::tree::links::LinkedName;
 
 /// What somebody who saw every change of a tree knows of it since the last capture.
@@ -60,9 +61,20 @@ impl Trust {
             && !index.written_by_others(&self.root, self.generation, &self.fitting)?)
     }
 
-    /// The rows at and beneath what may have changed.
-    pub(super) fn rows(&self, index: &Index, registered: Registered) -> Result<Rows> {
-        let directories: Vec<(&AbsPath, bool)> = self.focus.directories().collect();
-        index.load(&directories, registered.generation)
+    /// What the index has of what is looked at with `focus`.
+    pub(super) fn rows(index: &Index, focus: &Focus, registered: Registered) -> Result<Rows> {
+        let mut rows = Rows::default();
+        for (path, look) in focus.directories() {
+            let generation = registered.generation;
+            match look {
+                Look::Names(names) => {
+                    let names: Vec<_> = names.iter().cloned().collect();
+                    index.load_part(path, &names, generation, &mut rows)?;
+                }
+                Look::Entries => rows.extend(index.load(&[(path, false)], generation)?),
+                Look::Whole => rows.extend(index.load(&[(path, true)], generation)?),
+            }
+        }
+        Ok(rows)
     }
 }

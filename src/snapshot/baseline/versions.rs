@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use rusqlite::{OptionalExtension, params};
 
-use crate::snapshot::tree::record::Row;
+use super::rows::objects_of;
+use crate::snapshot::tree::record::Object;
 
 /// Replaces rows while keeping the versions that captures in progress need.
 pub(super) struct Versions<'a> {
@@ -16,46 +17,57 @@ pub(super) struct Versions<'a> {
 }
 
 impl Versions<'_> {
-    /// Makes `row` (`None`: nothing) the newest version at `path`.
-    pub(super) fn replace(
+    /// Makes each value (`None`: nothing) the newest version at its key.
+    pub(super) fn replace<'r>(
         &self,
-        path: &[u8],
-        row: Option<&[u8]>,
+        rows: impl Iterator<Item = (&'r [u8], Option<&'r [u8]>)>,
         freed: &mut Vec<u64>,
     ) -> rusqlite::Result<()> {
-        let dropped = self.drop_old(path)?;
-        if row.is_some() || self.needed.is_some() {
+        let mut dropped = Vec::new();
+        for (key, value) in rows {
+            dropped.push((key, self.put(key, value)?));
+        }
+        // What one row lost another may have got.
+        for (key, versions) in &dropped {
+            self.free(key, versions, freed)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the versions that nobody can see any more.
+    fn put(&self, key: &[u8], value: Option<&[u8]>) -> rusqlite::Result<Vec<Version>> {
+        let dropped = self.drop_old(key)?;
+        if value.is_some() || self.needed.is_some() {
             self.transaction
                 .prepare_cached("INSERT OR REPLACE INTO rows VALUES (?1, ?2, ?3)")?
-                .execute(params![path, self.generation, row])?;
+                .execute(params![key, self.generation, value])?;
         }
         if self.needed.is_some() {
             self.transaction
                 .prepare_cached("INSERT OR IGNORE INTO superseded VALUES (?1)")?
-                .execute(params![path])?;
+                .execute(params![key])?;
         }
-        for serial in row
-            .and_then(Row::decode)
-            .iter()
-            .flat_map(|r| distinct(r, true))
-        {
+        let objects = value.map(|value| objects_of(key, value));
+        for serial in distinct(&objects.unwrap_or_default(), true) {
             self.transaction
                 .prepare_cached(
                     "INSERT INTO shared VALUES (?1, 1) ON CONFLICT DO UPDATE SET rows = rows + 1",
                 )?
                 .execute([serial as i64])?;
         }
-        self.free(path, &dropped, freed)
+        Ok(dropped)
     }
 
     /// Deletes the versions of `path` that nobody can see once a newer one is written.
-    fn drop_old(&self, path: &[u8]) -> rusqlite::Result<Vec<Row>> {
+    fn drop_old(&self, path: &[u8]) -> rusqlite::Result<Vec<Version>> {
         match self.needed {
             None => self.collect(
+                path,
                 "DELETE FROM rows WHERE path = ?1 RETURNING row",
                 params![path],
             ),
             Some(needed) => self.collect(
+                path,
                 "DELETE FROM rows WHERE path = ?1 AND generation < coalesce(
                      (SELECT max(generation) FROM rows WHERE path = ?1 AND generation <= ?2), 0)
                  RETURNING row",
@@ -73,6 +85,7 @@ impl Versions<'_> {
             .collect::<rusqlite::Result<_>>()?;
         for path in paths {
             let dropped = self.collect(
+                &path,
                 "DELETE FROM rows WHERE path = ?1 AND (row IS NULL OR generation <
                      (SELECT max(generation) FROM rows WHERE path = ?1)) RETURNING row",
                 params![path],
@@ -83,11 +96,8 @@ impl Versions<'_> {
     }
 
     /// Finds the objects of `dropped` versions that no other row refers to.
-    fn free(&self, path: &[u8], dropped: &[Row], freed: &mut Vec<u64>) -> rusqlite::Result<()> {
-        if dropped.is_empty() {
-            return Ok(());
-        }
-        for serial in dropped.iter().flat_map(|row| distinct(row, true)) {
+    fn free(&self, path: &[u8], dropped: &[Version], freed: &mut Vec<u64>) -> rusqlite::Result<()> {
+        for serial in dropped.iter().flat_map(|version| distinct(version, true)) {
             let left: Option<i64> = self
                 .transaction
                 .prepare_cached(
@@ -101,31 +111,55 @@ impl Versions<'_> {
                 freed.push(serial);
             }
         }
-        let kept = self.collect("SELECT row FROM rows WHERE path = ?1", params![path])?;
-        let kept: BTreeSet<u64> = kept.iter().flat_map(|row| distinct(row, false)).collect();
-        let gone: BTreeSet<u64> = dropped
+        let mut gone: BTreeSet<u64> = dropped
             .iter()
-            .flat_map(|row| distinct(row, false))
+            .flat_map(|version| distinct(version, false))
             .collect();
-        freed.extend(gone.difference(&kept));
+        if gone.is_empty() {
+            return Ok(());
+        }
+        for kept in self.collect(path, "SELECT row FROM rows WHERE path = ?1", params![path])? {
+            for object in kept {
+                gone.remove(&object.serial);
+            }
+        }
+        for serial in gone {
+            if !self.is_shared(serial)? {
+                freed.push(serial);
+            }
+        }
         Ok(())
     }
 
-    fn collect(&self, sql: &str, parameters: impl rusqlite::Params) -> rusqlite::Result<Vec<Row>> {
+    /// Whether a row at another key refers to an object that went there from a row in which it was
+    /// alone.
+    fn is_shared(&self, serial: u64) -> rusqlite::Result<bool> {
+        self.transaction
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM shared WHERE serial = ?1)")?
+            .query_row([serial as i64], |r| r.get(0))
+    }
+
+    fn collect(
+        &self,
+        path: &[u8],
+        sql: &str,
+        parameters: impl rusqlite::Params,
+    ) -> rusqlite::Result<Vec<Version>> {
         let mut statement = self.transaction.prepare_cached(sql)?;
         let rows = statement.query_map(parameters, |r| r.get::<_, Option<Vec<u8>>>(0))?;
         let rows: Vec<_> = rows.collect::<rusqlite::Result<_>>()?;
-        Ok(rows
-            .into_iter()
-            .flatten()
-            .filter_map(|bytes| Row::decode(&bytes))
-            .collect())
+        let rows = rows.into_iter().flatten();
+        Ok(rows.map(|encoded| objects_of(path, &encoded)).collect())
     }
 }
 
-/// The objects of a row, each once: those that other rows may refer to as well, or the others.
-fn distinct(row: &Row, shared: bool) -> BTreeSet<u64> {
-    row.objects()
+/// The objects that one version of a row refers to.
+type Version = Vec<Object>;
+
+/// The objects of a version, each once: those that other rows may refer to as well, or the others.
+fn distinct(version: &[Object], shared: bool) -> BTreeSet<u64> {
+    version
+        .iter()
         .filter(|object| object.shared == shared)
         .map(|object| object.serial)
         .collect()

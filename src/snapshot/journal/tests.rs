@@ -180,6 +180,12 @@ fn plant(tree: &Path, rng: &mut StdRng) {
         let length = rng.random_range(0..5_000);
         fs::write(dir.join(format!("f{number}")), vec![b'x'; length]).unwrap();
     }
+    // Its row in the index is in pages.
+    let many = tree.join("many");
+    fs::create_dir(&many).unwrap();
+    for number in 0..300 {
+        fs::write(many.join(format!("m{number}")), number.to_string()).unwrap();
+    }
 }
 
 /// Every directory and every other entry of the tree.
@@ -253,6 +259,44 @@ fn random_changes_are_told(events: Events) {
                 }
             });
         }
+    }
+}
+
+/// Names that are made in a directory with many are seen, and a file that has got another name in the
+/// same directory costs no walk.
+#[test]
+fn a_few_of_many_names_need_no_walk() {
+    for events in [Events::Fanotify, Events::Inotify] {
+        let Some(bench) = Bench::new(events) else {
+            return;
+        };
+        plant(&bench.tree, &mut StdRng::seed_from_u64(1));
+        let many = bench.tree.join("many");
+        bench.run(&bench.tree, || {});
+        fs::write(many.join("m7"), b"between").unwrap();
+        fs::remove_file(many.join("m8")).unwrap();
+        fs::write(many.join("new"), b"between").unwrap();
+        let both = bench.run(&bench.tree, || {
+            fs::write(many.join("m7"), b"within").unwrap();
+            fs::write(many.join("new"), b"within").unwrap();
+            fs::remove_file(many.join("m9")).unwrap();
+            fs::rename(many.join("m10"), many.join("m11")).unwrap();
+            fs::hard_link(many.join("m12"), many.join("linked")).unwrap();
+            fs::create_dir(many.join("sub")).unwrap();
+            fs::write(many.join("sub/f"), b"within").unwrap();
+        });
+        assert_eq!(both.journal.changes.len(), 10);
+        assert!(
+            !Bench::walked_without_need(&both),
+            "{:?}",
+            both.journal.notes
+        );
+        let both = bench.run(&bench.tree, || {
+            fs::remove_dir_all(many.join("sub")).unwrap();
+            fs::remove_file(many.join("m12")).unwrap();
+        });
+        assert_eq!(both.journal.changes.len(), 5);
+        bench.run(&bench.tree, || fs::remove_dir_all(&many).unwrap());
     }
 }
 

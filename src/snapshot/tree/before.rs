@@ -1,5 +1,6 @@
 //! Where the state before a command is looked up.
 
+use std::ffi::OsString;
 use std::io;
 
 use super::record::{Record, Row};
@@ -11,6 +12,18 @@ use crate::path::AbsPath;
 pub(in crate::snapshot) trait Before: Sync {
     /// What was known of the entry at `path`. `None`: it was not observed, or did not exist.
     fn row(&self, path: &AbsPath) -> io::Result<Option<Row>>;
+
+    /// The same, of the entries in it only those that `names` (sorted) lists.
+    fn part(&self, path: &AbsPath, names: &[OsString]) -> io::Result<Option<Row>> {
+        let mut row = self.row(path)?;
+        if let Some(children) = row.as_mut().and_then(|row| row.children.as_mut()) {
+            children.retain(|(known, _)| {
+                let name = |n: &OsString| n.as_encoded_bytes().cmp(known);
+                names.binary_search_by(name).is_ok()
+            });
+        }
+        Ok(row)
+    }
 
     /// Whether [`row`](Self::row) gives something.
     fn contains(&self, path: &AbsPath) -> io::Result<bool> {

@@ -362,6 +362,19 @@ impl Visitor for Comparer<'_> {
         }
     }
 
+    fn names(&self, visit: &Visit<'_>, asked: &[OsString]) -> Option<Descend> {
+        let entries = visit.entries?;
+        let row = self.before.part(visit.path, asked).ok()??;
+        let (own, known) = (row.own?, row.children?);
+        let same =
+            own.kind() == EntryKind::Directory && own.identity().inode == visit.stat.identity.inode;
+        if !same || !visit.are_spelled_so(&unknown(entries, &known)).ok()? {
+            return None;
+        }
+        self.own(visit, Some(&own));
+        Some(Descend::Each(self.children(visit, entries, &known, false)))
+    }
+
     fn root(&self, path: &AbsPath, parent: Option<&Dir>, name: &OsStr, stat: Option<&Stat>) {
         let Ok(Some(row)) = self.row(path) else {
             return;
@@ -392,6 +405,19 @@ impl Comparer<'_> {
         self.own(visit, None);
         self.old(visit.path, before.clone());
     }
+}
+
+/// The names of entries that are not among the children known.
+pub(in crate::snapshot) fn unknown<'a>(
+    entries: &'a [(OsString, Stat)],
+    known: &[(Vec<u8>, Child)],
+) -> Vec<&'a OsStr> {
+    let is_known = |name: &OsStr| {
+        let by_name = |(n, _): &(Vec<u8>, Child)| n.as_slice().cmp(name.as_encoded_bytes());
+        known.binary_search_by(by_name).is_ok()
+    };
+    let names = entries.iter().map(|(name, _)| name.as_os_str());
+    names.filter(|name| !is_known(name)).collect()
 }
 
 /// The full state of an entry after the command, with its content's hash.

@@ -28,7 +28,8 @@ pub(in crate::snapshot) enum Content {
 pub(in crate::snapshot) struct Object {
     /// Its number.
     pub(in crate::snapshot) serial: u64,
-    /// Several names of one inode have it in common.
+    /// Several names of one inode have it in common, or it went from one row to another: rows that
+    /// refer to it are counted.
     pub(in crate::snapshot) shared: bool,
 }
 
@@ -188,6 +189,13 @@ impl Record {
         }
     }
 
+    /// The object that holds the content is referred to from several rows from now on.
+    pub(in crate::snapshot) fn share_object(&mut self) {
+        if let Content::Object(object, _) = &mut self.content {
+            object.shared = true;
+        }
+    }
+
     /// The object that holds the content.
     pub(in crate::snapshot) fn object(&self) -> Option<Object> {
         match self.content {
@@ -212,39 +220,12 @@ pub(in crate::snapshot) enum Child {
 }
 
 /// What is known about the entry at one path.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(in crate::snapshot) struct Row {
     /// The entry itself; `None`: nothing is there.
     pub(in crate::snapshot) own: Option<Record>,
     /// What is in it, sorted by name; `None`: it was not looked into, or is not a directory.
     pub(in crate::snapshot) children: Option<Vec<(Vec<u8>, Child)>>,
-}
-
-impl Row {
-    /// The row in its stored form.
-    pub(in crate::snapshot) fn encode(&self) -> Box<[u8]> {
-        postcard::to_stdvec(self)
-            .unwrap_or_default()
-            .into_boxed_slice()
-    }
-
-    /// Reads a stored row; `None` when it is damaged (the baseline is a cache).
-    pub(in crate::snapshot) fn decode(bytes: &[u8]) -> Option<Row> {
-        postcard::from_bytes(bytes).ok()
-    }
-
-    /// Every object that the row refers to.
-    pub(in crate::snapshot) fn objects(&self) -> impl Iterator<Item = Object> + '_ {
-        let children = self
-            .children
-            .iter()
-            .flatten()
-            .filter_map(|(_, child)| match child {
-                Child::Entry(record) => record.object(),
-                Child::Directory => None,
-            });
-        self.own.iter().filter_map(Record::object).chain(children)
-    }
 }
 
 /// The path of a child by its name as stored.

@@ -1,5 +1,6 @@
 //! The stat walk: visits a scope, or parts of it, with several threads, one directory at a time.
 
+mod names;
 mod rules;
 
 use std::collections::HashMap;
@@ -11,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use super::exclude::Rules;
-use super::focus::Focus;
+use super::focus::{Focus, Look};
 use crate::error::Result;
 use crate::infer::{Depth, ScopePath};
 use crate::path::AbsPath;
@@ -25,7 +26,8 @@ pub(in crate::snapshot) struct Visit<'a> {
     pub(in crate::snapshot) dir: &'a Dir,
     /// What it is itself.
     pub(in crate::snapshot) stat: &'a Stat,
-    /// What is in it, sorted by name; `None` where only the directory itself is in the scope.
+    /// What is in it, sorted by name, or those entries that were asked for; `None` where only the
+    /// directory itself is in the scope.
     pub(in crate::snapshot) entries: Option<&'a [(OsString, Stat)]>,
     /// Names that are left alone.
     pub(in crate::snapshot) skipped: &'a [OsString],
@@ -40,6 +42,12 @@ pub(in crate::snapshot) trait Visitor: Sync {
 
     /// A directory. Says into which of its subdirectories the walk goes.
     fn directory(&self, visit: &Visit<'_>) -> Descend;
+
+    /// A directory of which only the entries `asked` (sorted) are looked at: `visit` has those of them
+    /// that are there. `None`: that is not enough, all of it must be looked at.
+    fn names(&self, _visit: &Visit<'_>, _asked: &[OsString]) -> Option<Descend> {
+        None
+    }
 
     /// The path of a scope that is not a directory: something else, or nothing.
     fn root(&self, path: &AbsPath, parent: Option<&Dir>, name: &OsStr, stat: Option<&Stat>);
@@ -82,8 +90,28 @@ pub(in crate::snapshot) struct Walked {
 /// What a walk of a focus gives.
 pub(in crate::snapshot) struct Focused {
     pub(in crate::snapshot) walked: Walked,
-    /// Every directory that was visited; `true`: with everything beneath.
-    pub(in crate::snapshot) visited: HashMap<AbsPath, bool>,
+    /// Every directory that was visited, and how much of it.
+    visited: HashMap<AbsPath, Look>,
+}
+
+impl Focused {
+    /// Whether the walk came to where `path` is or would be.
+    pub(in crate::snapshot) fn came_to(&self, path: &AbsPath) -> bool {
+        let at = path.parent().zip(path.name());
+        at.is_some_and(|(parent, name)| {
+            let look = self.visited.get(&parent);
+            look.is_some_and(|look| look.includes(name))
+        })
+    }
+
+    /// The directories of which everything beneath was visited.
+    pub(in crate::snapshot) fn whole(&self) -> impl Iterator<Item = &AbsPath> {
+        let whole = self
+            .visited
+            .iter()
+            .filter(|(_, look)| **look == Look::Whole);
+        whole.map(|(path, _)| path)
+    }
 }
 
 struct Walk<'a, V> {
@@ -97,18 +125,27 @@ struct Walk<'a, V> {
     unobserved: Mutex<Vec<Unobserved>>,
     ignore_files: Mutex<Vec<(AbsPath, String)>>,
     /// Of a walk of a focus: the directories that it came to.
-    visited: Option<Mutex<HashMap<AbsPath, bool>>>,
+    visited: Option<Mutex<HashMap<AbsPath, Look>>>,
 }
 
 /// A directory that is to be visited.
 struct Task {
     path: AbsPath,
     depth: Depth,
-    /// Of a walk of a focus: go into every subdirectory.
-    whole: bool,
+    /// Of a walk of a focus: how much is looked at.
+    look: Look,
     rules: Rules,
     /// The open root of the scope path, and the volume that the walk stays on.
     root: Arc<Root>,
+}
+
+/// What a walk of a focus does in a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Todo {
+    Look,
+    /// It was looked at already, but not what is in its subdirectories.
+    GoDeeper,
+    Nothing,
 }
 
 /// The rules for what is in each directory above a root; `None` where they leave it out.
@@ -189,12 +226,12 @@ pub(in crate::snapshot) fn walk_focus<V: Visitor>(
     {
         let mut within = Above::new();
         let mut tasks = Vec::with_capacity(focus.len());
-        for (directory, whole) in focus.directories() {
+        for (directory, look) in focus.directories() {
             let rules = walk.rules_within(directory, &top, &mut within);
             tasks.extend(rules.map(|rules| Task {
                 path: directory.clone(),
                 depth: Depth::Tree,
-                whole,
+                look: look.clone(),
                 rules,
                 root: Arc::clone(&top.root),
             }));
@@ -252,24 +289,22 @@ impl<'a, V: Visitor> Walk<'a, V> {
         }
     }
 
-    /// Whether a walk of a focus comes to a directory for the first time, and whether it then looks
-    /// at what is in it: `None`: everything was looked at already.
-    fn first_visit(&self, task: &Task) -> Option<bool> {
+    /// What is left to do in a directory to which a walk of a focus may have come before.
+    fn left_to_do(&self, task: &Task) -> Todo {
         let Some(visited) = &self.visited else {
-            return Some(true);
+            return Todo::Look;
         };
         let mut visited = lock(visited);
-        match visited.get_mut(&task.path) {
-            None => {
-                visited.insert(task.path.clone(), task.whole);
-                Some(true)
-            }
-            Some(whole) if task.whole && !*whole => {
-                *whole = true;
-                Some(false)
-            }
-            Some(_) => None,
+        let before = visited.get(&task.path);
+        let todo = match (before, &task.look) {
+            (None | Some(Look::Names(_)), _) => Todo::Look,
+            (Some(Look::Entries), Look::Whole) => Todo::GoDeeper,
+            (Some(Look::Entries | Look::Whole), _) => Todo::Nothing,
+        };
+        if todo != Todo::Nothing {
+            visited.insert(task.path.clone(), task.look.clone());
         }
+        todo
     }
 
     /// Looks at the path of a scope itself; gives a task where it is a directory.
@@ -325,7 +360,7 @@ impl<'a, V: Visitor> Walk<'a, V> {
             Ok(dir) => Some(Task {
                 path: path.clone(),
                 depth,
-                whole: false,
+                look: Look::Entries,
                 rules,
                 root: Arc::new(Root {
                     path: path.clone(),
@@ -390,11 +425,10 @@ impl<'a, V: Visitor> Walk<'a, V> {
         if let Some(reason) = task.root.parting(&stat) {
             return self.skip(&task.path, reason);
         }
-        let Some(first) = self.first_visit(task) else {
-            return;
-        };
-        if !first {
-            return self.go_deeper(scope, task, dir);
+        match self.left_to_do(task) {
+            Todo::Look => {}
+            Todo::GoDeeper => return self.go_deeper(scope, task, dir),
+            Todo::Nothing => return,
         }
         if let Err(reason) = self.account() {
             return self.skip(&task.path, reason);
@@ -410,7 +444,13 @@ impl<'a, V: Visitor> Walk<'a, V> {
             self.visitor.directory(&visit);
             return;
         }
-        self.list(scope, task, dir, &stat);
+        let few = match &task.look {
+            Look::Names(names) => Some(names),
+            Look::Entries | Look::Whole => None,
+        };
+        if !few.is_some_and(|names| self.look_at(scope, task, dir, &stat, names)) {
+            self.list(scope, task, dir, &stat);
+        }
     }
 
     /// Goes into the subdirectories of a directory that was visited by itself before.
@@ -454,7 +494,7 @@ impl<'a, V: Visitor> Walk<'a, V> {
             path,
             depth,
             // A walk of a focus comes here only where all of it is looked at.
-            whole: true,
+            look: Look::Whole,
             rules: rules.clone(),
             root: Arc::clone(&task.root),
         };
@@ -470,11 +510,31 @@ impl<'a, V: Visitor> Walk<'a, V> {
             Err(e) => return self.skip(&task.path, &format!("cannot be listed: {e}")),
         };
         let rules = self.rules_beneath(task, dir, &names);
+        let (entries, skipped) = self.stat_all(task, dir, &rules, names);
+        let visit = Visit {
+            path: &task.path,
+            dir,
+            stat,
+            entries: Some(&entries),
+            skipped: &skipped,
+        };
+        let descend = self.visitor.directory(&visit);
+        self.descend(scope, task, &rules, &entries, &descend);
+    }
+
+    /// What is there of `names`, and which of them are left alone.
+    fn stat_all(
+        &self,
+        task: &Task,
+        dir: &Dir,
+        rules: &Rules,
+        names: Vec<OsString>,
+    ) -> (Vec<(OsString, Stat)>, Vec<OsString>) {
         let mut entries = Vec::with_capacity(names.len());
         let mut skipped = Vec::new();
         for name in names {
             match dir.stat_opt(&name) {
-                Ok(Some(found)) if self.excluded(task, &rules, &name, &found) => skipped.push(name),
+                Ok(Some(found)) if self.excluded(task, rules, &name, &found) => skipped.push(name),
                 Ok(Some(found)) => entries.push((name, found)),
                 Ok(None) => {}
                 Err(e) => {
@@ -487,22 +547,27 @@ impl<'a, V: Visitor> Walk<'a, V> {
             entries.iter().filter(|(_, s)| !is_dir(s)).count() as u64,
             Ordering::Relaxed,
         );
-        let visit = Visit {
-            path: &task.path,
-            dir,
-            stat,
-            entries: Some(&entries),
-            skipped: &skipped,
-        };
-        let descend = self.visitor.directory(&visit);
+        (entries, skipped)
+    }
+
+    fn descend<'s>(
+        &'s self,
+        scope: &rayon::Scope<'s>,
+        task: &Task,
+        rules: &Rules,
+        entries: &[(OsString, Stat)],
+        descend: &Descend,
+    ) where
+        'a: 's,
+    {
         for (index, (name, found)) in entries.iter().enumerate() {
-            let step = match &descend {
+            let step = match descend {
                 Descend::All => Step::Scope,
                 Descend::Each(steps) => steps.get(index).copied().unwrap_or(Step::Skip),
             };
             let passed_over = match step {
                 Step::Skip => true,
-                Step::Scope => self.visited.is_some() && !task.whole,
+                Step::Scope => self.visited.is_some() && task.look != Look::Whole,
                 Step::Whole => false,
             };
             if !is_dir(found) || passed_over {
@@ -510,7 +575,7 @@ impl<'a, V: Visitor> Walk<'a, V> {
             }
             let tree = task.depth == Depth::Tree || step == Step::Whole;
             let depth = if tree { Depth::Tree } else { Depth::Entry };
-            self.enter(scope, task, &rules, name, depth);
+            self.enter(scope, task, rules, name, depth);
         }
     }
 
