@@ -12,7 +12,7 @@ const FONT: &str = "font-family=\"sans-serif\"";
 
 const LABELS: f64 = 250.0;
 const PANEL: f64 = 250.0;
-const GAP: f64 = 24.0;
+const GAP: f64 = 48.0;
 const ROW: f64 = 19.0;
 const TOP: f64 = 84.0;
 const TITLE: f64 = 44.0;
