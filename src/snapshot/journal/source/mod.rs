@@ -17,6 +17,7 @@
 //! - A change of a file through another of its hard links: only the name that was used is told, and
 //!   one outside of the root not at all. The same holds for the link count and the change time when
 //!   another link is made, renamed or removed.
+//! - The name that a file has now, where it was opened by one that was removed since.
 //! - Changes of a file that was opened by its handle instead of a name (a kernel's NFS server).
 //! - Changes that do not pass this system's own calls: the volume's device written to directly, the
 //!   layers beneath an overlay, other machines. [`EventSource::watch`] refuses filesystems where
