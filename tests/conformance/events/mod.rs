@@ -12,7 +12,7 @@ use deployx::AbsPath;
 use deployx::engine::{Engine, EngineConfig, RunContext, RunReport};
 use deployx::execute::{Cancel, Output, OutputSink, OutputStream};
 use deployx::progress::Silent;
-use deployx::request::{RollbackRequest, RunRequest};
+use deployx::request::{RetentionPolicy, RollbackRequest, RunRequest};
 use deployx::snapshot::journal::Events;
 
 use crate::cell::copy;
@@ -153,7 +153,18 @@ impl Bench {
         assert!(changed > 0, "{line} changed nothing, so it proves nothing");
         self.rollback(&report);
         self.assert_as_before(line);
+        self.forget_snapshots();
         report.coverage.notes
+    }
+
+    /// Hundreds of rounds would fill the volume otherwise.
+    fn forget_snapshots(&self) {
+        let none = RetentionPolicy {
+            max_count: Some(0),
+            ..RetentionPolicy::default()
+        };
+        let done = self.engine.cleanup(&[], &none, false, &Silent);
+        done.expect("a cleanup");
     }
 }
 

@@ -1,7 +1,9 @@
 //! The stat walk: visits a scope, or parts of it, with several threads, one directory at a time.
 
-mod names;
+mod focused;
 mod rules;
+
+pub(in crate::snapshot) use focused::{Focused, walk_focus};
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -11,8 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use self::focused::Todo;
 use super::exclude::Rules;
-use super::focus::{Focus, Look};
+use super::focus::Look;
 use crate::error::Result;
 use crate::infer::{Depth, ScopePath};
 use crate::path::AbsPath;
@@ -87,33 +90,6 @@ pub(in crate::snapshot) struct Walked {
     pub(in crate::snapshot) ignore_files: Vec<(AbsPath, String)>,
 }
 
-/// What a walk of a focus gives.
-pub(in crate::snapshot) struct Focused {
-    pub(in crate::snapshot) walked: Walked,
-    /// Every directory that was visited, and how much of it.
-    visited: HashMap<AbsPath, Look>,
-}
-
-impl Focused {
-    /// Whether the walk came to where `path` is or would be.
-    pub(in crate::snapshot) fn came_to(&self, path: &AbsPath) -> bool {
-        let at = path.parent().zip(path.name());
-        at.is_some_and(|(parent, name)| {
-            let look = self.visited.get(&parent);
-            look.is_some_and(|look| look.includes(name))
-        })
-    }
-
-    /// The directories of which everything beneath was visited.
-    pub(in crate::snapshot) fn whole(&self) -> impl Iterator<Item = &AbsPath> {
-        let whole = self
-            .visited
-            .iter()
-            .filter(|(_, look)| **look == Look::Whole);
-        whole.map(|(path, _)| path)
-    }
-}
-
 struct Walk<'a, V> {
     visitor: &'a V,
     exclusions: &'a Exclusions,
@@ -137,15 +113,6 @@ struct Task {
     rules: Rules,
     /// The open root of the scope path, and the volume that the walk stays on.
     root: Arc<Root>,
-}
-
-/// What a walk of a focus does in a directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Todo {
-    Look,
-    /// It was looked at already, but not what is in its subdirectories.
-    GoDeeper,
-    Nothing,
 }
 
 /// The rules for what is in each directory above a root; `None` where they leave it out.
@@ -207,45 +174,6 @@ pub(in crate::snapshot) fn walk<V: Visitor>(
     Ok(walk.finish())
 }
 
-/// Walks the parts of the tree at `root` that `focus` lists. What is listed and is no directory (any
-/// more) is passed over: the directory above it shows that. Ignore files are those in `exclusions`.
-pub(in crate::snapshot) fn walk_focus<V: Visitor>(
-    root: &ScopePath,
-    focus: &Focus,
-    exclusions: &Exclusions,
-    bounds: Bounds,
-    visitor: &V,
-) -> Result<Focused> {
-    let mut walk = Walk::new(visitor, exclusions, bounds);
-    walk.frozen = true;
-    walk.visited = Some(Mutex::default());
-    let mut above = Above::new();
-    if !focus.is_empty()
-        && let Some(rules) = walk.rules_at(&root.path, &mut above)?
-        && let Some(top) = walk.start(root, rules)
-    {
-        let mut within = Above::new();
-        let mut tasks = Vec::with_capacity(focus.len());
-        for (directory, look) in focus.directories() {
-            let rules = walk.rules_within(directory, &top, &mut within);
-            tasks.extend(rules.map(|rules| Task {
-                path: directory.clone(),
-                depth: Depth::Tree,
-                look: look.clone(),
-                rules,
-                root: Arc::clone(&top.root),
-            }));
-        }
-        walk.carry_out(tasks);
-    }
-    let visited = walk.visited.take().map(Mutex::into_inner);
-    let visited = visited.map(|v| v.unwrap_or_else(PoisonError::into_inner));
-    Ok(Focused {
-        visited: visited.unwrap_or_default(),
-        walked: walk.finish(),
-    })
-}
-
 impl<'a, V: Visitor> Walk<'a, V> {
     fn new(visitor: &'a V, exclusions: &'a Exclusions, bounds: Bounds) -> Self {
         Self {
@@ -287,24 +215,6 @@ impl<'a, V: Visitor> Walk<'a, V> {
             unobserved,
             ignore_files,
         }
-    }
-
-    /// What is left to do in a directory to which a walk of a focus may have come before.
-    fn left_to_do(&self, task: &Task) -> Todo {
-        let Some(visited) = &self.visited else {
-            return Todo::Look;
-        };
-        let mut visited = lock(visited);
-        let before = visited.get(&task.path);
-        let todo = match (before, &task.look) {
-            (None | Some(Look::Names(_)), _) => Todo::Look,
-            (Some(Look::Entries), Look::Whole) => Todo::GoDeeper,
-            (Some(Look::Entries | Look::Whole), _) => Todo::Nothing,
-        };
-        if todo != Todo::Nothing {
-            visited.insert(task.path.clone(), task.look.clone());
-        }
-        todo
     }
 
     /// Looks at the path of a scope itself; gives a task where it is a directory.
@@ -450,26 +360,6 @@ impl<'a, V: Visitor> Walk<'a, V> {
         };
         if !few.is_some_and(|names| self.look_at(scope, task, dir, &stat, names)) {
             self.list(scope, task, dir, &stat);
-        }
-    }
-
-    /// Goes into the subdirectories of a directory that was visited by itself before.
-    fn go_deeper<'s>(&'s self, scope: &rayon::Scope<'s>, task: &Task, dir: &Dir)
-    where
-        'a: 's,
-    {
-        let names = match dir.names() {
-            Ok(names) => names,
-            Err(e) => return self.skip(&task.path, &format!("cannot be listed: {e}")),
-        };
-        let rules = self.rules_beneath(task, dir, &names);
-        for name in names {
-            let Ok(Some(found)) = dir.stat_opt(&name) else {
-                continue;
-            };
-            if is_dir(&found) && !self.excluded(task, &rules, &name, &found) {
-                self.enter(scope, task, &rules, &name, Depth::Tree);
-            }
         }
     }
 
