@@ -22,7 +22,7 @@ pub use unix::{
 };
 #[cfg(target_os = "linux")]
 pub use unix::{
-    Inotify, Noted, SharedMappings, Standing, Wake, changes_without_events, place_of,
+    Inotify, Noted, Place, SharedMappings, Standing, Wake, changes_without_events, place_of,
     shared_writable_mappings,
 };
 #[cfg(unix)]

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
-use rustix::fs::{AtFlags, StatxFlags};
+use rustix::fs::{AtFlags, OFlags, StatxFlags};
 use rustix::io::Errno;
 
 use super::Dir;
@@ -193,9 +193,44 @@ pub fn changes_without_events(dir: &Dir) -> io::Result<Option<&'static str>> {
     })
 }
 
+/// Where an open directory is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// At this path.
+    At(PathBuf),
+    /// Somewhere beneath this directory, deeper than the system writes a path.
+    Beneath(PathBuf),
+}
+
 /// Where the open directory `fd` is now; `None` when it was removed or cannot be reached through
 /// the mount that it was opened by.
-pub fn place_of(fd: BorrowedFd<'_>) -> io::Result<Option<PathBuf>> {
+pub fn place_of(fd: BorrowedFd<'_>) -> io::Result<Option<Place>> {
+    match path_of(fd) {
+        Err(error) if error.raw_os_error() == Some(Errno::NAMETOOLONG.raw_os_error()) => {
+            Ok(path_above(fd)?.map(Place::Beneath))
+        }
+        path => Ok(path?.map(Place::At)),
+    }
+}
+
+/// The path of a directory above one whose path is too long.
+fn path_above(fd: BorrowedFd<'_>) -> io::Result<Option<PathBuf>> {
+    let mut above = fd.try_clone_to_owned()?;
+    let mut levels = 1;
+    loop {
+        let up = "../".repeat(levels);
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        above = rustix::fs::openat(&above, up, flags, rustix::fs::Mode::empty())?;
+        match path_of(above.as_fd()) {
+            Err(error) if error.raw_os_error() == Some(Errno::NAMETOOLONG.raw_os_error()) => {}
+            path => return path,
+        }
+        // So that few steps lead out of the deepest tree, and none is longer than a path.
+        levels = (levels * 2).min(1_000);
+    }
+}
+
+fn path_of(fd: BorrowedFd<'_>) -> io::Result<Option<PathBuf>> {
     let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
     let bytes = rustix::fs::readlink(link, Vec::new())?.into_bytes();
     let doubtful = bytes == b"/" || bytes.ends_with(b" (deleted)") || !bytes.starts_with(b"/");

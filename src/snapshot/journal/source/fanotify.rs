@@ -26,7 +26,7 @@ use super::inotify::absence;
 use super::pump::{Pump, Queue};
 use super::{BarrierError, EventSource, Sink, Told, WatchError};
 use crate::path::AbsPath;
-use crate::sys::{self, Dir, Standing};
+use crate::sys::{self, Dir, Place, Standing};
 
 /// Everything that changes an entry; reading is left out. Both ends of a move are events of their
 /// own, each with its directory and name.
@@ -73,7 +73,7 @@ struct Volume {
 struct View {
     mount: u64,
     roots: Vec<(AbsPath, Standing)>,
-    places: HashMap<Vec<u8>, PathBuf>,
+    places: HashMap<Vec<u8>, Place>,
 }
 
 impl Fanotify {
@@ -207,7 +207,13 @@ impl State {
             .flat_map(|volume| &mut volume.views)
         {
             let mut path = match view.place(handle, opened) {
-                Ok(Some(path)) => path,
+                Ok(Some(Place::At(path))) => path,
+                Ok(Some(Place::Beneath(path))) => {
+                    if let Err(reason) = tell_depths(&self.sink, &view.roots, path) {
+                        self.blind = Some(reason);
+                    }
+                    continue;
+                }
                 Ok(None) => continue,
                 Err(error) => {
                     self.blind = Some(format!("a directory could not be found: {error}"));
@@ -379,7 +385,7 @@ impl Volume {
 impl View {
     /// Where the directory behind `handle` is; `None` when it is gone or cannot be reached through
     /// this mount.
-    fn place(&mut self, handle: &[u8], opened: &mut Opened) -> io::Result<Option<PathBuf>> {
+    fn place(&mut self, handle: &[u8], opened: &mut Opened) -> io::Result<Option<Place>> {
         if let Some(place) = self.places.get(handle) {
             return Ok(Some(place.clone()));
         }
@@ -400,6 +406,23 @@ impl View {
         self.places.insert(handle.to_vec(), place.clone());
         Ok(Some(place))
     }
+}
+
+/// Tells of something somewhere beneath `above`, too deep to be told by its path.
+fn tell_depths(sink: &Sink, roots: &[(AbsPath, Standing)], above: PathBuf) -> Result<(), String> {
+    if roots.iter().any(|(root, _)| above.starts_with(root)) {
+        if let Ok(above) = AbsPath::new(above) {
+            sink(Told::NewDirectory(above));
+        }
+        return Ok(());
+    }
+    if roots
+        .iter()
+        .any(|(root, _)| root.as_path().starts_with(&above))
+    {
+        return Err("a directory is deeper than a path can tell".to_owned());
+    }
+    Ok(())
 }
 
 /// Opens the directory behind `handle`; `None` when it was removed, which the directory that held it
@@ -472,5 +495,5 @@ fn listed(group: &Group) -> io::Result<Vec<String>> {
 fn leads_back(root: &AbsPath, dir: &Dir) -> io::Result<bool> {
     let handle = handle_from_fd(dir.fd())?;
     let opened = open_by_handle_at(dir.fd(), &handle)?;
-    Ok(sys::place_of(opened.as_fd())?.as_deref() == Some(root.as_path()))
+    Ok(sys::place_of(opened.as_fd())? == Some(Place::At(root.as_path().to_owned())))
 }

@@ -761,3 +761,51 @@ fn cost_of_the_sources() {
         start.elapsed() / 20
     );
 }
+
+/// Makes directories in each other, if they are not there, until their paths are longer than the
+/// system writes, and a file in the last.
+fn deep(within: &Path) {
+    use rustix::fs::{Mode, OFlags, mkdirat, openat};
+    let name = "d".repeat(200);
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    let mut dir = rustix::fs::open(within, flags, Mode::empty()).unwrap();
+    for _ in 0..40 {
+        // It may be there already.
+        let _ = mkdirat(&dir, name.as_str(), Mode::RWXU);
+        dir = openat(&dir, name.as_str(), flags, Mode::empty()).unwrap();
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND;
+    let file = openat(&dir, "file", flags, Mode::RUSR | Mode::WUSR).unwrap();
+    rustix::io::write(file, b"x").unwrap();
+}
+
+#[test]
+fn paths_that_are_too_long_are_told_by_a_directory_above_and_elsewhere_not_at_all() {
+    on_each_source(
+        "paths_that_are_too_long_are_told_by_a_directory_above_and_elsewhere_not_at_all",
+        |_| {},
+        |w| {
+            let assert_none_lost = |told: &[Told]| {
+                let lost = |one: &Told| matches!(one, Told::Lost { .. }) && !overflowed(one);
+                assert!(!told.iter().any(lost), "{told:?}");
+            };
+            deep(&w.outside);
+            let told = w.take();
+            assert_none_lost(&told);
+            assert_eq!(entries(&told), BTreeSet::new());
+            if w.source.name() == "inotify" {
+                // It watches each directory by its path.
+                return;
+            }
+            deep(&w.root);
+            assert_none_lost(&w.take());
+            deep(&w.root);
+            let told = w.take();
+            assert_none_lost(&told);
+            let within =
+                |one: &Told| matches!(one, Told::NewDirectory(p) if p.starts_with(&path(&w.root)));
+            let seen = told.iter().any(|one| within(one) || overflowed(one));
+            assert!(seen, "{told:?}");
+        },
+    );
+}
