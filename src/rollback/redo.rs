@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use super::apply::{Outcome, is_still};
 use super::cursor::Cursor;
 use super::judge::same;
+use super::made::{Made, Version};
 use super::plan::{Finding, PlannedEntry, RollbackPlan, Step};
 use super::stage::SYNC_EACH_UP_TO;
 use super::verify::{VerifiedPlan, open_files};
@@ -250,15 +251,18 @@ fn note_saved(entry: &mut PlannedEntry, owner: usize, hash: ContentHash) {
     live.hash = Some(hash);
 }
 
-/// The undo record of what was done: before is what was live, after is what is live now.
-pub(crate) fn record(plan: &RollbackPlan, outcomes: &[Outcome]) -> UndoRecord {
+/// The undo record of what was done: before is what was live, after is what is live now. What is
+/// known of new entries is taken from `made`.
+pub(crate) fn record(plan: &RollbackPlan, outcomes: &[Outcome], made: &Made) -> UndoRecord {
     let indices: Vec<usize> = (0..plan.entries.len()).collect();
     let changes: Vec<Change> = indices
         .par_chunks(IN_A_ROW)
         .flat_map_iter(|piece| {
             let mut cursor = Cursor::default();
-            let change =
-                |index: &usize| change(&plan.entries[*index], &outcomes[*index], &mut cursor);
+            let change = |index: &usize| {
+                let entry = &plan.entries[*index];
+                change(entry, &outcomes[*index], made.version(*index), &mut cursor)
+            };
             piece.iter().filter_map(change).collect::<Vec<_>>()
         })
         .collect();
@@ -269,7 +273,12 @@ pub(crate) fn record(plan: &RollbackPlan, outcomes: &[Outcome]) -> UndoRecord {
     }
 }
 
-fn change(entry: &PlannedEntry, outcome: &Outcome, cursor: &mut Cursor) -> Option<Change> {
+fn change(
+    entry: &PlannedEntry,
+    outcome: &Outcome,
+    made: Option<Version>,
+    cursor: &mut Cursor,
+) -> Option<Change> {
     let mut now = || {
         let (dir, name) = cursor.parent(&entry.path).ok()?;
         dir.stat_opt(name).ok().flatten()
@@ -285,13 +294,9 @@ fn change(entry: &PlannedEntry, outcome: &Outcome, cursor: &mut Cursor) -> Optio
         if after.hash.is_none() && entry.step == Step::Metadata {
             after.hash = entry.live.as_ref().and_then(|l| l.hash);
         }
-        if let Some(now) = if entry.path.name().is_some() {
-            now()
-        } else {
-            None
-        } {
-            after.identity = now.identity;
-            after.allocated = now.allocated;
+        if let Some(version) = made.or_else(|| now().map(|stat| Version::of(&stat))) {
+            after.identity = version.identity;
+            after.allocated = version.allocated;
         }
         after
     });

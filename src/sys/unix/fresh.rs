@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{AtFlags, Gid, IFlags, Mode, RenameFlags, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
@@ -12,28 +12,28 @@ use rustix::io::Errno;
 use super::dir::{Dir, Stat, one, stat_at, timespec};
 use crate::entry::{EntryState, flags};
 
-/// Gives the file `file`, which the caller just created and filled, the owner, attributes, mode,
-/// times and flags of `state`, except for the flags that would stop it from being renamed
-/// ([`flags::LOCKING`]).
+/// Gives `new`, a file or a directory that the caller just created and filled, the owner, attributes,
+/// mode, times and flags of `state`, except for the flags that would stop it from being renamed
+/// ([`flags::LOCKING`]). `owner` is whom it belongs to now, user and group.
 ///
 /// Does what [`super::apply_metadata`] does, in the same order, with a system call each on the open
-/// descriptor, because thousands of files are restored this way. What was inherited from the
-/// directory (group, default ACL, flags) is replaced. Gives what the file is afterwards.
-pub fn finish_new_file(file: &File, state: &EntryState) -> io::Result<Stat> {
-    let fresh = stat_at(file.as_fd(), OsStr::new(""), AtFlags::EMPTY_PATH)?;
-    if (fresh.uid, fresh.gid) != (state.uid, state.gid) {
+/// descriptor, because thousands of entries are restored this way. What was inherited from the
+/// directory (group, default ACL, flags) is replaced. Gives what the entry is afterwards.
+pub fn finish_new(new: &impl AsFd, owner: (u32, u32), state: &EntryState) -> io::Result<Stat> {
+    let new = new.as_fd();
+    if owner != (state.uid, state.gid) {
         let (uid, gid) = (Uid::from_raw(state.uid), Gid::from_raw(state.gid));
-        rustix::fs::fchown(file, Some(uid), Some(gid))?;
+        rustix::fs::fchown(new, Some(uid), Some(gid))?;
     }
-    replace_xattrs(file, state)?;
-    rustix::fs::fchmod(file, Mode::from_raw_mode(state.mode))?;
+    replace_xattrs(new, state)?;
+    rustix::fs::fchmod(new, Mode::from_raw_mode(state.mode))?;
     let times = Timestamps {
         last_access: timespec(state.accessed),
         last_modification: timespec(state.modified),
     };
-    rustix::fs::futimens(file, &times)?;
-    set_flags(file, state.flags & !flags::LOCKING)?;
-    stat_at(file.as_fd(), OsStr::new(""), AtFlags::EMPTY_PATH)
+    rustix::fs::futimens(new, &times)?;
+    set_flags(new, state.flags & !flags::LOCKING)?;
+    stat_at(new, OsStr::new(""), AtFlags::EMPTY_PATH)
 }
 
 /// Sets flags that only take effect on a file without content (`chattr +C`). To be called before
@@ -59,18 +59,18 @@ pub fn exchange(a_dir: &Dir, a: &OsStr, b_dir: &Dir, b: &OsStr) -> io::Result<()
     }
 }
 
-fn replace_xattrs(file: &File, state: &EntryState) -> io::Result<()> {
+fn replace_xattrs(new: BorrowedFd<'_>, state: &EntryState) -> io::Result<()> {
     // Usually there are none, and asking for their length is all it takes.
-    let present = match rustix::fs::flistxattr_query(file) {
+    let present = match rustix::fs::flistxattr_query(new) {
         Ok(length) => length > 0,
         Err(Errno::NOTSUP | Errno::NOSYS) => false,
         Err(e) => return Err(e.into()),
     };
     if present {
-        return super::Pinned::of(file)?.set_xattrs(&state.xattrs);
+        return super::Pinned::of(&new)?.set_xattrs(&state.xattrs);
     }
     for xattr in &state.xattrs {
-        rustix::fs::fsetxattr(file, &*xattr.name, &xattr.value, XattrFlags::empty()).map_err(
+        rustix::fs::fsetxattr(new, &*xattr.name, &xattr.value, XattrFlags::empty()).map_err(
             |e| {
                 let error = io::Error::from(e);
                 let name = xattr.name.escape_ascii();
@@ -84,19 +84,19 @@ fn replace_xattrs(file: &File, state: &EntryState) -> io::Result<()> {
     Ok(())
 }
 
-fn set_flags(file: &File, wanted: u32) -> io::Result<()> {
-    let found = match rustix::fs::ioctl_getflags(file) {
+fn set_flags(new: BorrowedFd<'_>, wanted: u32) -> io::Result<()> {
+    let found = match rustix::fs::ioctl_getflags(new) {
         Ok(found) => found,
         Err(Errno::NOTTY | Errno::NOTSUP | Errno::INVAL | Errno::NOSYS) if wanted == 0 => {
             return Ok(());
         }
         Err(e) => return Err(e.into()),
     };
-    let new = IFlags::from_bits_retain(found.bits() & !flags::KEPT | wanted);
-    if new == found {
+    let set = IFlags::from_bits_retain(found.bits() & !flags::KEPT | wanted);
+    if set == found {
         return Ok(());
     }
-    Ok(rustix::fs::ioctl_setflags(file.as_fd(), new)?)
+    Ok(rustix::fs::ioctl_setflags(new, set)?)
 }
 
 /// The processes that hold one of `inodes` (device, inode) open, as (process id, inode index),
