@@ -153,7 +153,7 @@ fn open_source<'a>(
     entry: &'a PlannedEntry,
     cursor: &mut Cursor,
 ) -> Result<Option<Source<'a>>, Trouble> {
-    let size = entry.desired.as_ref().map_or(0, |desired| desired.size);
+    let size = entry.desired.as_deref().map_or(0, |desired| desired.size);
     match &entry.content {
         Content::None => Ok(None),
         Content::Stored { .. } => {

@@ -33,7 +33,7 @@ impl Made {
     /// Notes what an entry was when it was finished, unless the rollback itself changes that later:
     /// a rename moves the change time of what is renamed, a link or a flag that of its inode.
     pub(super) fn note(&mut self, work: &Work<'_>, index: usize, made: Option<&Stat>) {
-        let desired = work.plan.entries[index].desired.as_ref();
+        let desired = work.plan.entries[index].desired.as_deref();
         let is_locked = desired.is_some_and(|desired| desired.flags & flags::LOCKING != 0);
         let is_final = !is_locked && !work.layout.is_top(index) && !work.linked_to.contains(&index);
         self.0[index] = made.filter(|_| is_final).map(Version::of);

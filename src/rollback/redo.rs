@@ -94,7 +94,7 @@ pub(crate) fn save(
 }
 
 fn live_size(entry: &PlannedEntry) -> u64 {
-    entry.live.as_ref().map_or(0, |l| l.size)
+    entry.live.as_deref().map_or(0, |l| l.size)
 }
 
 fn refused(error: &dyn std::fmt::Display) -> Error {
@@ -118,7 +118,7 @@ fn victims(plan: &RollbackPlan) -> (HashMap<usize, usize>, Vec<usize>) {
         let goes = entry.step.places() || entry.step.removes();
         let Some(live) = entry
             .live
-            .as_ref()
+            .as_deref()
             .filter(|l| goes && l.is_file() && l.size > 0)
         else {
             continue;
@@ -151,7 +151,7 @@ fn save_file(
         let now = EntryState::from_stat(&now);
         Ok(entry
             .live
-            .as_ref()
+            .as_deref()
             .is_some_and(|live| live.same_version(&now)))
     };
     match still() {
@@ -289,10 +289,10 @@ fn change(
     if *outcome != Outcome::Done {
         return None;
     }
-    let after = entry.desired.as_ref().map(|desired| {
+    let after = entry.desired.as_deref().map(|desired| {
         let mut after = desired.clone();
         if after.hash.is_none() && entry.step == Step::Metadata {
-            after.hash = entry.live.as_ref().and_then(|l| l.hash);
+            after.hash = entry.live.as_deref().and_then(|l| l.hash);
         }
         if let Some(version) = made.or_else(|| now().map(|stat| Version::of(&stat))) {
             after.identity = version.identity;
@@ -300,13 +300,13 @@ fn change(
         }
         after
     });
-    let content = match (&entry.saved, entry.live.as_ref().and_then(|l| l.hash)) {
+    let content = match (&entry.saved, entry.live.as_deref().and_then(|l| l.hash)) {
         (Some(name), Some(hash)) => PreImage::raw(name.clone(), hash),
         _ => PreImage::NotNeeded,
     };
     Some(Change {
         path: entry.path.clone(),
-        before: entry.live.clone(),
+        before: entry.live.as_deref().cloned(),
         after,
         content,
     })
@@ -315,7 +315,7 @@ fn change(
 /// A name of a linked file that was left alone: without it in the record, the rollback of the
 /// rollback could not link to it.
 fn kept(entry: &PlannedEntry, now: Option<Stat>) -> Option<Change> {
-    let live = entry.live.as_ref().filter(|l| !l.is_dir())?;
+    let live = entry.live.as_deref().filter(|l| !l.is_dir())?;
     let mut after = live.clone();
     let now = EntryState::from_stat(&now?);
     let same_inode = now.identity.inode == live.identity.inode;

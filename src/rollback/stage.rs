@@ -78,7 +78,7 @@ pub(super) fn orphaned(work: &Work<'_>, index: usize, outcomes: &[Outcome]) -> O
     let locked = |state: &EntryState| state.flags & flags::LOCKING != 0;
     if work.plan.entries[index]
         .desired
-        .as_ref()
+        .as_deref()
         .is_some_and(locked)
         && !is_root()
     {
@@ -225,7 +225,7 @@ fn link_live(
 ) -> Result<(), Trouble> {
     if entry
         .live
-        .as_ref()
+        .as_deref()
         .is_some_and(|l| l.flags & flags::LOCKING != 0)
     {
         metadata::unlock(&Pinned::open(from_dir, from_name)?)?;
