@@ -18,7 +18,7 @@ use crate::entry::{ContentHash, EntryState};
 use crate::progress::Event;
 use crate::store::OpenDirs;
 use crate::store::content::{self, CopyError, Stored};
-use crate::sys::{Dir, Pinned, Stat, copy_content, finish_new, prepare_new_file};
+use crate::sys::{Dir, Fresh, Pinned, Stat, copy_content, finish_new, prepare_new_file};
 
 /// Most entries that one thread stages in a row.
 const MOST_IN_A_ROW: usize = 256;
@@ -67,8 +67,8 @@ pub(super) struct Bench<'w> {
     targets: Cursor,
     /// The staged directory that `targets` is at.
     at: Option<usize>,
-    /// Whom new entries in it belong to.
-    owner: Option<(u32, u32)>,
+    /// What new entries in it are like.
+    fresh: Option<Fresh>,
 }
 
 impl<'w> Bench<'w> {
@@ -80,7 +80,7 @@ impl<'w> Bench<'w> {
             sources: Cursor::default(),
             targets: Cursor::default(),
             at: None,
-            owner: None,
+            fresh: None,
         }
     }
 
@@ -101,14 +101,14 @@ impl<'w> Bench<'w> {
         let (dir, name) = match (work.layout.staged_in(index), entry.path.name()) {
             (Some(directory), Some(name)) => {
                 if self.at != Some(directory) {
-                    (self.at, self.owner) = (None, None);
+                    (self.at, self.fresh) = (None, None);
                     self.targets.dir(&work.layout.staged(directory)?)?;
                     self.at = Some(directory);
                 }
                 (self.targets.here()?, name)
             }
             _ => {
-                (self.at, self.owner) = (None, None);
+                (self.at, self.fresh) = (None, None);
                 top_path = work.layout.staged(index)?;
                 self.targets.parent(&top_path)?
             }
@@ -124,10 +124,11 @@ impl<'w> Bench<'w> {
         };
         let result = match created.map_err(|e| staging_trouble(work, index, e))? {
             Some(file) => {
-                let owner = self.at.and(self.owner);
-                let filled = fill_file(work, (&file, owner), desired, source.as_ref(), self.durable);
-                filled.map(|(owner, made)| {
-                    self.owner = Some(owner);
+                // In a staged tree nobody else changes the directory.
+                let fresh = self.at.and(self.fresh);
+                let filled = fill_file(work, (&file, fresh), desired, source.as_ref(), self.durable);
+                filled.map(|(fresh, made)| {
+                    self.fresh = Some(fresh);
                     Some(made)
                 })
             }
@@ -174,33 +175,32 @@ fn open_source<'a>(
     }
 }
 
-/// Fills a new file, of which `owner` may be known. Gives whom it belonged to at first, as others in
-/// the same directory do, and what it is now.
+/// Fills a new file, of which it may be known what it is like before. Gives that, and what it is now.
 fn fill_file(
     work: &Work<'_>,
-    (file, owner): (&File, Option<(u32, u32)>),
+    (file, fresh): (&File, Option<Fresh>),
     desired: &EntryState,
     source: Option<&Source<'_>>,
     durable: bool,
-) -> Result<((u32, u32), Stat), Trouble> {
+) -> Result<(Fresh, Stat), Trouble> {
     work.fault.point()?;
     prepare_new_file(file, desired)?;
     if let Some(source) = source {
         fill_content(file, desired, source)?;
     }
     work.fault.point()?;
-    let owner = match owner {
-        Some(owner) => owner,
-        None => Stat::of(file).map(|fresh| (fresh.uid, fresh.gid))?,
+    let fresh = match fresh {
+        Some(fresh) => fresh,
+        None => Fresh::of(file)?,
     };
-    let made = finish_new(file, owner, desired)?;
+    let made = finish_new(file, fresh, desired)?;
     if let Some(what) = metadata::inexact(&made, desired) {
         return Err(Trouble::Entry(what));
     }
     if durable {
         file.sync_all()?;
     }
-    Ok((owner, made))
+    Ok((fresh, made))
 }
 
 fn fill_content(file: &File, desired: &EntryState, source: &Source<'_>) -> Result<(), Trouble> {

@@ -14,7 +14,7 @@ use super::metadata;
 use super::plan::{PlannedEntry, Step};
 use crate::entry::{EntryState, flags};
 use crate::progress::{Event, Phase};
-use crate::sys::{Dir, Pinned, Stat, finish_new, hash_file, is_root, sync_volume};
+use crate::sys::{Dir, Fresh, Pinned, Stat, finish_new, hash_file, is_root, sync_volume};
 
 /// From this many new entries on, one sync of the whole volume is cheaper than one for each.
 pub(crate) const SYNC_EACH_UP_TO: usize = 32;
@@ -307,9 +307,8 @@ fn finish_directory(
         dir.sync()?;
     }
     work.fault.point()?;
-    let fresh = dir.stat_self()?;
     // A locked directory could not be moved into place: such flags come last.
-    let made = finish_new(dir, (fresh.uid, fresh.gid), desired)?;
+    let made = finish_new(dir, Fresh::of(dir)?, desired)?;
     match metadata::inexact(&made, desired) {
         Some(what) => Err(Trouble::Entry(what)),
         None => Ok(Some(made)),

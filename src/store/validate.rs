@@ -136,7 +136,7 @@ mod tests {
         let mut swapped = record(3);
         swapped.changes.swap(0, 1);
         assert!(validate(&swapped).is_err());
-        let mut long = record(2 * IN_A_ROW as u64);
+        let mut long = record(2 * IN_A_ROW);
         assert_eq!(validate(&long), Ok(()));
         for at in [0, IN_A_ROW - 1, IN_A_ROW, long.changes.len() - 2] {
             long.changes.swap(at, at + 1);

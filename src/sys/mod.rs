@@ -26,4 +26,4 @@ pub use unix::{
     shared_writable_mappings,
 };
 #[cfg(unix)]
-pub use unix::{exchange, finish_new, open_by_processes, prepare_new_file};
+pub use unix::{Fresh, exchange, finish_new, open_by_processes, prepare_new_file};

@@ -19,7 +19,7 @@ pub use content::{
 pub use dir::{Dir, Stat};
 #[cfg(target_os = "linux")]
 pub use events::{Inotify, Noted, Standing, Wake, changes_without_events, place_of};
-pub use fresh::{exchange, finish_new, open_by_processes, prepare_new_file};
+pub use fresh::{Fresh, exchange, finish_new, open_by_processes, prepare_new_file};
 #[cfg(all(test, target_os = "linux"))]
 pub use mappings::SharedPage;
 #[cfg(target_os = "linux")]
