@@ -170,7 +170,12 @@ fn split(path: &AbsPath) -> Option<(&Path, &OsStr)> {
     let at = bytes.iter().rposition(|byte| *byte == b'/')?;
     let name = &bytes[at + 1..];
     let parent = &bytes[..at.max(1)];
-    (!name.is_empty()).then(|| (Path::new(OsStr::from_bytes(parent)), OsStr::from_bytes(name)))
+    (!name.is_empty()).then(|| {
+        (
+            Path::new(OsStr::from_bytes(parent)),
+            OsStr::from_bytes(name),
+        )
+    })
 }
 
 #[cfg(not(unix))]

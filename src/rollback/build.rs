@@ -49,7 +49,8 @@ struct Kinds {
 
 impl Kinds {
     fn of(targets: &[Target], sights: &[Sight]) -> Self {
-        let is_blocked = |sight: &Sight| matches!(sight, Sight::Blocked(what) if what.kind.is_some());
+        let is_blocked =
+            |sight: &Sight| matches!(sight, Sight::Blocked(what) if what.kind.is_some());
         let blocked = sights.iter().any(is_blocked);
         let paths = |wanted: fn(&EntryState) -> bool| {
             let targets = targets.iter().filter(|t| t.role != Role::Reference);

@@ -179,7 +179,8 @@ pub(crate) fn compose(sources: Vec<Source>, paths: &[AbsPath]) -> Composed {
 /// What each path went through, newest first, sorted by path.
 fn histories(records: Vec<Vec<Change>>) -> Vec<Vec<(u32, Change)>> {
     let records = records.into_iter().enumerate();
-    let each = records.flat_map(|(index, changes)| changes.into_iter().map(move |c| (index as u32, c)));
+    let each =
+        records.flat_map(|(index, changes)| changes.into_iter().map(move |c| (index as u32, c)));
     let mut changes: Vec<(u32, Change)> = each.collect();
     // Stable, and each record is sorted already.
     changes.sort_by(|a, b| a.1.path.cmp(&b.1.path));
@@ -441,7 +442,8 @@ fn keep_asked(targets: &mut Vec<Target>, paths: &[AbsPath]) {
         .filter_map(link_key)
         .collect();
     targets.retain_mut(|target| {
-        let is_dir = |state: &Option<Box<EntryState>>| state.as_deref().is_some_and(EntryState::is_dir);
+        let is_dir =
+            |state: &Option<Box<EntryState>>| state.as_deref().is_some_and(EntryState::is_dir);
         let holds_asked = paths.iter().any(|p| p.starts_with(&target.path));
         let role = if asked(&target.path) {
             Some(Role::Asked)

@@ -59,7 +59,8 @@ pub(crate) fn judge(
             None
         }
         Sight::Entry { live, parent } => {
-            if parent.is_astray || !on_its_volume(&target, live.as_deref(), parent.device, devices) {
+            if parent.is_astray || !on_its_volume(&target, live.as_deref(), parent.device, devices)
+            {
                 conflict = Some(refuse(
                     "another filesystem is mounted there, or the one it was on is not mounted"
                         .into(),

@@ -126,7 +126,8 @@ impl<'w> Bench<'w> {
             Some(file) => {
                 // In a staged tree nobody else changes the directory.
                 let fresh = self.at.and(self.fresh);
-                let filled = fill_file(work, (&file, fresh), desired, source.as_ref(), self.durable);
+                let filled =
+                    fill_file(work, (&file, fresh), desired, source.as_ref(), self.durable);
                 filled.map(|(fresh, made)| {
                     self.fresh = Some(fresh);
                     Some(made)

@@ -229,7 +229,11 @@ fn live_state(dir: &Dir, name: &OsStr, target: &Target) -> io::Result<Option<Ent
         return Ok(None);
     };
     let brief = EntryState::from_stat(&stat);
-    if let Some(expected) = target.expected.as_deref().filter(|e| e.same_version(&brief)) {
+    if let Some(expected) = target
+        .expected
+        .as_deref()
+        .filter(|e| e.same_version(&brief))
+    {
         // Nothing was done to this inode since it was recorded.
         let mut state = expected.clone();
         state.accessed = brief.accessed;

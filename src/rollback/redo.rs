@@ -254,18 +254,13 @@ fn note_saved(entry: &mut PlannedEntry, owner: usize, hash: ContentHash) {
 /// The undo record of what was done: before is what was live, after is what is live now. What is
 /// known of new entries is taken from `made`.
 pub(crate) fn record(plan: &RollbackPlan, outcomes: &[Outcome], made: &Made) -> UndoRecord {
-    let indices: Vec<usize> = (0..plan.entries.len()).collect();
-    let changes: Vec<Change> = indices
-        .par_chunks(IN_A_ROW)
-        .flat_map_iter(|piece| {
-            let mut cursor = Cursor::default();
-            let change = |index: &usize| {
-                let entry = &plan.entries[*index];
-                change(entry, &outcomes[*index], made.version(*index), &mut cursor)
-            };
-            piece.iter().filter_map(change).collect::<Vec<_>>()
+    let all = plan.entries.par_iter().zip(outcomes).enumerate();
+    let changes: Vec<Option<Change>> = all
+        .map_init(Cursor::default, |cursor, (index, (entry, outcome))| {
+            change(entry, outcome, made.version(index), cursor)
         })
         .collect();
+    let changes: Vec<Change> = changes.into_iter().flatten().collect();
     UndoRecord {
         changes,
         volumes: volumes(plan),

@@ -67,8 +67,9 @@ pub(super) fn lock_all(work: &Work<'_>, outcomes: &mut [Outcome]) -> Result<(), 
     let mut cursor = Cursor::default();
     for index in (0..outcomes.len()).rev() {
         let entry = &work.plan.entries[index];
-        let locks =
-            |state: &Option<Box<EntryState>>| state.as_ref().map_or(0, |s| s.flags & flags::LOCKING);
+        let locks = |state: &Option<Box<EntryState>>| {
+            state.as_ref().map_or(0, |s| s.flags & flags::LOCKING)
+        };
         let made = entry.step.places() && outcomes[index] == Outcome::Done;
         let wanted = if made {
             locks(&entry.desired)

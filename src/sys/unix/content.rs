@@ -79,7 +79,8 @@ pub fn copy_known(from: &File, (size, hash): (u64, &ContentHash), to: &File) -> 
             }
         }
         let content = &content[..length];
-        let is_known = length as u64 == size && ContentHash(Sha256::digest(content).into()) == *hash;
+        let is_known =
+            length as u64 == size && ContentHash(Sha256::digest(content).into()) == *hash;
         if is_known {
             to.write_all_at(content, 0)?;
         }
@@ -231,7 +232,10 @@ mod tests {
         for size in [0, 1, 4096, content.len() - 1, content.len()] {
             let mut from = tempfile::tempfile().unwrap();
             from.write_all(&content[..size]).unwrap();
-            let (known, hash) = (size as u64, ContentHash(Sha256::digest(&content[..size]).into()));
+            let (known, hash) = (
+                size as u64,
+                ContentHash(Sha256::digest(&content[..size]).into()),
+            );
             let to = tempfile::tempfile().unwrap();
             assert!(copy_known(&from, (known, &hash), &to).unwrap());
             assert_eq!(hash_file(&to).unwrap(), hash);
