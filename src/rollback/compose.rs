@@ -230,10 +230,10 @@ fn join(history: Vec<(u32, Change)>, spans: &[Span]) -> Option<Target> {
     let (oldest, last) = history.pop()?;
     let desired = last.before.map(Box::new);
     let content = match (&content, desired.as_ref().and_then(|d| d.hash)) {
-        (Found::Stored { hash, .. }, Some(wanted)) if *hash != wanted => Content::Lost {
+        (Content::Stored { hash, .. }, Some(wanted)) if *hash != wanted => Content::Lost {
             reason: "it was changed outside of DeployX before it was preserved".into(),
         },
-        _ => content.into(),
+        _ => content,
     };
     let target = Target {
         path: last.path,
@@ -309,66 +309,39 @@ fn with_hashes(mut change: Change) -> Change {
     change
 }
 
-enum Found {
-    None,
-    Live,
-    Stored {
-        snapshot: u32,
-        name: String,
-        hash: ContentHash,
-        form: Form,
-    },
-    Lost(String),
-}
-
-impl From<Found> for Content {
-    fn from(found: Found) -> Self {
-        match found {
-            Found::None => Content::None,
-            Found::Live => Content::Live,
-            Found::Stored {
-                snapshot,
-                name,
-                hash,
-                form,
-            } => Content::Stored {
-                snapshot,
-                name,
-                hash,
-                form,
-            },
-            Found::Lost(reason) => Content::Lost { reason },
-        }
-    }
-}
-
 /// Finds the content before the oldest change: kept there, or, where that change left the content
 /// alone, by the first newer one that did not.
-fn content_of(history: &[(u32, Change)]) -> Found {
+fn content_of(history: &[(u32, Change)]) -> Content {
     let wanted = history
         .last()
         .and_then(|(_, change)| change.before.as_ref());
     if wanted.is_none_or(|state| state.kind != EntryKind::File || state.size == 0) {
-        return Found::None;
+        return Content::None;
     }
     for (snapshot, change) in history.iter().rev() {
         match &change.content {
             PreImage::Stored { name, hash, form } => {
-                return Found::Stored {
+                return Content::Stored {
                     snapshot: *snapshot,
                     name: name.clone(),
                     hash: *hash,
                     form: form.clone(),
                 };
             }
-            PreImage::Lost { reason } => return Found::Lost(reason.clone()),
+            PreImage::Lost { reason } => {
+                return Content::Lost {
+                    reason: reason.clone(),
+                };
+            }
             PreImage::NotNeeded if !change.after.as_ref().is_some_and(EntryState::is_file) => {
-                return Found::Lost("the snapshot does not have it".into());
+                return Content::Lost {
+                    reason: "the snapshot does not have it".into(),
+                };
             }
             PreImage::NotNeeded => {}
         }
     }
-    Found::Live
+    Content::Live
 }
 
 /// What happened between an older change and the next newer one of the same path, if anything.

@@ -118,7 +118,7 @@ fn relative(path: &AbsPath, base: &AbsPath) -> io::Result<std::ffi::OsString> {
 pub(super) fn path_depth(path: &AbsPath) -> usize {
     match path.to_bytes() {
         b"/" => 0,
-        bytes => bytes.iter().filter(|byte| **byte == b'/').count(),
+        bytes => bytes.split(|byte| *byte == b'/').count() - 1,
     }
 }
 

@@ -23,6 +23,9 @@ use crate::sys::{Dir, Fresh, Pinned, Stat, copy_content, finish_new, prepare_new
 /// Most entries that one thread stages in a row.
 const MOST_IN_A_ROW: usize = 256;
 
+/// What came of staging an entry: what it is then, where that was looked at.
+type Staged = Result<Option<Stat>, Trouble>;
+
 /// Stages entries whose directories are there already.
 pub(super) fn stage_leaves(
     work: &Work<'_>,
@@ -39,7 +42,7 @@ pub(super) fn stage_leaves(
         }
     }
     let piece = (staged.len() / (rayon::current_num_threads() * 8)).clamp(1, MOST_IN_A_ROW);
-    let results: Vec<Vec<(usize, Result<Option<Stat>, Trouble>)>> = staged
+    let results: Vec<Vec<(usize, Staged)>> = staged
         .par_chunks(piece)
         .map(|piece| {
             let mut bench = Bench::new(work, durable_each);
@@ -84,8 +87,8 @@ impl<'w> Bench<'w> {
         }
     }
 
-    /// Makes one entry. Gives what it is then, where that was looked at.
-    pub(super) fn stage(&mut self, index: usize) -> Result<Option<Stat>, Trouble> {
+    /// Makes one entry.
+    pub(super) fn stage(&mut self, index: usize) -> Staged {
         let work = self.work;
         let entry = &work.plan.entries[index];
         let Some(desired) = &entry.desired else {
