@@ -106,12 +106,12 @@ impl AbsPath {
 
     /// The directory that holds this entry; `None` for a root.
     pub fn parent(&self) -> Option<AbsPath> {
-        self.0.parent().map(|p| AbsPath(p.to_path_buf()))
+        split(self).map(|(parent, _)| AbsPath(parent.to_path_buf()))
     }
 
     /// The entry's own name; `None` for a root.
     pub fn name(&self) -> Option<&OsStr> {
-        self.0.file_name()
+        split(self).map(|(_, name)| name)
     }
 
     /// The entry `name` inside this directory. `name` must be one normal component.
@@ -160,6 +160,27 @@ fn is_normal(path: &Path) -> bool {
     let normal: PathBuf = path.components().filter(|c| !here(c)).collect();
     let up = |c: Component<'_>| matches!(c, Component::ParentDir);
     !path.components().any(up) && normal.as_os_str() == path.as_os_str()
+}
+
+/// The directory that holds an entry, and the entry's name in it; `None` for a root.
+#[cfg(unix)]
+fn split(path: &AbsPath) -> Option<(&Path, &OsStr)> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let bytes = path.to_bytes();
+    let at = bytes.iter().rposition(|byte| *byte == b'/')?;
+    let name = &bytes[at + 1..];
+    let parent = &bytes[..at.max(1)];
+    (!name.is_empty()).then(|| {
+        (
+            Path::new(OsStr::from_bytes(parent)),
+            OsStr::from_bytes(name),
+        )
+    })
+}
+
+#[cfg(not(unix))]
+fn split(path: &AbsPath) -> Option<(&Path, &OsStr)> {
+    path.0.parent().zip(path.0.file_name())
 }
 
 /// Whether `name` is one component, and neither `.` nor `..`.

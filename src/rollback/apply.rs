@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use super::cursor::Cursor;
 use super::fault::{Fault, Interrupted, Trouble};
 use super::layout::Layout;
+use super::made::Made;
 use super::metadata;
 use super::place::{moved_back, place_all, remove_all, swapped};
 use super::plan::{LiveDir, PlannedEntry, RollbackPlan, Step};
@@ -129,12 +130,20 @@ fn touched(plan: &RollbackPlan) -> Vec<&LiveDir> {
     directories.filter(|d| parents.contains(&d.path)).collect()
 }
 
+/// What an apply gives besides the outcomes.
+#[derive(Debug, Default)]
+pub(crate) struct Applied {
+    /// Remarks for the report.
+    pub(crate) notes: Vec<String>,
+    pub(crate) made: Made,
+}
+
 /// Carries out what `outcomes` has still to do, one outcome per entry of the plan. One failing
-/// entry never stops the others. Gives remarks for the report.
-pub(crate) fn apply(job: &Job<'_>, outcomes: &mut [Outcome]) -> Result<Vec<String>, Interrupted> {
+/// entry never stops the others.
+pub(crate) fn apply(job: &Job<'_>, outcomes: &mut [Outcome]) -> Result<Applied, Interrupted> {
     let work = Work::of(job, outcomes);
     match run(&work, outcomes) {
-        Ok(notes) => Ok(notes),
+        Ok(applied) => Ok(applied),
         // Only an interruption gets here; an entry's trouble stays with the entry.
         Err(Trouble::Interrupted) => Err(Interrupted),
         // One that belongs to no entry stops the rest.
@@ -144,7 +153,7 @@ pub(crate) fn apply(job: &Job<'_>, outcomes: &mut [Outcome]) -> Result<Vec<Strin
                     *outcome = Outcome::Failed(reason.clone());
                 }
             }
-            Ok(Vec::new())
+            Ok(Applied::default())
         }
     }
 }
@@ -175,10 +184,10 @@ pub(crate) fn clear_away(job: &Job<'_>, outcomes: &[Outcome]) -> Result<Vec<Stri
     }
 }
 
-fn run(work: &Work<'_>, outcomes: &mut [Outcome]) -> Result<Vec<String>, Trouble> {
+fn run(work: &Work<'_>, outcomes: &mut [Outcome]) -> Result<Applied, Trouble> {
     let fresh: Vec<bool> = outcomes.iter().map(Outcome::is_todo).collect();
     work.unlock_directories()?;
-    stage(work, outcomes)?;
+    let made = stage(work, outcomes)?;
     let steps = work.plan.entries.iter().filter(|e| e.step != Step::Keep);
     work.progress.event(Event::Begin {
         phase: Phase::Apply,
@@ -198,7 +207,7 @@ fn run(work: &Work<'_>, outcomes: &mut [Outcome]) -> Result<Vec<String>, Trouble
     let mut notes = finish_directories(work, outcomes, &fresh)?;
     notes.extend(sync_all(work, outcomes)?);
     work.progress.event(Event::End);
-    Ok(notes)
+    Ok(Applied { notes, made })
 }
 
 /// Whether there is no such directory, so that nothing can be in it.

@@ -8,7 +8,7 @@ use super::compose::{Role, Source, Target, compose};
 use super::cursor::Cursor;
 use super::judge::{Becoming, Draft, judge};
 use super::links::settle_links;
-use super::observe::{Roots, View, foreign_names, map_devices, observe};
+use super::observe::{Roots, Sight, View, foreign_names, map_devices, observe};
 use super::plan::{Finding, PlannedEntry, RollbackPlan, Step};
 use crate::entry::EntryState;
 use crate::path::{AbsPath, escape};
@@ -22,7 +22,7 @@ pub(crate) fn plan(sources: Vec<Source>, paths: &[AbsPath]) -> RollbackPlan {
         sights,
         directories,
     } = observe(&composed.targets, &Roots::of(&composed.scopes));
-    let becoming = Kinds::of(&composed.targets);
+    let becoming = Kinds::of(&composed.targets, &sights);
     let mut drafts: Vec<Draft> = composed
         .targets
         .into_par_iter()
@@ -41,24 +41,31 @@ pub(crate) fn plan(sources: Vec<Source>, paths: &[AbsPath]) -> RollbackPlan {
     plan
 }
 
-/// The kinds that targets become, by path.
+/// The kinds that targets become, by path, as far as it is asked for them.
 struct Kinds {
     directories: Vec<AbsPath>,
     leaves: Vec<AbsPath>,
 }
 
 impl Kinds {
-    fn of(targets: &[Target]) -> Self {
+    fn of(targets: &[Target], sights: &[Sight]) -> Self {
+        let is_blocked =
+            |sight: &Sight| matches!(sight, Sight::Blocked(what) if what.kind.is_some());
+        let blocked = sights.iter().any(is_blocked);
         let paths = |wanted: fn(&EntryState) -> bool| {
             let targets = targets.iter().filter(|t| t.role != Role::Reference);
             targets
-                .filter(|t| t.desired.as_ref().is_some_and(wanted))
+                .filter(|t| t.desired.as_deref().is_some_and(wanted))
                 .map(|t| t.path.clone())
                 .collect()
         };
         Self {
             directories: paths(EntryState::is_dir),
-            leaves: paths(|state| !state.is_dir()),
+            leaves: if blocked {
+                paths(|state| !state.is_dir())
+            } else {
+                Vec::new()
+            },
         }
     }
 }
@@ -102,7 +109,7 @@ fn find_foreign(drafts: &mut [Draft]) {
 }
 
 fn must_be_emptied(draft: &Draft) -> bool {
-    draft.live.as_ref().is_some_and(EntryState::is_dir)
+    draft.live.as_deref().is_some_and(EntryState::is_dir)
         && (draft.step == Step::RemoveDir || (draft.step.places() && draft.step != Step::MakeDir))
 }
 
@@ -125,7 +132,7 @@ fn fill(plan: &mut RollbackPlan, drafts: Vec<Draft>) {
         draft.step != Step::Keep
             || draft.conflict.is_some()
             // Taking the rollback back may have to link to it.
-            || draft.live.as_ref().is_some_and(|live| draft.linked || several_names(live))
+            || draft.live.as_deref().is_some_and(|live| draft.linked || several_names(live))
     };
     for (index, draft) in drafts.iter().enumerate() {
         positions[index] = next;

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::entry::{ContentHash, EntryKind, EntryState};
@@ -89,9 +90,9 @@ pub(crate) struct Source {
 pub(crate) struct Target {
     pub(crate) path: AbsPath,
     /// Before the oldest of the commands; `None`: it did not exist.
-    pub(crate) desired: Option<EntryState>,
+    pub(crate) desired: Option<Box<EntryState>>,
     /// After the command that ended last; `None`: it should not exist now.
-    pub(crate) expected: Option<EntryState>,
+    pub(crate) expected: Option<Box<EntryState>>,
     pub(crate) content: Content,
     /// The oldest snapshot that has the path: `desired` is from there.
     pub(crate) oldest: u32,
@@ -132,7 +133,7 @@ impl Target {
     /// Whether the entry's old inode had several names.
     pub(crate) fn was_linked(&self) -> bool {
         self.desired
-            .as_ref()
+            .as_deref()
             .is_some_and(|d| !d.is_dir() && d.identity.links > 1)
     }
 }
@@ -145,9 +146,8 @@ pub(crate) fn compose(sources: Vec<Source>, paths: &[AbsPath]) -> Composed {
     let mut scopes = Vec::new();
     let mut ids = Vec::new();
     let mut spans = Vec::new();
-    let count = sources.iter().map(|s| s.record.changes.len()).sum();
-    let mut changes: Vec<(u32, Change)> = Vec::with_capacity(count);
-    for (index, source) in sources.into_iter().enumerate() {
+    let mut records = Vec::new();
+    for source in sources {
         spans.push(Span {
             id: source.id.clone(),
             began: source.began,
@@ -156,19 +156,17 @@ pub(crate) fn compose(sources: Vec<Source>, paths: &[AbsPath]) -> Composed {
         ids.push(source.id);
         volumes.push(source.record.volumes);
         scopes.push(source.scope);
-        changes.extend(source.record.changes.into_iter().map(|c| (index as u32, c)));
+        records.push(source.record.changes);
     }
-    // Stable, and each record is sorted already: newest first within one path.
-    changes.sort_by(|a, b| a.1.path.cmp(&b.1.path));
-    let mut targets = Vec::with_capacity(count);
-    let mut rest = changes.into_iter().peekable();
-    while let Some(first) = rest.next() {
-        let mut history = vec![first];
-        while let Some(next) = rest.next_if(|n| n.1.path == history[0].1.path) {
-            history.push(next);
-        }
-        targets.extend(join(history, &spans));
-    }
+    let mut targets: Vec<Target> = if records.len() == 1 {
+        // Nothing to bring together.
+        let changes = records.swap_remove(0).into_par_iter();
+        let target = |change| join(vec![(0, change)], &spans);
+        changes.filter_map(target).collect()
+    } else {
+        let histories = histories(records).into_par_iter();
+        histories.filter_map(|one| join(one, &spans)).collect()
+    };
     keep_asked(&mut targets, paths);
     Composed {
         ids,
@@ -176,6 +174,24 @@ pub(crate) fn compose(sources: Vec<Source>, paths: &[AbsPath]) -> Composed {
         scopes,
         targets,
     }
+}
+
+/// What each path went through, newest first, sorted by path.
+fn histories(records: Vec<Vec<Change>>) -> Vec<Vec<(u32, Change)>> {
+    let records = records.into_iter().enumerate();
+    let each =
+        records.flat_map(|(index, changes)| changes.into_iter().map(move |c| (index as u32, c)));
+    let mut changes: Vec<(u32, Change)> = each.collect();
+    // Stable, and each record is sorted already.
+    changes.sort_by(|a, b| a.1.path.cmp(&b.1.path));
+    let mut histories: Vec<Vec<(u32, Change)>> = Vec::with_capacity(changes.len());
+    for change in changes {
+        match histories.last_mut() {
+            Some(history) if history[0].1.path == change.1.path => history.push(change),
+            _ => histories.push(vec![change]),
+        }
+    }
+    histories
 }
 
 /// The outcome of [`compose`].
@@ -212,17 +228,17 @@ fn join(history: Vec<(u32, Change)>, spans: &[Span]) -> Option<Target> {
     let newest = history.get(last_sealed)?.0;
     let expected = history.get_mut(last_sealed)?.1.after.take();
     let (oldest, last) = history.pop()?;
-    let desired = last.before;
+    let desired = last.before.map(Box::new);
     let content = match (&content, desired.as_ref().and_then(|d| d.hash)) {
-        (Found::Stored { hash, .. }, Some(wanted)) if *hash != wanted => Content::Lost {
+        (Content::Stored { hash, .. }, Some(wanted)) if *hash != wanted => Content::Lost {
             reason: "it was changed outside of DeployX before it was preserved".into(),
         },
-        _ => content.into(),
+        _ => content,
     };
     let target = Target {
         path: last.path,
         desired,
-        expected,
+        expected: expected.map(Box::new),
         content,
         oldest,
         newest,
@@ -293,66 +309,39 @@ fn with_hashes(mut change: Change) -> Change {
     change
 }
 
-enum Found {
-    None,
-    Live,
-    Stored {
-        snapshot: u32,
-        name: String,
-        hash: ContentHash,
-        form: Form,
-    },
-    Lost(String),
-}
-
-impl From<Found> for Content {
-    fn from(found: Found) -> Self {
-        match found {
-            Found::None => Content::None,
-            Found::Live => Content::Live,
-            Found::Stored {
-                snapshot,
-                name,
-                hash,
-                form,
-            } => Content::Stored {
-                snapshot,
-                name,
-                hash,
-                form,
-            },
-            Found::Lost(reason) => Content::Lost { reason },
-        }
-    }
-}
-
 /// Finds the content before the oldest change: kept there, or, where that change left the content
 /// alone, by the first newer one that did not.
-fn content_of(history: &[(u32, Change)]) -> Found {
+fn content_of(history: &[(u32, Change)]) -> Content {
     let wanted = history
         .last()
         .and_then(|(_, change)| change.before.as_ref());
     if wanted.is_none_or(|state| state.kind != EntryKind::File || state.size == 0) {
-        return Found::None;
+        return Content::None;
     }
     for (snapshot, change) in history.iter().rev() {
         match &change.content {
             PreImage::Stored { name, hash, form } => {
-                return Found::Stored {
+                return Content::Stored {
                     snapshot: *snapshot,
                     name: name.clone(),
                     hash: *hash,
                     form: form.clone(),
                 };
             }
-            PreImage::Lost { reason } => return Found::Lost(reason.clone()),
+            PreImage::Lost { reason } => {
+                return Content::Lost {
+                    reason: reason.clone(),
+                };
+            }
             PreImage::NotNeeded if !change.after.as_ref().is_some_and(EntryState::is_file) => {
-                return Found::Lost("the snapshot does not have it".into());
+                return Content::Lost {
+                    reason: "the snapshot does not have it".into(),
+                };
             }
             PreImage::NotNeeded => {}
         }
     }
-    Found::Live
+    Content::Live
 }
 
 /// What happened between an older change and the next newer one of the same path, if anything.
@@ -417,7 +406,7 @@ fn keep_asked(targets: &mut Vec<Target>, paths: &[AbsPath]) {
     }
     let asked = |path: &AbsPath| paths.iter().any(|p| path.starts_with(p));
     let link_key = |t: &Target| {
-        let identity = t.desired.as_ref().filter(|_| t.was_linked())?.identity;
+        let identity = t.desired.as_deref().filter(|_| t.was_linked())?.identity;
         Some((t.oldest, identity.device, identity.inode))
     };
     let inside: HashSet<_> = targets
@@ -426,7 +415,8 @@ fn keep_asked(targets: &mut Vec<Target>, paths: &[AbsPath]) {
         .filter_map(link_key)
         .collect();
     targets.retain_mut(|target| {
-        let is_dir = |state: &Option<EntryState>| state.as_ref().is_some_and(EntryState::is_dir);
+        let is_dir =
+            |state: &Option<Box<EntryState>>| state.as_deref().is_some_and(EntryState::is_dir);
         let holds_asked = paths.iter().any(|p| p.starts_with(&target.path));
         let role = if asked(&target.path) {
             Some(Role::Asked)

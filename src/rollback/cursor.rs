@@ -43,6 +43,11 @@ impl Cursor {
                 other => other?,
             }
         }
+        self.here()
+    }
+
+    /// The directory that was asked for last.
+    pub(crate) fn here(&self) -> io::Result<&Dir> {
         match self.open.last() {
             Some((_, dir)) => Ok(dir),
             None => Err(io::ErrorKind::NotFound.into()),
@@ -109,10 +114,11 @@ fn relative(path: &AbsPath, base: &AbsPath) -> io::Result<std::ffi::OsString> {
     os_string(rest).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))
 }
 
-fn path_depth(path: &AbsPath) -> usize {
+/// How many levels below the root `path` is.
+pub(super) fn path_depth(path: &AbsPath) -> usize {
     match path.to_bytes() {
         b"/" => 0,
-        bytes => bytes.split(|b| *b == b'/').count() - 1,
+        bytes => bytes.split(|byte| *byte == b'/').count() - 1,
     }
 }
 

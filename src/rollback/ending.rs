@@ -2,6 +2,7 @@
 
 use super::apply::Outcome;
 use super::journal::{self, Journal};
+use super::made::Made;
 use super::plan::{RollbackPlan, Step};
 use super::verify::VerifiedPlan;
 use super::{Failure, RollbackReport, redo};
@@ -23,14 +24,14 @@ impl Ending<'_> {
     pub(super) fn finish(
         &self,
         redo: Option<OpenSnapshot>,
-        outcomes: &[Outcome],
+        (outcomes, made): (&[Outcome], &Made),
         notes: Vec<String>,
     ) -> Result<RollbackReport> {
         let plan = self.journal.plan.plan();
         let mut report = report(&self.journal.plan, outcomes);
         report.notes.extend(notes);
         let redo_id = match redo {
-            Some(redo) => seal(redo, plan, outcomes, self.journal.saved_bytes)?,
+            Some(redo) => seal(redo, plan, (outcomes, made), self.journal.saved_bytes)?,
             None => self.sealed_before()?,
         };
         if let Some(id) = redo_id.as_ref().filter(|_| !report.success) {
@@ -63,7 +64,7 @@ impl Ending<'_> {
 fn seal(
     redo: OpenSnapshot,
     plan: &RollbackPlan,
-    outcomes: &[Outcome],
+    (outcomes, made): (&[Outcome], &Made),
     saved_bytes: u64,
 ) -> Result<Option<SnapshotId>> {
     if !outcomes.contains(&Outcome::Done) {
@@ -71,7 +72,7 @@ fn seal(
         return Ok(None);
     }
     let id = redo.id().clone();
-    let record = redo::record(plan, outcomes);
+    let record = redo::record(plan, outcomes, made);
     redo.seal(&record, |meta| {
         meta.stored_bytes = saved_bytes;
         meta.uncompressed_bytes = saved_bytes;

@@ -111,7 +111,7 @@ pub(crate) fn read(dir: &Dir, redo: &str) -> Result<Journal> {
 
 fn encode(journal: &Journal) -> postcard::Result<Vec<u8>> {
     let mut bytes = vec![0; HEADER];
-    bytes = postcard::to_extend(journal, bytes)?;
+    bytes = postcard::to_io(journal, bytes)?;
     let length = (bytes.len() - HEADER) as u64;
     bytes[..8].copy_from_slice(MAGIC);
     bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());

@@ -11,7 +11,7 @@ use crate::path::AbsPath;
 #[derive(Debug)]
 pub(crate) struct Draft {
     pub(crate) target: Target,
-    pub(crate) live: Option<EntryState>,
+    pub(crate) live: Option<Box<EntryState>>,
     pub(crate) step: Step,
     pub(crate) conflict: Option<Finding>,
     pub(crate) failure: Option<String>,
@@ -59,8 +59,8 @@ pub(crate) fn judge(
             None
         }
         Sight::Entry { live, parent } => {
-            let live = live.map(|state| *state);
-            if parent.is_astray || !on_its_volume(&target, live.as_ref(), parent.device, devices) {
+            if parent.is_astray || !on_its_volume(&target, live.as_deref(), parent.device, devices)
+            {
                 conflict = Some(refuse(
                     "another filesystem is mounted there, or the one it was on is not mounted"
                         .into(),
@@ -79,7 +79,7 @@ pub(crate) fn judge(
     };
     match draft.target.role {
         Role::Reference => draft.conflict = None,
-        Role::Ancestor if draft.live.as_ref().is_some_and(EntryState::is_dir) => {}
+        Role::Ancestor if draft.live.as_deref().is_some_and(EntryState::is_dir) => {}
         Role::Asked | Role::Ancestor => decide(&mut draft),
     }
     draft
@@ -108,7 +108,7 @@ fn on_its_volume(
     parent_device: u64,
     devices: &Devices,
 ) -> bool {
-    let of = |state: &Option<EntryState>, snapshot| {
+    let of = |state: &Option<Box<EntryState>>, snapshot| {
         state
             .as_ref()
             .map(|s| (snapshot, s.identity.device, s.is_dir()))
@@ -132,19 +132,19 @@ fn decide(draft: &mut Draft) {
     if draft.target.is_incidental() {
         return decide_incidental(draft);
     }
-    let settled = same(live.as_ref(), desired.as_ref(), true);
+    let settled = same(live.as_deref(), desired.as_deref(), true);
     if draft.conflict.is_none() && !settled {
         let reason = draft
             .target
             .gap
             .clone()
-            .or_else(|| difference(live.as_ref(), expected.as_ref()));
+            .or_else(|| difference(live.as_deref(), expected.as_deref()));
         draft.conflict = reason.map(|reason| Finding {
             reason,
             overridable: true,
         });
     }
-    draft.step = step_for(&mut draft.target, live.as_ref());
+    draft.step = step_for(&mut draft.target, live.as_deref());
     if draft.step == Step::File {
         draft.failure = draft.target.content.missing();
     }
@@ -153,7 +153,7 @@ fn decide(draft: &mut Draft) {
 /// A directory of which only the times moved gets them back, unless somebody moved them since. A
 /// file of which only the link count moved is left alone.
 fn decide_incidental(draft: &mut Draft) {
-    let Some(desired) = draft.target.desired.as_ref().filter(|d| d.is_dir()) else {
+    let Some(desired) = draft.target.desired.as_deref().filter(|d| d.is_dir()) else {
         draft.conflict = None;
         return;
     };
@@ -162,14 +162,14 @@ fn decide_incidental(draft: &mut Draft) {
             let mut wanted = live.clone();
             wanted.modified = desired.modified;
             wanted.accessed = desired.accessed;
-            let moved = draft.target.expected.as_ref().is_some_and(|expected| {
+            let moved = draft.target.expected.as_deref().is_some_and(|expected| {
                 live.modified == expected.modified && live.modified != desired.modified
             });
             draft.target.desired = Some(wanted);
             draft.step = if moved { Step::Times } else { Step::Keep };
         }
         live => {
-            let reason = difference(live.as_ref(), draft.target.expected.as_ref());
+            let reason = difference(live.as_deref(), draft.target.expected.as_deref());
             draft.conflict = draft.conflict.take().or(reason.map(|reason| Finding {
                 reason,
                 overridable: true,
@@ -194,7 +194,7 @@ fn step_for(target: &mut Target, live: Option<&EntryState>) -> Step {
     if desired.is_dir() {
         let left_by_command = target
             .expected
-            .as_ref()
+            .as_deref()
             .is_some_and(|e| e.modified == live.modified);
         if !left_by_command {
             // Somebody changed the directory since: its times tell of that.

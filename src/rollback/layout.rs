@@ -72,6 +72,11 @@ impl<'a> Layout<'a> {
         self.tops[index] == Some(index as u32)
     }
 
+    /// The directory in whose staged tree the entry is made; `None`: it is placed by itself.
+    pub(crate) fn staged_in(&self, index: usize) -> Option<usize> {
+        self.parent(index).filter(|_| !self.is_top(index))
+    }
+
     /// Where the entry is staged.
     pub(crate) fn staged(&self, index: usize) -> io::Result<AbsPath> {
         let path = &self.plan.entries[index].path;

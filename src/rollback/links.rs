@@ -16,7 +16,7 @@ pub(crate) fn settle_links(drafts: &mut [Draft]) -> Vec<String> {
         if let Some(desired) = draft
             .target
             .desired
-            .as_ref()
+            .as_deref()
             .filter(|_| draft.target.was_linked())
         {
             let identity = desired.identity;
@@ -39,7 +39,7 @@ pub(crate) fn settle_links(drafts: &mut [Draft]) -> Vec<String> {
 
 /// A remark on names of a group that are not in the record, where the group gets a new inode.
 fn outside_note(first: &Draft, members: usize) -> Option<String> {
-    let names = first.target.desired.as_ref()?.identity.links;
+    let names = first.target.desired.as_deref()?.identity.links;
     let outside = names.saturating_sub(members as u64);
     let new_inode = first.step.places() && !matches!(first.step, Step::Reuse { .. });
     (outside > 0 && new_inode).then(|| {
@@ -56,14 +56,14 @@ fn outside_note(first: &Draft, members: usize) -> Option<String> {
 fn reuse_moved(drafts: &mut [Draft]) {
     let swapped: Vec<AbsPath> = drafts
         .iter()
-        .filter(|d| d.live.as_ref().is_some_and(EntryState::is_dir))
+        .filter(|d| d.live.as_deref().is_some_and(EntryState::is_dir))
         .filter(|d| d.step.places() && d.step != Step::MakeDir)
         .map(|d| d.target.path.clone())
         .collect();
     let mut sources: HashMap<(u64, u64), usize> = HashMap::new();
     for (index, draft) in drafts.iter().enumerate() {
         let goes = draft.step.removes() || draft.step.places();
-        let expected = draft.target.expected.as_ref().filter(|e| !e.is_dir());
+        let expected = draft.target.expected.as_deref().filter(|e| !e.is_dir());
         if let Some(expected) = expected.filter(|_| goes && draft.conflict.is_none()) {
             let key = (expected.identity.device, expected.identity.inode);
             sources.entry(key).or_insert(index);
@@ -85,14 +85,14 @@ fn moved_from(
     swapped: &[AbsPath],
 ) -> Option<usize> {
     let draft = &drafts[index];
-    let desired = draft.target.desired.as_ref()?;
+    let desired = draft.target.desired.as_deref()?;
     if !matches!(draft.step, Step::File | Step::Symlink | Step::Node) {
         return None;
     }
     let key = (desired.identity.device, desired.identity.inode);
     let source = *sources.get(&key)?;
     let other = &drafts[source];
-    let live = other.live.as_ref()?;
+    let live = other.live.as_deref()?;
     if source == index || !same(Some(live), Some(desired), true) {
         return None;
     }
@@ -172,16 +172,16 @@ fn anchor(drafts: &[Draft], members: &[usize]) -> Option<usize> {
         .copied()
         .filter(|m| drafts[*m].conflict.is_none() && has_old_content(&drafts[*m]))
         .collect();
-    let live = |m: usize| drafts[m].live.as_ref();
+    let live = |m: usize| drafts[m].live.as_deref();
     let sharing = |m: usize| {
         let same = |other: &&usize| matches!((live(m), live(**other)), (Some(a), Some(b)) if same_inode(a, b));
         able.iter().filter(same).count() as u64
     };
     let score = |m: usize| -> Option<u32> {
         let target = &drafts[m].target;
-        let (live, desired) = (live(m)?, target.desired.as_ref()?);
+        let (live, desired) = (live(m)?, target.desired.as_deref()?);
         let same = |state: Option<&EntryState>| state.is_some_and(|s| same_inode(s, desired));
-        if same(Some(live)) || same(target.expected.as_ref()) {
+        if same(Some(live)) || same(target.expected.as_deref()) {
             Some(2)
         } else {
             // All of its names are in the group, so nothing else gets tied to it.

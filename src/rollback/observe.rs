@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -28,7 +29,7 @@ pub(crate) enum Sight {
         parent: Parent,
     },
     /// The way there is no directory any more.
-    Blocked(Obstacle),
+    Blocked(Arc<Obstacle>),
     /// It cannot be looked at.
     Unreadable(String),
 }
@@ -121,14 +122,14 @@ fn look_at(targets: &[Target], roots: &Roots) -> (Vec<Sight>, Vec<LiveDir>) {
     let mut cursor = Cursor::default();
     let mut directories: HashMap<AbsPath, Known> = HashMap::new();
     let mut found = Vec::new();
-    let mut blocked: Option<Obstacle> = None;
+    let mut blocked: Option<Arc<Obstacle>> = None;
     let mut sights = Vec::with_capacity(targets.len());
     for target in targets {
         if let Some(known) = blocked.as_ref().filter(|b| {
             // The obstacle itself is an entry that can be looked at.
             b.at != target.path && target.path.starts_with(&b.at)
         }) {
-            sights.push(Sight::Blocked(known.clone()));
+            sights.push(Sight::Blocked(Arc::clone(known)));
             continue;
         }
         sights.push(
@@ -136,7 +137,8 @@ fn look_at(targets: &[Target], roots: &Roots) -> (Vec<Sight>, Vec<LiveDir>) {
                 Ok(sight) => sight,
                 Err(e) => match target.path.parent().and_then(|p| obstacle(&p)) {
                     Some(what) => {
-                        blocked = Some(what.clone());
+                        let what = Arc::new(what);
+                        blocked = Some(Arc::clone(&what));
                         Sight::Blocked(what)
                     }
                     None => Sight::Unreadable(e.to_string()),
@@ -227,7 +229,11 @@ fn live_state(dir: &Dir, name: &OsStr, target: &Target) -> io::Result<Option<Ent
         return Ok(None);
     };
     let brief = EntryState::from_stat(&stat);
-    if let Some(expected) = target.expected.as_ref().filter(|e| e.same_version(&brief)) {
+    if let Some(expected) = target
+        .expected
+        .as_deref()
+        .filter(|e| e.same_version(&brief))
+    {
         // Nothing was done to this inode since it was recorded.
         let mut state = expected.clone();
         state.accessed = brief.accessed;
@@ -292,7 +298,7 @@ pub(crate) fn map_devices(composed: &mut Composed) -> Devices {
         maps.push(map);
     }
     for target in &mut composed.targets {
-        let rename = |state: &mut Option<EntryState>, snapshot: u32| {
+        let rename = |state: &mut Option<Box<EntryState>>, snapshot: u32| {
             if let Some(state) = state
                 && let Some(now) = maps[snapshot as usize].get(&state.identity.device)
             {

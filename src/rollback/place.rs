@@ -131,7 +131,7 @@ fn place(work: &Work<'_>, index: usize, cursor: &mut Cursor) -> Result<(), Troub
         return Ok(dir.rename_new(staged, dir, name)?);
     };
     let unlocked = unlock(work, dir, name, &now)?;
-    let from_dir = entry.live.as_ref().is_some_and(EntryState::is_dir);
+    let from_dir = entry.live.as_deref().is_some_and(EntryState::is_dir);
     let placed = if from_dir == entry.makes_dir() {
         work.fault.point()?;
         dir.rename(staged, dir, name).map_err(Trouble::from)

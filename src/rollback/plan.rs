@@ -95,9 +95,9 @@ pub(crate) struct Finding {
 pub(crate) struct PlannedEntry {
     pub(crate) path: AbsPath,
     /// What it has to become; `None`: nothing.
-    pub(crate) desired: Option<EntryState>,
+    pub(crate) desired: Option<Box<EntryState>>,
     /// What it was when the plan was made.
-    pub(crate) live: Option<EntryState>,
+    pub(crate) live: Option<Box<EntryState>>,
     pub(crate) content: Content,
     pub(crate) step: Step,
     /// It stands in the report's counts.
@@ -112,7 +112,7 @@ pub(crate) struct PlannedEntry {
 impl PlannedEntry {
     /// Whether a live directory has to be emptied for the step.
     pub(crate) fn empties_directory(&self) -> bool {
-        let was_dir = self.live.as_ref().is_some_and(EntryState::is_dir);
+        let was_dir = self.live.as_deref().is_some_and(EntryState::is_dir);
         was_dir && (self.step == Step::RemoveDir || (self.step.places() && !self.makes_dir()))
     }
 

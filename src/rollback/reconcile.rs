@@ -39,10 +39,10 @@ pub(crate) fn reconcile(verified: &mut VerifiedPlan) -> Vec<Outcome> {
     for ((entry, now), outcome) in verified.entries_mut().iter_mut().zip(seen).zip(&outcomes) {
         if outcome.is_todo() && entry.step != Step::Keep {
             // The recorded hash still holds: the content was not changed.
-            let hash = entry.live.as_ref().and_then(|l| l.hash);
+            let hash = entry.live.as_deref().and_then(|l| l.hash);
             entry.live = now.map(|mut now| {
                 now.hash = now.hash.or(hash);
-                now
+                Box::new(now)
             });
         }
     }
@@ -57,7 +57,7 @@ fn now(entry: &PlannedEntry, cursor: &mut Cursor) -> std::io::Result<Option<Entr
         )
     };
     let (dir, name) = match cursor.parent(&entry.path) {
-        Err(_) if entry.path.name().is_none() => return Ok(entry.live.clone()),
+        Err(_) if entry.path.name().is_none() => return Ok(entry.live.as_deref().cloned()),
         Err(e) if missing(&e) => return Ok(None),
         other => other?,
     };
@@ -169,7 +169,7 @@ fn reuse_status(
     seen: &[Option<EntryState>],
 ) -> Outcome {
     let (entry, now) = (&plan.entries[index], seen[index].as_ref());
-    if is_shared(now, plan.entries[of].live.as_ref()) && is_desired_unread(entry, now) {
+    if is_shared(now, plan.entries[of].live.as_deref()) && is_desired_unread(entry, now) {
         Outcome::Done
     } else {
         status(entry, now)

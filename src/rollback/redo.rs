@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use super::apply::{Outcome, is_still};
 use super::cursor::Cursor;
 use super::judge::same;
+use super::made::{Made, Version};
 use super::plan::{Finding, PlannedEntry, RollbackPlan, Step};
 use super::stage::SYNC_EACH_UP_TO;
 use super::verify::{VerifiedPlan, open_files};
@@ -93,7 +94,7 @@ pub(crate) fn save(
 }
 
 fn live_size(entry: &PlannedEntry) -> u64 {
-    entry.live.as_ref().map_or(0, |l| l.size)
+    entry.live.as_deref().map_or(0, |l| l.size)
 }
 
 fn refused(error: &dyn std::fmt::Display) -> Error {
@@ -117,7 +118,7 @@ fn victims(plan: &RollbackPlan) -> (HashMap<usize, usize>, Vec<usize>) {
         let goes = entry.step.places() || entry.step.removes();
         let Some(live) = entry
             .live
-            .as_ref()
+            .as_deref()
             .filter(|l| goes && l.is_file() && l.size > 0)
         else {
             continue;
@@ -150,7 +151,7 @@ fn save_file(
         let now = EntryState::from_stat(&now);
         Ok(entry
             .live
-            .as_ref()
+            .as_deref()
             .is_some_and(|live| live.same_version(&now)))
     };
     match still() {
@@ -250,18 +251,16 @@ fn note_saved(entry: &mut PlannedEntry, owner: usize, hash: ContentHash) {
     live.hash = Some(hash);
 }
 
-/// The undo record of what was done: before is what was live, after is what is live now.
-pub(crate) fn record(plan: &RollbackPlan, outcomes: &[Outcome]) -> UndoRecord {
-    let indices: Vec<usize> = (0..plan.entries.len()).collect();
-    let changes: Vec<Change> = indices
-        .par_chunks(IN_A_ROW)
-        .flat_map_iter(|piece| {
-            let mut cursor = Cursor::default();
-            let change =
-                |index: &usize| change(&plan.entries[*index], &outcomes[*index], &mut cursor);
-            piece.iter().filter_map(change).collect::<Vec<_>>()
+/// The undo record of what was done: before is what was live, after is what is live now. What is
+/// known of new entries is taken from `made`.
+pub(crate) fn record(plan: &RollbackPlan, outcomes: &[Outcome], made: &Made) -> UndoRecord {
+    let all = plan.entries.par_iter().zip(outcomes).enumerate();
+    let changes: Vec<Option<Change>> = all
+        .map_init(Cursor::default, |cursor, (index, (entry, outcome))| {
+            change(entry, outcome, made.version(index), cursor)
         })
         .collect();
+    let changes: Vec<Change> = changes.into_iter().flatten().collect();
     UndoRecord {
         changes,
         volumes: volumes(plan),
@@ -269,7 +268,12 @@ pub(crate) fn record(plan: &RollbackPlan, outcomes: &[Outcome]) -> UndoRecord {
     }
 }
 
-fn change(entry: &PlannedEntry, outcome: &Outcome, cursor: &mut Cursor) -> Option<Change> {
+fn change(
+    entry: &PlannedEntry,
+    outcome: &Outcome,
+    made: Option<Version>,
+    cursor: &mut Cursor,
+) -> Option<Change> {
     let mut now = || {
         let (dir, name) = cursor.parent(&entry.path).ok()?;
         dir.stat_opt(name).ok().flatten()
@@ -280,28 +284,24 @@ fn change(entry: &PlannedEntry, outcome: &Outcome, cursor: &mut Cursor) -> Optio
     if *outcome != Outcome::Done {
         return None;
     }
-    let after = entry.desired.as_ref().map(|desired| {
+    let after = entry.desired.as_deref().map(|desired| {
         let mut after = desired.clone();
         if after.hash.is_none() && entry.step == Step::Metadata {
-            after.hash = entry.live.as_ref().and_then(|l| l.hash);
+            after.hash = entry.live.as_deref().and_then(|l| l.hash);
         }
-        if let Some(now) = if entry.path.name().is_some() {
-            now()
-        } else {
-            None
-        } {
-            after.identity = now.identity;
-            after.allocated = now.allocated;
+        if let Some(version) = made.or_else(|| now().map(|stat| Version::of(&stat))) {
+            after.identity = version.identity;
+            after.allocated = version.allocated;
         }
         after
     });
-    let content = match (&entry.saved, entry.live.as_ref().and_then(|l| l.hash)) {
+    let content = match (&entry.saved, entry.live.as_deref().and_then(|l| l.hash)) {
         (Some(name), Some(hash)) => PreImage::raw(name.clone(), hash),
         _ => PreImage::NotNeeded,
     };
     Some(Change {
         path: entry.path.clone(),
-        before: entry.live.clone(),
+        before: entry.live.as_deref().cloned(),
         after,
         content,
     })
@@ -310,7 +310,7 @@ fn change(entry: &PlannedEntry, outcome: &Outcome, cursor: &mut Cursor) -> Optio
 /// A name of a linked file that was left alone: without it in the record, the rollback of the
 /// rollback could not link to it.
 fn kept(entry: &PlannedEntry, now: Option<Stat>) -> Option<Change> {
-    let live = entry.live.as_ref().filter(|l| !l.is_dir())?;
+    let live = entry.live.as_deref().filter(|l| !l.is_dir())?;
     let mut after = live.clone();
     let now = EntryState::from_stat(&now?);
     let same_inode = now.identity.inode == live.identity.inode;

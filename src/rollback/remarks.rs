@@ -55,7 +55,7 @@ pub(super) fn open_files(plan: &RollbackPlan) -> Vec<String> {
         .entries
         .iter()
         .filter(|e| e.step.places() || e.step.removes())
-        .filter_map(|e| Some((&e.path, e.live.as_ref().filter(|l| l.is_file())?.identity)))
+        .filter_map(|e| Some((&e.path, e.live.as_deref().filter(|l| l.is_file())?.identity)))
         .collect();
     if victims.is_empty() || victims.len() > MOST_LOOKED_FOR {
         return Vec::new();

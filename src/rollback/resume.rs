@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use super::apply::{Job, Outcome, apply, clear_away, sweep};
+use super::apply::{Applied, Job, Outcome, apply, clear_away, sweep};
 use super::ending::Ending;
 use super::fault::{Fault, Interrupted, Never};
 use super::journal::{self, Journal};
@@ -107,13 +107,13 @@ fn take_up(
         }
         files.push(content_of(store, &id));
     }
-    let (outcomes, mut notes) = match &redo {
+    let (outcomes, applied) = match &redo {
         Some(_) => {
             finish(&journal.plan, &files, &journal.redo, progress, &Never).map_err(interrupted)?
         }
         None => match redo_without_process(store, &journal.redo) {
-            Ok(Redo::Sealed) => (outcomes_of_applied(&journal.plan), Vec::new()),
-            Ok(Redo::Gone) => (outcomes_of_dropped(&journal.plan), Vec::new()),
+            Ok(Redo::Sealed) => (outcomes_of_applied(&journal.plan), Applied::default()),
+            Ok(Redo::Gone) => (outcomes_of_dropped(&journal.plan), Applied::default()),
             Err(e) => return Ok(Some(unreadable(store, &journal.redo, &e))),
         },
     };
@@ -122,8 +122,10 @@ fn take_up(
         journals,
         journal,
     };
+    let mut notes = applied.notes;
     notes.push("was interrupted and finished later".to_owned());
-    ending.finish(redo, &outcomes, notes).map(Some)
+    let done = (outcomes.as_slice(), &applied.made);
+    ending.finish(redo, done, notes).map(Some)
 }
 
 /// What became of a redo snapshot that does not wait to be taken up.
@@ -168,7 +170,7 @@ fn outcomes_of_dropped(plan: &VerifiedPlan) -> Vec<Outcome> {
     plan.plan().entries.iter().map(left).collect()
 }
 
-/// Carries an interrupted plan to its end. Gives the outcomes and remarks; the plan keeps telling
+/// Carries an interrupted plan to its end. Gives the outcomes and the rest; the plan keeps telling
 /// what was there before the first attempt, as the redo snapshot's record needs it.
 pub(super) fn finish(
     plan: &VerifiedPlan,
@@ -176,7 +178,7 @@ pub(super) fn finish(
     tag: &str,
     progress: &dyn Progress,
     fault: &dyn Fault,
-) -> std::result::Result<(Vec<Outcome>, Vec<String>), Interrupted> {
+) -> std::result::Result<(Vec<Outcome>, Applied), Interrupted> {
     let mut job = Job {
         plan,
         files,
@@ -188,7 +190,7 @@ pub(super) fn finish(
     let mut current = plan.clone();
     let mut outcomes = reconcile(&mut current);
     job.plan = &current;
-    let mut notes = apply(&job, &mut outcomes)?;
-    notes.extend(clear_away(&job, &outcomes)?);
-    Ok((outcomes, notes))
+    let mut applied = apply(&job, &mut outcomes)?;
+    applied.notes.extend(clear_away(&job, &outcomes)?);
+    Ok((outcomes, applied))
 }

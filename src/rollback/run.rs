@@ -252,14 +252,15 @@ impl Attempt<'_> {
             fault: self.fault,
         };
         let mut outcomes = vec![Outcome::Todo; journal.plan.plan().entries.len()];
-        notes.extend(apply(&job, &mut outcomes).map_err(interrupted)?);
+        let applied = apply(&job, &mut outcomes).map_err(interrupted)?;
+        notes.extend(applied.notes);
         notes.extend(clear_away(&job, &outcomes).map_err(interrupted)?);
         let ending = Ending {
             store: self.store,
             journals: &journals,
             journal: &journal,
         };
-        let mut report = ending.finish(Some(redo), &outcomes, notes)?;
+        let mut report = ending.finish(Some(redo), (&outcomes, &applied.made), notes)?;
         report.conflicts = conflicts;
         Ok(report)
     }

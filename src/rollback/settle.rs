@@ -18,7 +18,7 @@ pub(super) fn change_metadata(work: &Work<'_>, outcomes: &mut [Outcome]) -> Resu
     let mut cursor = Cursor::default();
     for index in 0..outcomes.len() {
         let entry = &work.plan.entries[index];
-        let Some(desired) = entry.desired.as_ref().filter(|d| !d.is_dir()) else {
+        let Some(desired) = entry.desired.as_deref().filter(|d| !d.is_dir()) else {
             continue;
         };
         if entry.step != Step::Metadata || !outcomes[index].is_todo() {
@@ -47,7 +47,7 @@ fn change_one(
     let entry = &work.plan.entries[index];
     let pinned = Pinned::open(dir, name)?;
     let now = pinned.stat()?;
-    let live = entry.live.as_ref();
+    let live = entry.live.as_deref();
     let linked = work.linked_to.contains(&index);
     // Another name of the same inode may have been given the old times already.
     let done = |live: &EntryState| {
@@ -67,8 +67,9 @@ pub(super) fn lock_all(work: &Work<'_>, outcomes: &mut [Outcome]) -> Result<(), 
     let mut cursor = Cursor::default();
     for index in (0..outcomes.len()).rev() {
         let entry = &work.plan.entries[index];
-        let locks =
-            |state: &Option<EntryState>| state.as_ref().map_or(0, |s| s.flags & flags::LOCKING);
+        let locks = |state: &Option<Box<EntryState>>| {
+            state.as_ref().map_or(0, |s| s.flags & flags::LOCKING)
+        };
         let made = entry.step.places() && outcomes[index] == Outcome::Done;
         let wanted = if made {
             locks(&entry.desired)
@@ -102,7 +103,7 @@ fn lock_entry(
     let ours = made
         || entry
             .live
-            .as_ref()
+            .as_deref()
             .is_some_and(|live| is_still(live, &now, true));
     if ours {
         metadata::lock(&pinned, locks)?;
@@ -131,7 +132,7 @@ pub(super) fn finish_directories(
         finishes.insert(&directory.path, Finish::Kept(directory));
     }
     for (index, entry) in work.plan.entries.iter().enumerate() {
-        let changes = entry.desired.as_ref().is_some_and(EntryState::is_dir)
+        let changes = entry.desired.as_deref().is_some_and(EntryState::is_dir)
             && matches!(entry.step, Step::Metadata | Step::Times)
             && outcomes[index].is_todo();
         // Made by an interrupted run; this run may have put entries in it.
@@ -187,9 +188,9 @@ fn finish_entry(
     let entry = &work.plan.entries[index];
     let dir = cursor.dir(path)?;
     let now = dir.stat_self()?;
-    let live = entry.live.as_ref().filter(|l| l.is_dir());
+    let live = entry.live.as_deref().filter(|l| l.is_dir());
     let still = live.is_none_or(|live| is_still(live, &now, false));
-    let Some(desired) = entry.desired.as_ref().filter(|_| still) else {
+    let Some(desired) = entry.desired.as_deref().filter(|_| still) else {
         return Err(Trouble::Entry("was changed while rolling back".into()));
     };
     let pinned = Pinned::of(&dir.fd())?;

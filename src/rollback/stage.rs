@@ -1,38 +1,33 @@
 //! Makes everything new beside its target. Nothing that is live is changed.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::File;
 
 use rayon::prelude::*;
 
 use super::apply::{COLLISION, Outcome, Work, is_still, note};
-use super::compose::Content;
-use super::cursor::Cursor;
+use super::cursor::{Cursor, path_depth};
 use super::fault::Trouble;
-use super::judge::placing;
+use super::leaves::{Bench, stage_leaves};
+use super::made::Made;
 use super::metadata;
 use super::plan::{PlannedEntry, Step};
-use crate::entry::{ContentHash, EntryState, flags};
+use crate::entry::{EntryState, flags};
 use crate::progress::{Event, Phase};
-use crate::store::OpenDirs;
-use crate::store::content::{self, CopyError, Stored};
-use crate::sys::{
-    Dir, Pinned, Stat, copy_content, finish_new_file, hash_file, is_root, prepare_new_file,
-    sync_volume,
-};
+use crate::sys::{Dir, Fresh, Pinned, Stat, finish_new, hash_file, is_root, sync_volume};
 
 /// From this many new entries on, one sync of the whole volume is cheaper than one for each.
 pub(crate) const SYNC_EACH_UP_TO: usize = 32;
-/// Most files that one thread stages in a row.
-const MOST_IN_A_ROW: usize = 256;
+/// Directories that one thread works on in a row.
+const IN_A_ROW: usize = 64;
 
-/// Stages every pending entry and makes what was staged durable.
-pub(crate) fn stage(work: &Work<'_>, outcomes: &mut [Outcome]) -> Result<(), Trouble> {
+/// Stages every pending entry and makes what was staged durable. Gives what the new entries are.
+pub(crate) fn stage(work: &Work<'_>, outcomes: &mut [Outcome]) -> Result<Made, Trouble> {
     let pending: Vec<usize> = (0..outcomes.len())
         .filter(|i| work.plan.entries[*i].step.places() && outcomes[*i].is_todo())
         .collect();
     if pending.is_empty() {
-        return Ok(());
+        return Ok(Made::default());
     }
     let bytes = pending.iter().map(|i| staged_bytes(&work.plan.entries[*i]));
     work.progress.event(Event::Begin {
@@ -45,7 +40,7 @@ pub(crate) fn stage(work: &Work<'_>, outcomes: &mut [Outcome]) -> Result<(), Tro
     result
 }
 
-fn staged_bytes(entry: &PlannedEntry) -> u64 {
+pub(super) fn staged_bytes(entry: &PlannedEntry) -> u64 {
     match (entry.step, &entry.desired) {
         (Step::File, Some(desired)) => desired.size,
         _ => 0,
@@ -57,7 +52,8 @@ fn stage_in_order(
     pending: &[usize],
     durable_each: bool,
     outcomes: &mut [Outcome],
-) -> Result<(), Trouble> {
+) -> Result<Made, Trouble> {
+    let mut made = Made::of(outcomes.len());
     let of = |wanted: fn(Step) -> bool| {
         let chosen = move |i: &usize| wanted(work.plan.entries[*i].step);
         pending.iter().copied().filter(chosen).collect::<Vec<_>>()
@@ -65,24 +61,24 @@ fn stage_in_order(
     let directories = of(|s| s == Step::MakeDir);
     make_directories(work, &directories, outcomes)?;
     let leaves = of(|s| matches!(s, Step::File | Step::Symlink | Step::Node));
-    stage_leaves(work, &leaves, durable_each, outcomes)?;
+    stage_leaves(work, &leaves, durable_each, outcomes, &mut made)?;
     let moved = of(|s| matches!(s, Step::Reuse { .. }));
     stage_moved(work, &moved, durable_each, outcomes)?;
     let links = of(|s| matches!(s, Step::Link { .. }));
     stage_links(work, &links, outcomes)?;
-    finish_directories(work, &directories, durable_each, outcomes)?;
+    finish_directories(work, &directories, durable_each, outcomes, &mut made)?;
     if !durable_each {
         sync_staged(work, outcomes)?;
     }
-    Ok(())
+    Ok(made)
 }
 
 /// Marks an entry that cannot be staged, because of itself or of its directory.
-fn orphaned(work: &Work<'_>, index: usize, outcomes: &[Outcome]) -> Option<Outcome> {
+pub(super) fn orphaned(work: &Work<'_>, index: usize, outcomes: &[Outcome]) -> Option<Outcome> {
     let locked = |state: &EntryState| state.flags & flags::LOCKING != 0;
     if work.plan.entries[index]
         .desired
-        .as_ref()
+        .as_deref()
         .is_some_and(locked)
         && !is_root()
     {
@@ -96,7 +92,7 @@ fn orphaned(work: &Work<'_>, index: usize, outcomes: &[Outcome]) -> Option<Outco
 }
 
 /// In a tree that is being staged nobody else makes entries.
-fn staging_trouble(work: &Work<'_>, index: usize, error: std::io::Error) -> Trouble {
+pub(super) fn staging_trouble(work: &Work<'_>, index: usize, error: std::io::Error) -> Trouble {
     if error.kind() == std::io::ErrorKind::AlreadyExists && !work.layout.is_top(index) {
         Trouble::Entry(COLLISION.into())
     } else {
@@ -109,184 +105,52 @@ fn make_directories(
     directories: &[usize],
     outcomes: &mut [Outcome],
 ) -> Result<(), Trouble> {
-    let mut cursor = Cursor::default();
-    for index in directories.iter().copied() {
-        if let Some(failed) = orphaned(work, index, outcomes) {
-            outcomes[index] = failed;
-            continue;
-        }
+    let make = |index: usize, cursor: &mut Cursor| {
         work.fault.point()?;
-        let made = work.layout.staged(index).and_then(|path| {
-            let (dir, name) = cursor.parent(&path)?;
-            dir.make_dir(name)
-        });
-        let made = made.map_err(|e| staging_trouble(work, index, e));
-        note(index, made, outcomes)?;
+        let path = work.layout.staged(index)?;
+        let (dir, name) = cursor.parent(&path)?;
+        dir.make_dir(name)
+            .map_err(|e| staging_trouble(work, index, e))
+    };
+    for level in levels(work, directories) {
+        let mut wanted = Vec::with_capacity(level.len());
+        for index in level {
+            match orphaned(work, index, outcomes) {
+                Some(failed) => outcomes[index] = failed,
+                None => wanted.push(index),
+            }
+        }
+        for (index, result) in in_parallel(&wanted, make) {
+            note(index, result, outcomes)?;
+        }
     }
     Ok(())
 }
 
-fn stage_leaves(
-    work: &Work<'_>,
-    leaves: &[usize],
-    durable_each: bool,
-    outcomes: &mut [Outcome],
-) -> Result<(), Trouble> {
-    let mut staged = Vec::with_capacity(leaves.len());
-    for index in leaves.iter().copied() {
-        match orphaned(work, index, outcomes) {
-            Some(failed) => outcomes[index] = failed,
-            None => staged.push(index),
-        }
+/// The directories by their depth, the topmost first.
+fn levels(work: &Work<'_>, directories: &[usize]) -> Vec<Vec<usize>> {
+    let mut levels: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for index in directories.iter().copied() {
+        let path = &work.plan.entries[index].path;
+        levels.entry(path_depth(path)).or_default().push(index);
     }
-    let piece = (staged.len() / (rayon::current_num_threads() * 8)).clamp(1, MOST_IN_A_ROW);
-    let results: Vec<Vec<(usize, Result<(), Trouble>)>> = staged
-        .par_chunks(piece)
-        .map(|piece| {
-            let mut cursor = Cursor::default();
-            let one = |index: usize| {
-                let result = stage_leaf(work, index, durable_each, &mut cursor);
-                let by = staged_bytes(&work.plan.entries[index]);
-                work.progress.event(Event::Advance { by });
-                (index, result)
-            };
-            piece.iter().copied().map(one).collect()
-        })
-        .collect();
-    for (index, result) in results.into_iter().flatten() {
-        note(index, result, outcomes)?;
-    }
-    Ok(())
+    levels.into_values().collect()
 }
 
-fn stage_leaf(
-    work: &Work<'_>,
-    index: usize,
-    durable_each: bool,
-    cursor: &mut Cursor,
-) -> Result<(), Trouble> {
-    let entry = &work.plan.entries[index];
-    let Some(desired) = &entry.desired else {
-        return Ok(());
+/// Does something to each of several directories, on all processors where these are many.
+fn in_parallel<T: Send>(
+    directories: &[usize],
+    each: impl Fn(usize, &mut Cursor) -> Result<T, Trouble> + Sync,
+) -> Vec<(usize, Result<T, Trouble>)> {
+    let in_a_row = |piece: &[usize]| {
+        let mut cursor = Cursor::default();
+        let one = |index: &usize| (*index, each(*index, &mut cursor));
+        piece.iter().map(one).collect::<Vec<_>>()
     };
-    work.fault.point()?;
-    let step = placing(desired.kind);
-    let source = match step {
-        Step::File => open_source(work, entry, cursor)?,
-        _ => None,
-    };
-    let path = work.layout.staged(index)?;
-    let (dir, name) = cursor.parent(&path)?;
-    let created = match step {
-        Step::File => dir.create_file(name).map(Some),
-        Step::Symlink => dir
-            .make_symlink(name, desired.target.as_deref().unwrap_or_default())
-            .map(|()| None),
-        _ => dir
-            .make_node(name, desired.kind, desired.device)
-            .map(|()| None),
-    };
-    let result = match created.map_err(|e| staging_trouble(work, index, e))? {
-        Some(file) => fill_file(work, &file, desired, source.as_ref(), durable_each),
-        None => finish_special(work, dir, name, desired),
-    };
-    if let Err(Trouble::Entry(_)) = &result {
-        // Nothing of an entry that is not exact may be left; a missing one is just as well.
-        let _ = dir.unlink(name);
-    }
-    result
-}
-
-/// Where a file's content is copied from.
-enum Source<'a> {
-    Live(File),
-    Stored(&'a OpenDirs, Stored<'a>),
-}
-
-/// Opens the old content of a file. `None`: it is empty.
-fn open_source<'a>(
-    work: &'a Work<'_>,
-    entry: &'a PlannedEntry,
-    cursor: &mut Cursor,
-) -> Result<Option<Source<'a>>, Trouble> {
-    let size = entry.desired.as_ref().map_or(0, |desired| desired.size);
-    match &entry.content {
-        Content::None => Ok(None),
-        Content::Stored { .. } => {
-            let stored = entry.content.stored(size).and_then(|(snapshot, stored)| {
-                Some(Source::Stored(work.files.get(snapshot)?, stored))
-            });
-            stored
-                .map(Some)
-                .ok_or_else(|| Trouble::Entry("the backup is missing".into()))
-        }
-        Content::Live => {
-            let (dir, name) = cursor.parent(&entry.path)?;
-            Ok(Some(Source::Live(dir.open_file(name)?)))
-        }
-        Content::Lost { reason } => Err(Trouble::Entry(format!(
-            "its old content was not preserved: {reason}"
-        ))),
-    }
-}
-
-fn fill_file(
-    work: &Work<'_>,
-    file: &File,
-    desired: &EntryState,
-    source: Option<&Source<'_>>,
-    durable: bool,
-) -> Result<(), Trouble> {
-    work.fault.point()?;
-    prepare_new_file(file, desired)?;
-    if let Some(source) = source {
-        fill_content(file, desired, source)?;
-    }
-    work.fault.point()?;
-    let made: Stat = finish_new_file(file, desired)?;
-    if let Some(what) = metadata::inexact(&made, desired) {
-        return Err(Trouble::Entry(what));
-    }
-    if durable {
-        file.sync_all()?;
-    }
-    Ok(())
-}
-
-fn fill_content(file: &File, desired: &EntryState, source: &Source<'_>) -> Result<(), Trouble> {
-    let fits = |hash: &ContentHash| desired.hash.is_none_or(|wanted| wanted == *hash);
-    let intact = match source {
-        Source::Live(from) => {
-            let (length, hash) = copy_content(from, file)?;
-            length == desired.size && fits(&hash)
-        }
-        Source::Stored(dirs, stored) => {
-            let sparse = desired.allocated < desired.size;
-            content::copy_into(dirs, stored, file, sparse).map_err(|e| match e {
-                CopyError::Stored(what) => {
-                    Trouble::Entry(format!("the backup {} {what}", stored.name))
-                }
-                CopyError::Target(e) => e.into(),
-            })?;
-            fits(stored.hash)
-        }
-    };
-    if intact {
-        return Ok(());
-    }
-    Err(Trouble::Entry(
-        "its old content is damaged: size or hash differ from what was recorded".into(),
-    ))
-}
-
-fn finish_special(
-    work: &Work<'_>,
-    dir: &Dir,
-    name: &OsStr,
-    desired: &EntryState,
-) -> Result<(), Trouble> {
-    work.fault.point()?;
-    metadata::change(&Pinned::open(dir, name)?, desired, None, work.fault)
+    directories
+        .par_chunks(IN_A_ROW)
+        .flat_map_iter(in_a_row)
+        .collect()
 }
 
 /// Gives links their staged names. What they are a name of was staged before, or is live.
@@ -361,7 +225,7 @@ fn link_live(
 ) -> Result<(), Trouble> {
     if entry
         .live
-        .as_ref()
+        .as_deref()
         .is_some_and(|l| l.flags & flags::LOCKING != 0)
     {
         metadata::unlock(&Pinned::open(from_dir, from_name)?)?;
@@ -378,6 +242,7 @@ fn stage_moved(
     outcomes: &mut [Outcome],
 ) -> Result<(), Trouble> {
     let (mut from_cursor, mut to_cursor) = (Cursor::default(), Cursor::default());
+    let mut bench = Bench::new(work, durable_each);
     for index in moved.iter().copied() {
         if let Some(failed) = orphaned(work, index, outcomes) {
             outcomes[index] = failed;
@@ -397,30 +262,32 @@ fn stage_moved(
             let (to_dir, to_name) = to_cursor.parent(&to)?;
             link_live(entry, (from_dir, from_name), (to_dir, to_name))
         } else {
-            stage_leaf(work, index, durable_each, &mut to_cursor)
+            bench.stage(index).map(drop)
         };
         note(index, result, outcomes)?;
     }
     Ok(())
 }
 
-/// Gives staged directories their metadata, after everything in them was made.
+/// Gives staged directories their metadata, after everything in them was made: the deepest first, as
+/// the metadata may forbid to enter them.
 fn finish_directories(
     work: &Work<'_>,
     directories: &[usize],
     durable: bool,
     outcomes: &mut [Outcome],
+    made: &mut Made,
 ) -> Result<(), Trouble> {
-    let mut cursor = Cursor::default();
-    for index in directories.iter().rev().copied() {
-        if !outcomes[index].is_todo() {
-            continue;
+    for mut level in levels(work, directories).into_iter().rev() {
+        level.retain(|index| outcomes[*index].is_todo());
+        let finish = |index, cursor: &mut Cursor| finish_directory(work, index, durable, cursor);
+        for (index, result) in in_parallel(&level, finish) {
+            if let Err(Trouble::Entry(reason)) = &result {
+                work.abandon(index, reason, outcomes)?;
+            }
+            let result = result.map(|stat| made.note(work, index, stat.as_ref()));
+            note(index, result, outcomes)?;
         }
-        let result = finish_directory(work, index, durable, &mut cursor);
-        if let Err(Trouble::Entry(reason)) = &result {
-            work.abandon(index, reason, outcomes)?;
-        }
-        note(index, result, outcomes)?;
     }
     Ok(())
 }
@@ -430,20 +297,22 @@ fn finish_directory(
     index: usize,
     durable: bool,
     cursor: &mut Cursor,
-) -> Result<(), Trouble> {
+) -> Result<Option<Stat>, Trouble> {
     let Some(desired) = &work.plan.entries[index].desired else {
-        return Ok(());
+        return Ok(None);
     };
     let path = work.layout.staged(index)?;
-    let mut wanted = desired.clone();
-    // A locked directory could not be moved into place.
-    wanted.flags &= !flags::LOCKING;
     let dir = cursor.dir(&path)?;
     if durable {
         dir.sync()?;
     }
-    let pinned = Pinned::of(&dir.fd())?;
-    metadata::change(&pinned, &wanted, None, work.fault)
+    work.fault.point()?;
+    // A locked directory could not be moved into place: such flags come last.
+    let made = finish_new(dir, Fresh::of(dir)?, desired)?;
+    match metadata::inexact(&made, desired) {
+        Some(what) => Err(Trouble::Entry(what)),
+        None => Ok(Some(made)),
+    }
 }
 
 /// One sync for each volume that has something staged.

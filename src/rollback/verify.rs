@@ -224,7 +224,7 @@ fn check_stored(plan: &mut RollbackPlan, files: &[ContentDirs]) {
         .par_iter_mut()
         .filter(|e| e.step == Step::File && e.failure.is_none())
         .for_each(|entry| {
-            let size = entry.desired.as_ref().map_or(0, |d| d.size);
+            let size = entry.desired.as_deref().map_or(0, |d| d.size);
             let Some((snapshot, stored)) = entry.content.stored(size) else {
                 return;
             };

@@ -23,6 +23,8 @@ const MAGIC: &[u8; 8] = b"DPXUNDO\n";
 const VERSION: u32 = 2;
 const KEYED: u32 = 1;
 const HEADER: usize = 32;
+/// From so many bytes on, a manifest is decoded while its checksum is computed.
+const AT_ONCE_FROM: usize = 256 << 10;
 
 /// Why a manifest does not pass.
 #[derive(Debug, PartialEq, Eq)]
@@ -63,23 +65,36 @@ pub(super) fn read(
     id: &SnapshotId,
     sealing: &Sealing,
 ) -> Result<(UndoRecord, Checksum), ManifestError> {
-    let (payload, checksum) = verified(bytes, id, sealing)?;
-    let damaged = |what: String| ManifestError::Damaged(what);
-    let (record, rest) = postcard::take_from_bytes::<UndoRecord>(payload)
-        .map_err(|error| damaged(format!("is not an undo record ({error})")))?;
-    if !rest.is_empty() {
-        return Err(damaged("has bytes after the undo record".into()));
-    }
-    validate(&record).map_err(damaged)?;
+    let verified = || verified(bytes, id, sealing);
+    let decoded = || decode(bytes);
+    // Where there is a key, nothing is decoded that others may have written.
+    let (checksum, record) = if sealing.is_keyed() || bytes.len() < AT_ONCE_FROM {
+        (verified()?, decoded())
+    } else {
+        let (verified, decoded) = rayon::join(verified, decoded);
+        (verified?, decoded)
+    };
+    let record = record?;
+    validate(&record).map_err(ManifestError::Damaged)?;
     Ok((record, checksum))
 }
 
-/// The payload of a manifest whose frame and checksum pass.
-fn verified<'a>(
-    bytes: &'a [u8],
-    id: &SnapshotId,
-    sealing: &Sealing,
-) -> Result<(&'a [u8], Checksum), ManifestError> {
+/// The record in a manifest, whether that is intact or not.
+fn decode(bytes: &[u8]) -> Result<UndoRecord, ManifestError> {
+    let damaged = |what: String| ManifestError::Damaged(what);
+    let payload = bytes.len().checked_sub(checksum::LENGTH);
+    let payload = payload.and_then(|end| bytes.get(HEADER..end));
+    let (record, rest) = postcard::take_from_bytes::<UndoRecord>(payload.unwrap_or_default())
+        .map_err(|error| damaged(format!("is not an undo record ({error})")))?;
+    if rest.is_empty() {
+        Ok(record)
+    } else {
+        Err(damaged("has bytes after the undo record".into()))
+    }
+}
+
+/// The checksum of a manifest, where that and the frame pass.
+fn verified(bytes: &[u8], id: &SnapshotId, sealing: &Sealing) -> Result<Checksum, ManifestError> {
     let damaged = |what: &str| ManifestError::Damaged(what.to_owned());
     if bytes.len() < HEADER + checksum::LENGTH {
         return Err(damaged("is cut short"));
@@ -108,7 +123,7 @@ fn verified<'a>(
     if covered[..HEADER] != header(id, payload.len() as u64, sealing) {
         return Err(damaged("has a header that does not fit"));
     }
-    Ok((payload, checksum))
+    Ok(checksum)
 }
 
 fn header(id: &SnapshotId, length: u64, sealing: &Sealing) -> [u8; HEADER] {

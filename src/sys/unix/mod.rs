@@ -13,11 +13,13 @@ mod metadata;
 mod quota;
 mod volume;
 
-pub use content::{clone_content, copy_content, copy_content_of, hash_file};
+pub use content::{
+    KNOWN_UP_TO, clone_content, copy_content, copy_content_of, copy_known, hash_file,
+};
 pub use dir::{Dir, Stat};
 #[cfg(target_os = "linux")]
 pub use events::{Inotify, Noted, Place, Standing, Wake, changes_without_events, place_of};
-pub use fresh::{exchange, finish_new_file, open_by_processes, prepare_new_file};
+pub use fresh::{Fresh, exchange, finish_new, open_by_processes, prepare_new_file};
 #[cfg(all(test, target_os = "linux"))]
 pub use mappings::SharedPage;
 #[cfg(target_os = "linux")]
