@@ -5,13 +5,14 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use super::Baseline;
+use super::{Baseline, Beginning, Learnt, Trust};
 use crate::entry::EntryKind;
 use crate::infer::{Certainty, Depth, ScopePath};
 use crate::path::AbsPath;
 use crate::progress::{Event, Progress, Silent};
 use crate::request::Limits;
 use crate::seal::{Change, ChangeKind, PreImage};
+use crate::snapshot::tree::focus::Focus;
 use crate::snapshot::{Capture, CaptureRequest, Exclusions, Placement, Room, Sealed};
 
 struct Bench {
@@ -28,8 +29,12 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let keep = tempfile::tempdir().unwrap();
-        let root = keep.path().canonicalize().unwrap();
+        Self::at(tempfile::tempdir().unwrap(), "")
+    }
+
+    /// In the directory `within` of a directory.
+    fn at(keep: tempfile::TempDir, within: &str) -> Self {
+        let root = keep.path().canonicalize().unwrap().join(within);
         for name in ["tree", "files", "baseline"] {
             fs::create_dir(root.join(name)).unwrap();
         }
@@ -53,23 +58,31 @@ impl Bench {
     }
 
     fn begin(&self, scope: &[ScopePath]) -> super::BaselineCapture {
+        self.begin_trusting(scope, Vec::new()).0
+    }
+
+    fn begin_trusting(
+        &self,
+        scope: &[ScopePath],
+        trusts: Vec<Trust>,
+    ) -> (super::BaselineCapture, Vec<Learnt>) {
         let exclusions = Exclusions {
             patterns: self.patterns.clone(),
             base: self.base.clone(),
             ..Exclusions::default()
         };
-        self.baseline
-            .begin(
-                CaptureRequest {
-                    scope,
-                    exclusions,
-                    limits: self.limits,
-                    room: &|_| self.room,
-                    progress: &Silent,
-                },
-                super::Keep::Copy,
-            )
-            .unwrap()
+        let request = CaptureRequest {
+            scope,
+            exclusions,
+            limits: self.limits,
+            room: &|_| self.room,
+            progress: &Silent,
+        };
+        let beginning = Beginning {
+            trusts,
+            keep: super::Keep::Copy,
+        };
+        self.baseline.begin_with(request, beginning).unwrap()
     }
 
     fn seal(&self, capture: &mut super::BaselineCapture) -> Sealed {
@@ -786,4 +799,65 @@ fn a_baseline_that_was_deleted_between_captures_is_built_anew() {
     let sealed = bench.run(|tree| fs::write(tree.join("a"), "22").unwrap());
     assert_eq!(bench.stored(&sealed, "a"), b"1");
     assert!(root.join("index.sqlite").exists());
+}
+
+/// A volume on which names that differ only in case are the same, unmounted in the end.
+struct Folding(PathBuf);
+
+impl Folding {
+    fn mounted(test: &str, at: &Path) -> Option<Self> {
+        let script = "truncate -s 16M image && mkdir at && mkntfs -F -Q -q image && \
+                      lowntfs-3g -o ignore_case image at";
+        let shell = std::process::Command::new("sh")
+            .args(["-c", script])
+            .current_dir(at)
+            .output();
+        if !shell.is_ok_and(|output| output.status.success()) {
+            println!("SKIPPED {test}: needs mkntfs and lowntfs-3g as root");
+            return None;
+        }
+        Some(Self(at.join("at")))
+    }
+}
+
+impl Drop for Folding {
+    fn drop(&mut self) {
+        // Its index may still be open.
+        let _ = std::process::Command::new("umount")
+            .arg("-l")
+            .arg(&self.0)
+            .status();
+    }
+}
+
+#[test]
+fn a_change_that_is_told_in_another_spelling_is_seen() {
+    let keep = tempfile::tempdir().unwrap();
+    let test = "a_change_that_is_told_in_another_spelling_is_seen";
+    let Some(volume) = Folding::mounted(test, keep.path()) else {
+        return;
+    };
+    let bench = Bench::at(keep, "at");
+    fs::write(bench.tree.join("name"), "first").unwrap();
+    let scope = bench.scope(Depth::Tree);
+    let (capture, mut learnt) = bench.begin_trusting(&scope, Vec::new());
+    Box::new(capture).finish();
+    fs::write(bench.tree.join("NAME"), "second").unwrap();
+    let learnt = learnt.remove(0);
+    let mut focus = Focus::default();
+    focus.mark(AbsPath::new(bench.tree.join("NAME")).unwrap());
+    let trust = Trust {
+        captured_as: learnt.root.clone(),
+        root: learnt.root,
+        generation: learnt.generation.unwrap(),
+        fitting: Vec::new(),
+        focus,
+        besides: learnt.besides,
+    };
+    let (mut capture, _) = bench.begin_trusting(&scope, vec![trust]);
+    fs::remove_file(bench.tree.join("name")).unwrap();
+    let sealed = bench.seal(&mut capture);
+    assert_eq!(bench.stored(&sealed, "name"), b"second");
+    Box::new(capture).finish();
+    drop(volume);
 }
