@@ -46,6 +46,7 @@ mod redact;
 mod secret;
 mod session;
 mod shared;
+mod shells;
 mod state;
 
 pub use config::AgentConfig;
@@ -140,11 +141,13 @@ impl Agent {
         let cleaner = Arc::new((Mutex::new(false), Condvar::new()));
         let (own, stop) = (Arc::clone(&shared), Arc::clone(&cleaner));
         let cleanup = spawn("cleanup", move || keep_clean(&own, &stop))?;
+        let own = Arc::clone(&shared);
+        let sessions = spawn("sessions", move || session::end_idle(&own))?;
         Ok(Self {
             shared,
             transport,
             events,
-            threads: vec![line, dispatcher, cleanup],
+            threads: vec![line, dispatcher, cleanup, sessions],
             cleaner,
             metrics,
         })
@@ -187,6 +190,7 @@ impl Agent {
     pub fn stop(mut self) {
         self.shared.set_stopping();
         self.wait_for_commands();
+        session::end_all(&self.shared);
         let deadline = Instant::now() + FAREWELL;
         while Instant::now() < deadline && self.has_something_to_send() {
             std::thread::sleep(Duration::from_millis(50));
@@ -225,6 +229,7 @@ impl Agent {
 
     fn close(&mut self) {
         self.shared.outgoing.close();
+        self.shared.shells.close();
         *self
             .cleaner
             .0

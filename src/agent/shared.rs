@@ -10,6 +10,7 @@ use super::identity::Identity;
 use super::metrics::Metrics;
 use super::queue::Outgoing;
 use super::redact::Redactor;
+use super::shells::Shells;
 use super::state::{Kind, State};
 use super::wire::{Rejection, Reply, refusal};
 use crate::engine::Engine;
@@ -22,6 +23,7 @@ pub(super) struct Shared {
     pub(super) state: State,
     pub(super) outgoing: Outgoing,
     pub(super) gate: Arc<Gate>,
+    pub(super) shells: Arc<Shells>,
     pub(super) metrics: Metrics,
     pub(super) agent_id: String,
     pub(super) identity: Identity,
@@ -45,6 +47,7 @@ impl Shared {
             state,
             outgoing: Outgoing::default(),
             gate: Arc::default(),
+            shells: Arc::default(),
             metrics: Metrics::default(),
             agent_id,
             identity,
@@ -154,6 +157,7 @@ impl Shared {
         let count = |waiting: Result<(u64, u64)>| waiting.map_or(0, |(count, _)| count);
         self.metrics.outbox.set(count(self.state.waiting()));
         self.metrics.live_dropped.set(self.outgoing.depth().1);
+        self.metrics.sessions.set(self.shells.count() as u64);
         self.metrics.connected.set(u64::from(self.outgoing.is_up()));
         self.metrics.text()
     }

@@ -108,6 +108,17 @@ impl State {
         Ok(outcome)
     }
 
+    /// Whether an id was accepted before.
+    pub(in crate::agent) fn knows(&self, kind: Kind, id: &str) -> Result<bool> {
+        self.database()
+            .query_row(
+                "SELECT EXISTS (SELECT 1 FROM accepted WHERE kind = ?1 AND id = ?2)",
+                params![kind.as_str(), id],
+                |row| row.get(0),
+            )
+            .map_err(failed("looking an id up"))
+    }
+
     /// Notes that the command of an id is about to begin.
     pub(in crate::agent) fn start(&self, kind: Kind, id: &str) -> Result<()> {
         self.database()
