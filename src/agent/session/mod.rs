@@ -98,10 +98,11 @@ impl Dispatcher {
 
     /// Works until the first event after the agent was closed, or until nobody can send any more.
     pub(super) fn run(&self, mut events: mpsc::Receiver<Decoded>) {
-        while let Some(first) = events.blocking_recv() {
-            if self.shared.outgoing.is_closed() {
+        // The event that tells of the end may be taken as one of many, so each round looks anew.
+        while !self.shared.outgoing.is_closed() {
+            let Some(first) = events.blocking_recv() else {
                 return;
-            }
+            };
             let mut work = Vec::new();
             let mut next = Some(first);
             while let Some(event) = next.take() {
