@@ -48,6 +48,7 @@ mod session;
 mod shared;
 mod shells;
 mod state;
+mod unkept;
 
 pub use config::AgentConfig;
 pub use line::PROTOCOL_VERSION;
@@ -191,6 +192,7 @@ impl Agent {
         self.shared.set_stopping();
         self.wait_for_commands();
         session::end_all(&self.shared);
+        self.shared.keep_the_rest();
         let deadline = Instant::now() + FAREWELL;
         while Instant::now() < deadline && self.has_something_to_send() {
             std::thread::sleep(Duration::from_millis(50));
@@ -220,6 +222,7 @@ impl Agent {
         let sent = self.shared.last_sent.load(Ordering::SeqCst);
         self.is_connected()
             && (self.shared.outgoing.depth().0 > 0
+                || !self.shared.unkept.is_empty()
                 || self
                     .shared
                     .state

@@ -205,8 +205,12 @@ pub(super) fn absolute(path: &str) -> Result<AbsPath> {
 pub(super) fn variables(
     env: Option<&BTreeMap<String, String>>,
 ) -> Result<Vec<(OsString, OsString)>> {
-    // Commands inherit this process's environment, where the token may be.
-    let hidden = std::iter::once(Ok((TOKEN_VARIABLE.into(), OsString::new())));
+    // Commands inherit this process's environment, where the token may be. What they say to systemd
+    // must not count as the agent's word.
+    let hidden = [TOKEN_VARIABLE, "NOTIFY_SOCKET"];
+    let hidden = hidden
+        .map(|name| Ok((name.into(), OsString::new())))
+        .into_iter();
     let env = env.into_iter().flatten();
     let set = env.map(|(name, value)| {
         if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
