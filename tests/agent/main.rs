@@ -381,6 +381,88 @@ fn snapshots_expire_at_intervals() {
 }
 
 #[test]
+fn a_cleanup_beside_a_rollback_leaves_the_tree_as_it_was_or_as_it_is() {
+    let site = Site::with(|config| {
+        config.cleanup_interval = Duration::from_millis(3);
+        config.retention.max_age = Some(Duration::from_millis(500));
+    });
+    let (mut undone, mut gone) = (0, 0);
+    for round in 0..12 {
+        fs::write(site.tree.join("old"), "before").expect("a file");
+        let id = format!("r{round}");
+        site.execute(
+            &id,
+            "echo after > old; mkdir d; for i in $(seq 200); do echo $i > d/$i; done",
+        );
+        let snapshot = site.completed(&id)["snapshot_id"].clone();
+        // Sometimes before it expires, sometimes after, sometimes while it does.
+        std::thread::sleep(Duration::from_millis(round * 50));
+        site.send("rollback_command", json!({ "snapshot_id": snapshot }));
+        let id = snapshot.as_str().expect("an id");
+        let result = site.result("rollback_result", "snapshot_id", id);
+        let files = fs::read_dir(site.tree.join("d")).map_or(0, Iterator::count);
+        if result["success"] == true {
+            assert_eq!(
+                (site.read("old").as_str(), files),
+                ("before", 0),
+                "{result}"
+            );
+            undone += 1;
+        } else {
+            assert_eq!(
+                (site.read("old").as_str(), files),
+                ("after\n", 200),
+                "{result}"
+            );
+            assert!(!site.tree.join("d/.deployx").exists());
+            fs::remove_dir_all(site.tree.join("d")).expect("the files");
+            gone += 1;
+        }
+    }
+    println!("{undone} rolled back, {gone} had expired");
+}
+
+#[test]
+fn an_agent_that_is_closed_under_a_flood_ends() {
+    for _ in 0..20 {
+        let mut site = Site::new();
+        for _ in 0..10 {
+            site.send("list_snapshots", json!({}));
+        }
+        drop(site.agent.take());
+    }
+}
+
+#[test]
+fn a_result_is_sent_again_even_where_requests_are_refused_by_now() {
+    let site = Site::with(|config| config.max_waiting = 1);
+    site.execute("done", "echo x");
+    let first = site.completed("done");
+    site.execute("holds", "touch begun; until [ -e go ]; do sleep 0.02; done");
+    site.wait_for_file("begun");
+    site.execute("waits", "true");
+    site.execute("refused", "true");
+    assert_eq!(site.completed("refused")["success"], false);
+    site.execute("done", "echo x");
+    let again = site.wait(|sent| {
+        let mut own = sent.iter().filter(|one| {
+            one.event == "deployment_command_completed" && one.payload["command_id"] == "done"
+        });
+        own.nth(1).map(|one| one.payload.clone())
+    });
+    assert_eq!(again, first);
+    site.execute("waits", "true");
+    let told = site.result("agent_error", "id", "waits");
+    assert!(
+        told["error"]
+            .as_str()
+            .is_some_and(|text| text.contains("still running"))
+    );
+    fs::write(site.tree.join("go"), "").expect("a file");
+    assert_eq!(site.completed("waits")["success"], true);
+}
+
+#[test]
 fn too_many_requests_are_refused_and_the_others_run() {
     let site = Site::with(|config| config.max_waiting = 3);
     site.execute("holds", "touch begun; sleep 1");
