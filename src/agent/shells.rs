@@ -143,7 +143,8 @@ impl Shells {
                 Some((unused, slot)) if unused >= limit => {
                     let reason = format!("it was not used for {} s", limit.as_secs_f64());
                     state.open.remove(&slot.name);
-                    if lock(&slot.shell).as_ref().is_some_and(|own| !own.told) {
+                    let untold = |own: &SessionShell| !own.told;
+                    if lock(&slot.shell).as_ref().is_some_and(untold) {
                         state.lose(&slot.name, &reason);
                     }
                     return Some((slot, reason));
@@ -224,10 +225,16 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
+        let mut state = lock(&self.shells.state);
         let mut own = lock(&self.slot.use_);
         own.pending -= 1;
         own.last = Instant::now();
+        // Commands that were all refused leave no session behind.
+        if own.pending == 0 && lock(&self.slot.shell).is_none() {
+            state.open.retain(|_, slot| !Arc::ptr_eq(slot, &self.slot));
+        }
         drop(own);
+        drop(state);
         self.shells.changed.notify_all();
     }
 }

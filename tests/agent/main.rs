@@ -441,6 +441,13 @@ fn a_result_is_sent_again_even_where_requests_are_refused_by_now() {
     site.execute("holds", "touch begun; until [ -e go ]; do sleep 0.02; done");
     site.wait_for_file("begun");
     site.execute("waits", "true");
+    // Answered in the order of events: now the one before is in its queue.
+    site.send("get_shells", json!({}));
+    site.wait(|sent| {
+        sent.iter()
+            .any(|one| one.event == "get_shells_ack")
+            .then_some(())
+    });
     site.execute("refused", "true");
     assert_eq!(site.completed("refused")["success"], false);
     site.execute("done", "echo x");

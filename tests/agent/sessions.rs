@@ -310,6 +310,23 @@ fn there_are_no_more_sessions_than_may_be() {
 }
 
 #[test]
+fn a_session_whose_commands_are_all_refused_takes_no_place() {
+    let site = Site::with(|config| config.max_sessions = 1);
+    site.in_session("a", "a1", "touch wrong", json!({ "session_shell": "none" }));
+    assert_eq!(site.completed("a1")["success"], false);
+    site.in_session("b", "b1", "touch wrong", json!({ "cwd": "/nonexistent" }));
+    assert_eq!(site.completed("b1")["success"], false);
+    let deadline = std::time::Instant::now() + crate::site::PATIENCE;
+    let mut attempt = 0;
+    // The place is given back right after the result.
+    while site.done_in("c", &format!("c{attempt}"), "true")["success"] != true {
+        assert!(std::time::Instant::now() < deadline);
+        attempt += 1;
+    }
+    assert!(!site.tree.join("wrong").exists());
+}
+
+#[test]
 fn sessions_end_with_the_agent() {
     let mut site = Site::new();
     let first = site.done_in("s", "1", "trap 'echo bye > trap' EXIT; echo $$");

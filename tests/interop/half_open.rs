@@ -50,7 +50,7 @@ impl Proxy {
 }
 
 fn carry(mut from: TcpStream, mut to: TcpStream, number: usize, dead: &AtomicUsize) {
-    let mut buffer = [0; 1 << 16];
+    let mut buffer = vec![0; 1 << 16];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
         if number <= dead.load(Ordering::SeqCst) {
             // Taken, never passed on; not even the end is.
