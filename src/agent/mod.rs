@@ -174,6 +174,12 @@ impl Agent {
         self.shared.outgoing.is_up()
     }
 
+    /// Whether all of its threads are at work. One that is not has met a defect of this program, and
+    /// only another start helps.
+    pub fn is_whole(&self) -> bool {
+        !self.threads.iter().any(JoinHandle::is_finished)
+    }
+
     /// Puts other settings in force for whatever begins from now on, and opens a new line with
     /// `transport`. The agent's directory, its id and where metrics are served stay.
     pub fn reload(&self, config: AgentConfig, transport: Arc<dyn Transport>) {

@@ -4,9 +4,13 @@ mod sessions;
 mod site;
 
 use std::fs;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use deployx::AbsPath;
+use deployx::agent::AgentConfig;
 use deployx::agent::transport::memory::Sent;
+use deployx::agent::transport::{Connection, Inbound, Transport};
 use serde_json::{Value, json};
 
 use site::{PATIENCE, Site};
@@ -420,6 +424,33 @@ fn a_cleanup_beside_a_rollback_leaves_the_tree_as_it_was_or_as_it_is() {
         }
     }
     println!("{undone} rolled back, {gone} had expired");
+}
+
+/// A transport with a defect.
+struct Defective;
+
+impl Transport for Defective {
+    fn connect(&self, _: Inbound, _: Duration) -> deployx::Result<Box<dyn Connection>> {
+        panic!("a defect that a test made")
+    }
+}
+
+#[test]
+fn an_agent_tells_that_a_defect_has_ended_a_part_of_it() {
+    let site = Site::new();
+    let agent = site.agent.as_ref().expect("an agent");
+    assert!(agent.is_whole());
+    let mut config = AgentConfig::new(
+        site.dir.path().join("state"),
+        AbsPath::new(&site.tree).expect("a path"),
+    );
+    config.retry = (Duration::from_millis(10), Duration::from_millis(10));
+    agent.reload(config, Arc::new(Defective));
+    let deadline = Instant::now() + PATIENCE;
+    while agent.is_whole() {
+        assert!(Instant::now() < deadline, "nobody sees it");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]

@@ -248,10 +248,10 @@ fn a_real_systemd_starts_watches_reloads_and_stops_the_agent() {
     let what = "root, systemd-nspawn, and DEPLOYX_TEST_SYSTEMD_ROOT, a directory with a system (debootstrap \
                 --variant=minbase --include=systemd,systemd-sysv,dbus)";
     let there = root.is_some() && is_root() && has_program("systemd-nspawn");
-    let Some(root) = root.filter(|_| require(test, what, there)) else {
-        require(test, what, false);
+    if !require(test, what, there) {
         return;
-    };
+    }
+    let root = root.unwrap_or_default();
     for kind in kinds(test).into_iter().take(1) {
         let mut backend = Backend::start(kind, json!({ "acknowledge": true }));
         let machine = Machine::boot(&root, &format!("http://127.0.0.1:{}", backend.port));
