@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Writes the corpora of command lines and the tables of commands as seeds into fuzz/corpus."""
+"""Writes the corpora of command lines, the tables of commands and the requests of backends as seeds into fuzz/corpus."""
 
 import hashlib
+import json
 import pathlib
 import struct
 import tomllib
@@ -57,3 +58,42 @@ flat = [record(tag, b"/srv/app") for tag in tags]
 nested = [record(tag, record(1, b"/x") + record(2, b"\x01")) for tag in tags]
 wholes = [b"".join(value) for value in values] + [b"".join(value[:3]) for value in values]
 seed("abi_decode", flat + nested + wholes)
+
+# Each request of the protocol, each of its fields with something else in it, and JSON that is none.
+command = {"command_id": "cmd_123", "command": "mkdir new_folder", "shell": "bash", "execution_id": "e",
+           "group_execution": {"n": [1]}, "session": "s", "session_shell": "0f", "cwd": "/srv/app",
+           "env": {"A": "1"}, "timeout_s": 1.5, "snapshot": True, "strategy": "copy",
+           "monitored_paths": ["/srv/app"]}
+batch = {"batch_id": "batch_1", "commands": ["cd x", "mkdir y"], "shell": "sh", "stop_on_failure": False,
+         "cwd": "/srv", "env": {}, "timeout_s": 9, "snapshot": None, "strategy": "journal"}
+snapshot = {"snapshot_id": "abc123def4567890"}
+rollback = {"on_conflict": "skip", "dry_run": True}
+requests = {
+    "execute_deployment_command": command,
+    "execute_batch_persistent": batch,
+    "cancel_command": {"command_id": "cmd_123"},
+    "cancel_batch": {"batch_id": "batch_1"},
+    "close_session": {"session": "s"},
+    "rollback_command": {**snapshot, **rollback, "paths": ["/srv/app/x"]},
+    "rollback_batch": {"batch_id": "last", **rollback},
+    "get_snapshot_info": snapshot,
+    "get_batch_snapshots": {"batch_id": "../../etc"},
+    "list_snapshots": {},
+    "cleanup_snapshot": snapshot,
+    "cleanup_batch": {"batch_id": "batch_1"},
+    "get_snapshot_diff": {**snapshot, "paths": ["/"], "max_bytes": 65536},
+    "pin_snapshot": {**snapshot, "pinned": True},
+    "get_shells": {},
+    "registration_success": {"agent_id": "agent"},
+    "registration_error": {"error": "no"},
+    "unknown": {"a": None},
+}
+others = [None, 1, -1.5e300, "", "a\nb", "\u0000", "x" * 300, [], [[]], {}, {"a": {"b": []}}, True]
+events = []
+for event, fields in requests.items():
+    payloads = [json.dumps(payload) for payload in [fields, None, [], [fields], 5, "text"]]
+    payloads += [json.dumps({**fields, name: other}) for name in fields for other in others]
+    payloads += [json.dumps({k: v for k, v in fields.items() if k != name}) for name in fields]
+    payloads += ['{"command_id":"\\ud800"}', "{", '{"a":1e999}', "[" * 200]
+    events += [f"{event}\n{payload}".encode() for payload in payloads]
+seed("event", events + [b"execute_deployment_command\n{\"command_id\":\"\xff\xfe\"}"])

@@ -57,8 +57,10 @@ pub struct AgentConfig {
     pub max_waiting: usize,
     /// Bytes of the requests that may wait.
     pub max_waiting_bytes: usize,
-    /// Sessions that may run side by side.
+    /// Sessions that may be open.
     pub max_sessions: usize,
+    /// How long a session's shell lives without a command.
+    pub session_idle: Duration,
     /// How long ids are remembered.
     pub remember: Duration,
     /// Results that are kept for repeated requests.
@@ -100,6 +102,7 @@ impl AgentConfig {
             max_waiting: 20_000,
             max_waiting_bytes: 32 << 20,
             max_sessions: 16,
+            session_idle: seconds(30 * 60),
             remember: seconds(7 * 24 * 3600),
             results_kept: 20_000,
             outbox: (50_000, 256 << 20),

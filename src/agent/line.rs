@@ -53,6 +53,7 @@ impl Supervisor {
                 Err(error) => tracing::info!(%error, attempt, "the line is still down"),
             }
             self.shared.outgoing.set_up(false);
+            self.shared.keep_the_rest();
             attempt = if begun.elapsed() > GOOD {
                 0
             } else {
@@ -242,6 +243,7 @@ impl<'a> Line<'a> {
         if self.shared.outgoing.take_reopen() {
             return Err(down("a new one is opened with other settings"));
         }
+        self.shared.keep_the_rest();
         let config = self.shared.config();
         self.judge(config.patience, config.settle)?;
         let now = Instant::now();

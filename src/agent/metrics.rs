@@ -76,6 +76,7 @@ figures! {
     sent "counter" "events_sent_total" "Events sent.";
     sent_bytes "counter" "events_sent_bytes_total" "Bytes of events sent.";
     waiting "gauge" "queue_depth" "Commands that wait.";
+    sessions "gauge" "sessions" "Sessions that are open.";
     outbox "gauge" "outbox_depth" "Results that are not known to have arrived.";
     outbox_dropped "counter" "outbox_dropped_total" "Results dropped because too many waited.";
     live_dropped "counter" "live_dropped_total" "Pieces of live output that were not sent.";

@@ -46,7 +46,9 @@ mod redact;
 mod secret;
 mod session;
 mod shared;
+mod shells;
 mod state;
+mod unkept;
 
 pub use config::AgentConfig;
 pub use line::PROTOCOL_VERSION;
@@ -140,11 +142,13 @@ impl Agent {
         let cleaner = Arc::new((Mutex::new(false), Condvar::new()));
         let (own, stop) = (Arc::clone(&shared), Arc::clone(&cleaner));
         let cleanup = spawn("cleanup", move || keep_clean(&own, &stop))?;
+        let own = Arc::clone(&shared);
+        let sessions = spawn("sessions", move || session::end_idle(&own))?;
         Ok(Self {
             shared,
             transport,
             events,
-            threads: vec![line, dispatcher, cleanup],
+            threads: vec![line, dispatcher, cleanup, sessions],
             cleaner,
             metrics,
         })
@@ -170,6 +174,12 @@ impl Agent {
         self.shared.outgoing.is_up()
     }
 
+    /// Whether all of its threads are at work. One that is not has met a defect of this program, and
+    /// only another start helps.
+    pub fn is_whole(&self) -> bool {
+        !self.threads.iter().any(JoinHandle::is_finished)
+    }
+
     /// Puts other settings in force for whatever begins from now on, and opens a new line with
     /// `transport`. The agent's directory, its id and where metrics are served stay.
     pub fn reload(&self, config: AgentConfig, transport: Arc<dyn Transport>) {
@@ -187,6 +197,8 @@ impl Agent {
     pub fn stop(mut self) {
         self.shared.set_stopping();
         self.wait_for_commands();
+        session::end_all(&self.shared);
+        self.shared.keep_the_rest();
         let deadline = Instant::now() + FAREWELL;
         while Instant::now() < deadline && self.has_something_to_send() {
             std::thread::sleep(Duration::from_millis(50));
@@ -216,6 +228,7 @@ impl Agent {
         let sent = self.shared.last_sent.load(Ordering::SeqCst);
         self.is_connected()
             && (self.shared.outgoing.depth().0 > 0
+                || !self.shared.unkept.is_empty()
                 || self
                     .shared
                     .state
@@ -225,6 +238,7 @@ impl Agent {
 
     fn close(&mut self) {
         self.shared.outgoing.close();
+        self.shared.shells.close();
         *self
             .cleaner
             .0

@@ -11,7 +11,9 @@ use serde_json::json;
 use super::redact::{Redactor, Stream};
 use super::shared::Shared;
 use super::wire::Reply;
+use crate::error::{IoContext as _, Stage};
 use crate::execute::{Cancel, OutputSink, OutputStream};
+use crate::path::escape;
 
 /// Bytes of standard error that make up the error text of a failed command.
 const ERROR_TEXT: usize = 4 << 10;
@@ -249,8 +251,18 @@ impl Kept {
             self.written += left as u64;
             if let Err(error) = file.write_all(&text.as_bytes()[..left]) {
                 tracing::warn!(%error, "a command's output is not kept whole");
-                self.written = self.limit;
+                self.give_up();
             }
+        }
+    }
+
+    /// A file that ends somewhere in the middle is of no use, and may be what filled the disk.
+    fn give_up(&mut self) {
+        self.broken = true;
+        if let Some((_, path)) = self.file.take()
+            && let Err(error) = std::fs::remove_file(&path)
+        {
+            tracing::warn!(%error, "a command's output is left behind");
         }
     }
 
@@ -258,30 +270,23 @@ impl Kept {
     fn begin_file(&mut self, shared: &Shared) {
         let name = format!("{:016x}.log", rand::random::<u64>());
         let made = shared.state.outputs().and_then(|directory| {
-            use crate::error::IoContext as _;
             let path = directory.join(name);
-            let mut file = File::create_new(&path).context(
-                crate::error::Stage::Agent,
-                || "cannot keep a command's output",
-            )?;
-            let (front, back) = self.ends.tail.as_slices();
-            for part in [self.ends.head.as_bytes(), front, back] {
-                file.write_all(part).context(
-                    crate::error::Stage::Agent,
-                    || "cannot keep a command's output",
-                )?;
-            }
+            let file = File::create_new(&path)
+                .context(Stage::Agent, || format!("cannot make {}", escape(&path)))?;
             Ok((file, path))
         });
-        match made {
-            Ok(file) => {
-                self.written = self.ends.total;
-                self.file = Some(file);
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a command's output is not kept whole");
-                self.broken = true;
-            }
+        let written = made.and_then(|made| {
+            let (file, _) = self.file.insert(made);
+            let (front, back) = self.ends.tail.as_slices();
+            [self.ends.head.as_bytes(), front, back]
+                .iter()
+                .try_for_each(|part| file.write_all(part))
+                .context(Stage::Agent, || "cannot write")
+        });
+        self.written = self.ends.total;
+        if let Err(error) = written {
+            tracing::warn!(%error, "a command's output is not kept whole");
+            self.give_up();
         }
     }
 

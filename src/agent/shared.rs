@@ -10,7 +10,9 @@ use super::identity::Identity;
 use super::metrics::Metrics;
 use super::queue::Outgoing;
 use super::redact::Redactor;
+use super::shells::Shells;
 use super::state::{Kind, State};
+use super::unkept::{Unkept, Waiting};
 use super::wire::{Rejection, Reply, refusal};
 use crate::engine::Engine;
 use crate::error::Result;
@@ -21,7 +23,9 @@ pub(super) struct Shared {
     pub(super) engine: Engine,
     pub(super) state: State,
     pub(super) outgoing: Outgoing,
+    pub(super) unkept: Waiting,
     pub(super) gate: Arc<Gate>,
+    pub(super) shells: Arc<Shells>,
     pub(super) metrics: Metrics,
     pub(super) agent_id: String,
     pub(super) identity: Identity,
@@ -44,7 +48,9 @@ impl Shared {
             engine,
             state,
             outgoing: Outgoing::default(),
+            unkept: Waiting::default(),
             gate: Arc::default(),
+            shells: Arc::default(),
             metrics: Metrics::default(),
             agent_id,
             identity,
@@ -106,25 +112,51 @@ impl Shared {
 
     /// Keeps the result of an id on disk and sends it.
     pub(super) fn finish(&self, kind: Kind, id: &str, result: &Reply) {
-        match self.state.finish(kind, id, result) {
-            Ok(number) => self.outgoing.stored(number),
-            Err(error) => {
-                tracing::error!(%error, id, "a result is not kept on disk");
-                self.outgoing.answer(result.clone());
-            }
-        }
+        self.deliver(Unkept {
+            id: Some((kind, id.to_owned())),
+            reply: result.clone(),
+        });
         self.lock_running().remove(&(kind, id.to_owned()));
     }
 
     /// Keeps a result that belongs to no id on disk and sends it.
     pub(super) fn post(&self, reply: &Reply) {
-        match self.state.post(reply) {
+        self.deliver(Unkept {
+            id: None,
+            reply: reply.clone(),
+        });
+    }
+
+    fn deliver(&self, result: Unkept) {
+        match self.keep(&result) {
             Ok(number) => self.outgoing.stored(number),
             Err(error) => {
-                tracing::error!(%error, event = reply.event, "a result is not kept on disk");
-                self.outgoing.answer(reply.clone());
+                tracing::error!(%error, event = result.reply.event, "a result is not kept on disk yet");
+                // It comes again when it is kept: a backend that was told twice was told.
+                self.outgoing.answer(result.reply.clone());
+                if !self.unkept.push(result) {
+                    tracing::error!("too many results wait for the disk: one is given up");
+                }
             }
         }
+    }
+
+    fn keep(&self, result: &Unkept) -> Result<i64> {
+        match &result.id {
+            Some((kind, id)) => self.state.finish(*kind, id, &result.reply),
+            None => self.state.post(&result.reply),
+        }
+    }
+
+    /// Tries again to keep the results that the disk did not take.
+    pub(super) fn keep_the_rest(&self) {
+        self.unkept.retry(|result| match self.keep(result) {
+            Ok(number) => {
+                self.outgoing.stored(number);
+                true
+            }
+            Err(_) => false,
+        });
     }
 
     /// Answers a request that makes no sense or is not allowed.
@@ -154,6 +186,7 @@ impl Shared {
         let count = |waiting: Result<(u64, u64)>| waiting.map_or(0, |(count, _)| count);
         self.metrics.outbox.set(count(self.state.waiting()));
         self.metrics.live_dropped.set(self.outgoing.depth().1);
+        self.metrics.sessions.set(self.shells.count() as u64);
         self.metrics.connected.set(u64::from(self.outgoing.is_up()));
         self.metrics.text()
     }

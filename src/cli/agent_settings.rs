@@ -47,6 +47,7 @@ pub(crate) struct AgentSection {
     pub(crate) redact: Option<bool>,
     pub(crate) max_waiting: Option<usize>,
     pub(crate) max_sessions: Option<usize>,
+    pub(crate) session_idle_seconds: Option<f64>,
     pub(crate) result_output_bytes: Option<usize>,
     pub(crate) output_file_bytes: Option<u64>,
     pub(crate) output_files_bytes: Option<u64>,
@@ -72,7 +73,7 @@ impl AgentSection {
     }
 
     /// Every time with its key, for checking.
-    pub(crate) fn times(&self) -> [(&'static str, Option<f64>); 8] {
+    pub(crate) fn times(&self) -> [(&'static str, Option<f64>); 9] {
         [
             (
                 "agent.snapshot_cleanup_interval_hours",
@@ -88,6 +89,7 @@ impl AgentSection {
             ),
             ("agent.stop_grace_seconds", self.stop_grace_seconds),
             ("agent.remember_hours", self.remember_hours),
+            ("agent.session_idle_seconds", self.session_idle_seconds),
         ]
     }
 }
@@ -188,6 +190,11 @@ fn agent_config(
             time(section.stop_grace_seconds),
         ),
         (&mut config.remember, None, hours(section.remember_hours)),
+        (
+            &mut config.session_idle,
+            args.session_idle,
+            time(section.session_idle_seconds),
+        ),
         (
             &mut config.cleanup_interval,
             args.snapshot_cleanup_interval,

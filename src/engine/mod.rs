@@ -21,6 +21,7 @@
 
 mod diff;
 mod doctor;
+mod live;
 mod own_rules;
 mod query;
 mod recover;
@@ -32,6 +33,7 @@ mod scope;
 mod secure;
 mod space;
 
+pub use live::LiveShell;
 pub use report::*;
 pub use rules::Rules;
 

@@ -91,7 +91,7 @@ impl Engine {
         Ok(report)
     }
 
-    fn start_shell(
+    pub(super) fn start_shell(
         &self,
         request: &RunRequest,
         cwd: AbsPath,
@@ -109,7 +109,7 @@ impl Engine {
         Ok(Shell { session, cwd, read })
     }
 
-    fn run_step(
+    pub(super) fn run_step(
         &self,
         shell: &mut Shell,
         request: &RunRequest,
@@ -241,10 +241,10 @@ impl Engine {
 }
 
 /// A shell with what the engine knows of it.
-struct Shell {
-    session: Session,
+pub(super) struct Shell {
+    pub(super) session: Session,
     /// The last working directory that was there.
-    cwd: AbsPath,
+    pub(super) cwd: AbsPath,
     /// What the lines so far did to the shell, as far as it can be read from them.
     read: infer::Session,
 }
@@ -265,10 +265,12 @@ impl Shell {
     }
 }
 
-struct Step<'a> {
-    command: &'a OsStr,
-    batch: Option<(&'a str, u64)>,
-    last: bool,
+/// One command of a shell.
+pub(super) struct Step<'a> {
+    pub(super) command: &'a OsStr,
+    pub(super) batch: Option<(&'a str, u64)>,
+    /// The shell ends with it.
+    pub(super) last: bool,
 }
 
 impl RunReport {
@@ -365,7 +367,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn check_command(command: &OsStr) -> Result<()> {
+pub(super) fn check_command(command: &OsStr) -> Result<()> {
     let bytes = command.as_encoded_bytes();
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(invalid("the command is empty"));
@@ -408,7 +410,7 @@ fn nearest_directory(deleted: AbsPath) -> AbsPath {
 }
 
 /// The directory without symbolic links, checked to be there.
-fn physical_directory(path: &AbsPath) -> Result<AbsPath> {
+pub(super) fn physical_directory(path: &AbsPath) -> Result<AbsPath> {
     let found = path.as_path().canonicalize().map_err(|e| {
         Error::io(
             Stage::Request,

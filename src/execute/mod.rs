@@ -182,6 +182,17 @@ impl Session {
         self.inner.run(command, last, timeout, cancel)
     }
 
+    /// From now on commands run in the shell that there is, or not at all: when it has ended,
+    /// [`Session::run`] fails with `NotExecutable` instead of starting another one.
+    pub fn keep_to_one_shell(&mut self) {
+        self.inner.keep_to_one_shell();
+    }
+
+    /// Whether the shell is there, as far as is known. It may end at any time.
+    pub fn is_alive(&mut self) -> bool {
+        self.inner.is_alive()
+    }
+
     /// Where the next command starts: the shell's physical working directory. `None` when it was
     /// deleted.
     pub fn cwd(&self) -> Option<AbsPath> {

@@ -35,6 +35,8 @@ pub(super) struct Session {
     running: Option<Shell>,
     cwd: Option<AbsPath>,
     last_status: i32,
+    /// The first shell is the only one.
+    one_shell: bool,
 }
 
 impl Session {
@@ -51,6 +53,7 @@ impl Session {
             runtime: Some(runtime),
             running: None,
             last_status: 0,
+            one_shell: false,
         };
         session.running = Some(session.launch()?);
         Ok(session)
@@ -58,6 +61,14 @@ impl Session {
 
     pub(super) fn cwd(&self) -> Option<AbsPath> {
         self.cwd.clone()
+    }
+
+    pub(super) fn keep_to_one_shell(&mut self) {
+        self.one_shell = true;
+    }
+
+    pub(super) fn is_alive(&mut self) -> bool {
+        self.running.as_ref().is_some_and(|shell| !shell.has_news())
     }
 
     pub(super) fn run(
@@ -173,6 +184,9 @@ impl Session {
             self.retire();
         }
         if self.running.is_none() {
+            if self.one_shell {
+                return Err(shell_lost("it has ended"));
+            }
             self.running = Some(self.launch()?);
             self.last_status = 0;
         }

@@ -68,6 +68,8 @@ pub(super) struct Session {
     program: PathBuf,
     running: Option<Shell>,
     cwd: Option<AbsPath>,
+    /// The first shell is the only one.
+    one_shell: bool,
 }
 
 struct Shell {
@@ -106,6 +108,7 @@ impl Session {
             extension,
             program,
             running: None,
+            one_shell: false,
         };
         session.running = Some(session.launch()?);
         Ok(session)
@@ -113,6 +116,16 @@ impl Session {
 
     pub(super) fn cwd(&self) -> Option<AbsPath> {
         self.cwd.clone()
+    }
+
+    pub(super) fn keep_to_one_shell(&mut self) {
+        self.one_shell = true;
+    }
+
+    pub(super) fn is_alive(&mut self) -> bool {
+        self.running
+            .as_mut()
+            .is_some_and(|shell| matches!(shell.child.try_wait(), Ok(None)))
     }
 
     pub(super) fn run(
@@ -134,6 +147,14 @@ impl Session {
         };
         let mut shell = match self.running.take() {
             Some(mut shell) if matches!(shell.child.try_wait(), Ok(None)) => shell,
+            _ if self.one_shell => {
+                let context = "the session's shell is gone: it has ended";
+                return Err(Error::new(
+                    ErrorKind::NotExecutable,
+                    Stage::Execute,
+                    context,
+                ));
+            }
             _ => self.launch()?,
         };
         let end = if cancel.is_cancelled() {

@@ -1,118 +1,19 @@
-//! The agent over a transport in memory: order, at most once, outbox, concurrency.
+//! The agent over a transport in memory: order, at most once, outbox, concurrency, sessions.
+
+mod sessions;
+mod site;
 
 use std::fs;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deployx::AbsPath;
-use deployx::agent::transport::memory::{MemoryBackend, Sent};
-use deployx::agent::{Agent, AgentConfig};
-use deployx::engine::{Engine, EngineConfig};
+use deployx::agent::AgentConfig;
+use deployx::agent::transport::memory::Sent;
+use deployx::agent::transport::{Connection, Inbound, Transport};
 use serde_json::{Value, json};
 
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// An agent with a place of its own.
-struct Site {
-    backend: MemoryBackend,
-    agent: Option<Agent>,
-    tree: PathBuf,
-    dir: tempfile::TempDir,
-}
-
-impl Site {
-    fn new() -> Self {
-        Self::with(|_| {})
-    }
-
-    fn with(change: impl FnOnce(&mut AgentConfig)) -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        let tree = dir.path().canonicalize().expect("a path").join("tree");
-        fs::create_dir(&tree).expect("a tree");
-        let mut site = Self {
-            backend: MemoryBackend::new(),
-            agent: None,
-            tree,
-            dir,
-        };
-        site.start(change);
-        site
-    }
-
-    fn start(&mut self, change: impl FnOnce(&mut AgentConfig)) {
-        let engine =
-            Engine::open(EngineConfig::new(self.dir.path().join("store"))).expect("an engine");
-        let cwd = AbsPath::new(&self.tree).expect("a path");
-        let mut config = AgentConfig::new(self.dir.path().join("state"), cwd);
-        config.retry = (Duration::from_millis(20), Duration::from_millis(50));
-        change(&mut config);
-        // A backend that answers registrations, as most do.
-        let backend = self.backend.clone();
-        let before = backend.connections();
-        let agent = Agent::start(engine, config, "127.0.0.1:1", |_| Arc::new(backend.clone()))
-            .expect("an agent");
-        self.agent = Some(agent);
-        self.register_again(before);
-    }
-
-    /// Waits for the next line and answers its registration.
-    fn register_again(&self, before: usize) {
-        self.wait(|sent| {
-            let joined = |one: &Sent| one.event == "join_room" && one.connection > before;
-            sent.iter().any(joined).then_some(())
-        });
-        assert!(self.backend.send("registration_success", json!({})));
-    }
-
-    fn wait<T>(&self, found: impl FnMut(&[Sent]) -> Option<T>) -> T {
-        self.backend.wait(PATIENCE, found).unwrap_or_else(|| {
-            let sent: Vec<String> = self
-                .backend
-                .sent()
-                .iter()
-                .map(|s| format!("{} {}", s.event, s.payload))
-                .collect();
-            panic!("it did not come; this did:\n{}", sent.join("\n"))
-        })
-    }
-
-    fn result(&self, event: &str, key: &str, id: &str) -> Value {
-        self.wait(|sent| {
-            let one = sent
-                .iter()
-                .find(|one| one.event == event && one.payload[key] == id)?;
-            Some(one.payload.clone())
-        })
-    }
-
-    fn execute(&self, id: &str, command: &str) {
-        self.send(
-            "execute_deployment_command",
-            json!({ "command_id": id, "command": command, "shell": "sh" }),
-        );
-    }
-
-    fn send(&self, event: &str, payload: Value) {
-        assert!(self.backend.send(event, payload), "there is no line");
-    }
-
-    fn completed(&self, id: &str) -> Value {
-        self.result("deployment_command_completed", "command_id", id)
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.tree.join(name)).unwrap_or_default()
-    }
-
-    fn wait_for_file(&self, name: &str) {
-        let deadline = Instant::now() + PATIENCE;
-        while !self.tree.join(name).exists() {
-            assert!(Instant::now() < deadline, "{name} does not come into being");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-}
+use site::{PATIENCE, Site};
 
 #[test]
 fn commands_of_one_shell_keep_their_order_and_sessions_run_side_by_side() {
@@ -481,6 +382,122 @@ fn snapshots_expire_at_intervals() {
         assert!(Instant::now() < deadline, "{list}");
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+#[test]
+fn a_cleanup_beside_a_rollback_leaves_the_tree_as_it_was_or_as_it_is() {
+    let site = Site::with(|config| {
+        config.cleanup_interval = Duration::from_millis(3);
+        config.retention.max_age = Some(Duration::from_millis(500));
+    });
+    let (mut undone, mut gone) = (0, 0);
+    for round in 0..12 {
+        fs::write(site.tree.join("old"), "before").expect("a file");
+        let id = format!("r{round}");
+        site.execute(
+            &id,
+            "echo after > old; mkdir d; for i in $(seq 200); do echo $i > d/$i; done",
+        );
+        let snapshot = site.completed(&id)["snapshot_id"].clone();
+        // Sometimes before it expires, sometimes after, sometimes while it does.
+        std::thread::sleep(Duration::from_millis(round * 50));
+        site.send("rollback_command", json!({ "snapshot_id": snapshot }));
+        let id = snapshot.as_str().expect("an id");
+        let result = site.result("rollback_result", "snapshot_id", id);
+        let files = fs::read_dir(site.tree.join("d")).map_or(0, Iterator::count);
+        if result["success"] == true {
+            assert_eq!(
+                (site.read("old").as_str(), files),
+                ("before", 0),
+                "{result}"
+            );
+            undone += 1;
+        } else {
+            assert_eq!(
+                (site.read("old").as_str(), files),
+                ("after\n", 200),
+                "{result}"
+            );
+            assert!(!site.tree.join("d/.deployx").exists());
+            fs::remove_dir_all(site.tree.join("d")).expect("the files");
+            gone += 1;
+        }
+    }
+    println!("{undone} rolled back, {gone} had expired");
+}
+
+/// A transport with a defect.
+struct Defective;
+
+impl Transport for Defective {
+    fn connect(&self, _: Inbound, _: Duration) -> deployx::Result<Box<dyn Connection>> {
+        panic!("a defect that a test made")
+    }
+}
+
+#[test]
+fn an_agent_tells_that_a_defect_has_ended_a_part_of_it() {
+    let site = Site::new();
+    let agent = site.agent.as_ref().expect("an agent");
+    assert!(agent.is_whole());
+    let mut config = AgentConfig::new(
+        site.dir.path().join("state"),
+        AbsPath::new(&site.tree).expect("a path"),
+    );
+    config.retry = (Duration::from_millis(10), Duration::from_millis(10));
+    agent.reload(config, Arc::new(Defective));
+    let deadline = Instant::now() + PATIENCE;
+    while agent.is_whole() {
+        assert!(Instant::now() < deadline, "nobody sees it");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn an_agent_that_is_closed_under_a_flood_ends() {
+    for _ in 0..20 {
+        let mut site = Site::new();
+        for _ in 0..10 {
+            site.send("list_snapshots", json!({}));
+        }
+        drop(site.agent.take());
+    }
+}
+
+#[test]
+fn a_result_is_sent_again_even_where_requests_are_refused_by_now() {
+    let site = Site::with(|config| config.max_waiting = 1);
+    site.execute("done", "echo x");
+    let first = site.completed("done");
+    site.execute("holds", "touch begun; until [ -e go ]; do sleep 0.02; done");
+    site.wait_for_file("begun");
+    site.execute("waits", "true");
+    // Answered in the order of events: now the one before is in its queue.
+    site.send("get_shells", json!({}));
+    site.wait(|sent| {
+        sent.iter()
+            .any(|one| one.event == "get_shells_ack")
+            .then_some(())
+    });
+    site.execute("refused", "true");
+    assert_eq!(site.completed("refused")["success"], false);
+    site.execute("done", "echo x");
+    let again = site.wait(|sent| {
+        let mut own = sent.iter().filter(|one| {
+            one.event == "deployment_command_completed" && one.payload["command_id"] == "done"
+        });
+        own.nth(1).map(|one| one.payload.clone())
+    });
+    assert_eq!(again, first);
+    site.execute("waits", "true");
+    let told = site.result("agent_error", "id", "waits");
+    assert!(
+        told["error"]
+            .as_str()
+            .is_some_and(|text| text.contains("still running"))
+    );
+    fs::write(site.tree.join("go"), "").expect("a file");
+    assert_eq!(site.completed("waits")["success"], true);
 }
 
 #[test]

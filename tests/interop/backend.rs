@@ -1,6 +1,7 @@
 //! Real Socket.IO servers, and the agent as a process beside them.
 
 use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -246,6 +247,9 @@ pub(crate) struct Agent {
     child: Option<Child>,
     pub(crate) dir: tempfile::TempDir,
     arguments: Vec<String>,
+    /// Starts the program, where it is not started as it is.
+    wrapper: Vec<OsString>,
+    variables: Vec<(OsString, OsString)>,
     log: PathBuf,
 }
 
@@ -256,20 +260,45 @@ impl Agent {
 
     /// With a configuration file of this text.
     pub(crate) fn configured(server: &str, options: &[&str], config: &str) -> Self {
+        let mut agent = Self::prepared(server, options, config);
+        agent.launch();
+        agent
+    }
+
+    /// With more variables in its environment.
+    pub(crate) fn with_variables(server: &str, variables: &[(&str, &OsStr)]) -> Self {
+        let mut agent = Self::prepared(server, &[], "");
+        agent.set_variables(variables);
+        agent.launch();
+        agent
+    }
+
+    pub(crate) fn set_variables(&mut self, variables: &[(&str, &OsStr)]) {
+        let owned = |(name, value): &(&str, &OsStr)| (OsString::from(name), value.into());
+        self.variables = variables.iter().map(owned).collect();
+    }
+
+    /// Has it started by another program, which is given the command line.
+    pub(crate) fn set_wrapper(&mut self, wrapper: &[&OsStr]) {
+        self.wrapper = wrapper.iter().map(OsString::from).collect();
+    }
+
+    /// Not started yet.
+    pub(crate) fn prepared(server: &str, options: &[&str], config: &str) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         std::fs::write(dir.path().join("config.toml"), config).expect("a configuration");
-        let mut agent = Self {
+        Self {
             child: None,
             log: dir.path().join("log"),
             dir,
+            wrapper: Vec::new(),
+            variables: Vec::new(),
             arguments: ["--server", server]
                 .iter()
                 .chain(options)
                 .map(|text| (*text).to_owned())
                 .collect(),
-        };
-        agent.launch();
-        agent
+        }
     }
 
     /// Starts the process (again).
@@ -279,7 +308,14 @@ impl Agent {
             .append(true)
             .open(&self.log)
             .expect("a log");
-        let child = common::deployx()
+        let mut command = common::deployx();
+        if let Some((first, rest)) = self.wrapper.split_first() {
+            let program = command.get_program().to_owned();
+            command = Command::new(first);
+            command.args(rest).arg(program).env("NO_COLOR", "1");
+        }
+        let child = command
+            .envs(self.variables.iter().cloned())
             .arg("--snapshot-dir")
             .arg(self.dir.path().join("store"))
             .arg("--config")

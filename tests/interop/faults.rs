@@ -231,12 +231,11 @@ fn kills_at_random_moments_lose_nothing_and_run_nothing_twice() {
                         .as_str()
                         .unwrap_or_default()
                         .to_owned();
-                    results.insert(
-                        id,
-                        line["data"]["error"]
-                            .as_str()
-                            .unwrap_or_default()
-                            .to_owned(),
+                    let error = line["data"]["error"].as_str().unwrap_or_default();
+                    let earlier = results.insert(id.clone(), error.to_owned());
+                    assert!(
+                        earlier.as_deref().is_none_or(|earlier| earlier == error),
+                        "{id} has two different results: {earlier:?}, {error}"
                     );
                 }
             }

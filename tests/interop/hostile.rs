@@ -135,6 +135,37 @@ fn wrong_types_and_missing_fields_are_answered() {
 }
 
 #[test]
+fn events_before_the_registration_are_answered_after_it() {
+    for kind in kinds("events_before_the_registration_are_answered_after_it") {
+        let tree = tempfile::tempdir().expect("a tree");
+        let early = json!([
+            ["execute_deployment_command",
+             { "command_id": "early", "command": "echo x >> log", "shell": "sh", "cwd": tree.path() }],
+            ["execute_deployment_command", { "command_id": "wrong", "command": 5 }],
+            ["rollback_command", { "snapshot_id": "0000000000000000" }],
+            ["registration_success", [[]]],
+            ["join_room", null],
+            ["get_shells", {}],
+        ]);
+        let mut backend = Backend::start(kind, json!({ "early": early, "acknowledge": true }));
+        let mut agent = Agent::start(&format!("http://127.0.0.1:{}", backend.port), &[]);
+        backend.event("agent_register");
+        let done = backend.event_of("deployment_command_completed", "command_id", "early");
+        assert_eq!(done["success"], true, "{done}");
+        let wrong = backend.event_of("deployment_command_completed", "command_id", "wrong");
+        assert_eq!(wrong["success"], false);
+        assert_eq!(backend.event("rollback_result")["success"], false);
+        // Again on every line, and run once.
+        agent.crash();
+        backend.event("agent_register");
+        let again = backend.event_of("deployment_command_completed", "command_id", "early");
+        assert_eq!(again["snapshot_id"], done["snapshot_id"]);
+        let ran = std::fs::read_to_string(tree.path().join("log")).expect("a log");
+        assert_eq!(ran, "x\n");
+    }
+}
+
+#[test]
 fn large_payloads_and_floods_are_survived() {
     for kind in kinds("large_payloads_and_floods_are_survived") {
         let (mut backend, agent, tree) = start(kind);
@@ -152,6 +183,11 @@ fn large_payloads_and_floods_are_survived() {
             backend.event("snapshot_info_result");
         }
         backend.emit("anything", json!({ "data": megabytes(50) }));
+        let huge = format!("touch {}/wrong; : {}", tree.path().display(), megabytes(50));
+        backend.emit(
+            "execute_deployment_command",
+            json!({ "command_id": "huge", "command": huge, "shell": "bash" }),
+        );
         std::thread::sleep(Duration::from_secs(2));
         // It may have dropped the line over that; it comes back and works.
         let mut done = Value::Null;
@@ -169,6 +205,7 @@ fn large_payloads_and_floods_are_survived() {
             }
         }
         assert_eq!(done["output"], "alive\n");
+        assert!(!tree.path().join("wrong").exists());
         println!(
             "{kind:?}: peak {} MB after payloads of 50 MB",
             agent.peak_megabytes()

@@ -5,7 +5,10 @@ mod common;
 
 mod backend;
 mod faults;
+mod half_open;
+mod hardships;
 mod hostile;
 mod load;
 mod security;
 mod seed;
+mod service;

@@ -203,6 +203,29 @@ fn walk_through(backend: &mut Backend, tree: &Path) {
     assert!(!ids.contains(&&json!("batch_456")), "{ids:?}");
 }
 
+/// A tree with a site in it, remembered, and the command lines of a deployment.
+fn deployment() -> (common::Site, Vec<String>) {
+    let site = common::Site::new();
+    let repository = site.tree.parent().expect("a parent").join("repo");
+    fs::create_dir_all(site.tree.join("www/html/css")).expect("a site");
+    fs::write(site.tree.join("www/html/index.html"), "<p>old</p>").expect("a page");
+    fs::write(site.tree.join("www/html/css/a.css"), "p{}").expect("a style");
+    common::shell(
+        repository.parent().expect("a parent"),
+        "git init -q repo && cd repo && echo new > index.html && git add . && \
+         git -c user.email=a@b -c user.name=n commit -qm one",
+    );
+    site.remember();
+    let commands = vec![
+        format!("cd {}/www", site.tree.display()),
+        "mkdir backup".into(),
+        "cp -r html backup/".into(),
+        "rm -rf html".into(),
+        format!("git clone -q {} html", repository.display()),
+    ];
+    (site, commands)
+}
+
 #[test]
 fn a_deployment_rolled_back_leaves_no_trace() {
     let test = "a_deployment_rolled_back_leaves_no_trace";
@@ -210,42 +233,64 @@ fn a_deployment_rolled_back_leaves_no_trace() {
     if !common::require(test, "git and rsync", tools) {
         return;
     }
-    for kind in kinds(test).into_iter().take(1) {
+    for kind in kinds(test) {
         let (mut backend, _agent, _) = pair(kind, json!({}));
-        let site = common::Site::new();
-        let repository = site.tree.parent().expect("a parent").join("repo");
-        fs::create_dir_all(site.tree.join("www/html/css")).expect("a site");
-        fs::write(site.tree.join("www/html/index.html"), "<p>old</p>").expect("a page");
-        fs::write(site.tree.join("www/html/css/a.css"), "p{}").expect("a style");
-        common::shell(
-            repository.parent().expect("a parent"),
-            "git init -q repo && cd repo && echo new > index.html && git add . && \
-             git -c user.email=a@b -c user.name=n commit -qm one",
-        );
-        site.remember();
+        let (site, commands) = deployment();
         backend.emit(
             "execute_batch_persistent",
             json!({
-                "batch_id": "deploy_123",
-                "commands": [
-                    format!("cd {}/www", site.tree.display()),
-                    "mkdir backup", "cp -r html backup/", "rm -rf html",
-                    format!("git clone -q {} html", repository.display()),
-                ],
-                "shell": "bash",
-                "stop_on_failure": true,
-                "cwd": site.tree,
+                "batch_id": "deploy_123", "commands": commands, "shell": "bash",
+                "stop_on_failure": true, "cwd": site.tree,
             }),
         );
         let done = backend.event("batch_execution_completed");
         assert_eq!(done["success"], true, "{done}");
-        assert_eq!(
-            fs::read_to_string(site.tree.join("www/html/index.html")).expect("a page"),
-            "new\n"
-        );
+        let page = fs::read_to_string(site.tree.join("www/html/index.html"));
+        assert_eq!(page.expect("a page"), "new\n");
         backend.emit("rollback_batch", json!({ "batch_id": "deploy_123" }));
         let undone = backend.event("batch_rollback_result");
         assert_eq!(undone["success"], true, "{undone}");
         assert_eq!(site.differences(), "");
+    }
+}
+
+#[test]
+fn a_deployment_in_a_session_is_taken_back_command_by_command() {
+    let test = "a_deployment_in_a_session_is_taken_back_command_by_command";
+    let tools = common::has_program("git") && common::has_program("rsync");
+    if !common::require(test, "git and rsync", tools) {
+        return;
+    }
+    for kind in kinds(test) {
+        let (mut backend, _agent, _) = pair(kind, json!({}));
+        let (site, mut commands) = deployment();
+        // Variables and functions are the session's as well.
+        commands.insert(1, "SITE=html; gone() { rm -rf \"$1\"; }".into());
+        commands.push("gone \"$SITE/index.html\"".into());
+        let mut snapshots = Vec::new();
+        for (index, command) in commands.iter().enumerate() {
+            let id = format!("d{index}");
+            backend.emit(
+                "execute_deployment_command",
+                json!({
+                    "command_id": id, "command": command, "shell": "bash", "session": "deploy",
+                    "monitored_paths": [site.tree],
+                }),
+            );
+            let done = backend.event_of("deployment_command_completed", "command_id", &id);
+            assert_eq!(done["success"], true, "{done}");
+            assert_eq!(done["session_new"] == true, index == 0, "{done}");
+            snapshots.push(done["snapshot_id"].clone());
+        }
+        assert!(!site.tree.join("www/html/index.html").exists());
+        assert!(site.tree.join("www/backup/html/index.html").exists());
+        for snapshot in snapshots.iter().rev() {
+            backend.emit("rollback_command", json!({ "snapshot_id": snapshot }));
+            let undone = backend.event("rollback_result");
+            assert_eq!(undone["success"], true, "{undone}");
+        }
+        assert_eq!(site.differences(), "");
+        backend.emit("close_session", json!({ "session": "deploy" }));
+        assert_eq!(backend.event("session_ended")["session"], "deploy");
     }
 }

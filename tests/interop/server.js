@@ -1,5 +1,5 @@
 // A backend on Node's socket.io, as plain as backends are. Settings in the one argument, JSON:
-// {port, token, cert, key, ca, acknowledge, transports, pingInterval, pingTimeout, silent}.
+// {port, token, cert, key, ca, acknowledge, transports, pingInterval, pingTimeout, silent, early}.
 // Writes a JSON line for everything that happens, reads JSON lines with what to do.
 const fs = require('fs');
 const settings = JSON.parse(process.argv[2]);
@@ -27,6 +27,7 @@ if (settings.token) {
 }
 io.on('connection', (socket) => {
   tell({ connected: socket.id, auth: socket.handshake.auth, header: socket.handshake.headers.authorization });
+  for (const event of settings.early || []) socket.emit(...event);
   socket.on('disconnect', (reason) => tell({ disconnected: socket.id, reason }));
   socket.on('agent_register', (data) => {
     if (!settings.silent) socket.emit('registration_success', { agent_id: data.agent_id });

@@ -22,6 +22,13 @@ async def connect(sid, environ, auth):
         tell({'refused': True})
         raise ConnectionRefusedError('unauthorized')
     tell({'connected': sid, 'auth': auth, 'header': environ.get('HTTP_AUTHORIZATION')})
+    # Goes out right after the answer to the connect, before anything the agent sends is read.
+    sio.start_background_task(early, sid)
+
+
+async def early(sid):
+    for event in settings.get('early') or []:
+        await sio.emit(*event, to=sid)
 
 
 @sio.event

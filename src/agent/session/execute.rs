@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::is_wanted;
+use super::{is_wanted, live};
 use crate::agent::TOKEN_VARIABLE;
 use crate::agent::gate::{Area, Pass};
 use crate::agent::output::{Collected, CommandOutput, Source};
 use crate::agent::shared::Shared;
+use crate::agent::shells::Ticket;
 use crate::agent::state::Kind;
 use crate::agent::wire::{
-    CommandCompleted, Execute, MAX_MESSAGE, Reply, encoded_length, fit_output, json_length, shorten,
+    CommandCompleted, Execute, MAX_MESSAGE, Reply, SessionState, encoded_length, fit_output,
+    json_length, shorten,
 };
 use crate::engine::{RunContext, RunReport, Starting};
 use crate::error::{Error, ErrorKind, Result, Stage};
@@ -27,13 +29,20 @@ use crate::request::{RunRequest, ShellName, SnapshotOptions};
 const MAX_COVERAGE: usize = 20;
 
 /// Runs one command and sends its result. A defect of this program gives a result as well.
-pub(super) fn run(shared: &Arc<Shared>, command: &Execute, cancel: &Cancel) {
+pub(super) fn run(
+    shared: &Arc<Shared>,
+    command: &Execute,
+    ticket: Option<&Ticket>,
+    cancel: &Cancel,
+) {
     let id = command.command_id.clone();
     let _last_word = LastWord { shared, command };
-    let result = match attempt(shared, command, cancel) {
+    let mut session = session_of(command);
+    let mut result = match attempt(shared, command, ticket.zip(session.as_mut()), cancel) {
         Ok(completed) => completed,
         Err(error) => refused(command, &error, cancel),
     };
+    result.session = session;
     shared.metrics.commands.add(1);
     shared.metrics.failed.add(u64::from(!result.success));
     tracing::info!(
@@ -68,7 +77,12 @@ impl Drop for LastWord<'_> {
     }
 }
 
-fn attempt(shared: &Arc<Shared>, command: &Execute, cancel: &Cancel) -> Result<CommandCompleted> {
+fn attempt(
+    shared: &Arc<Shared>,
+    command: &Execute,
+    session: Option<(&Ticket, &mut SessionState)>,
+    cancel: &Cancel,
+) -> Result<CommandCompleted> {
     if !is_wanted(cancel) {
         return Err(cancelled_early());
     }
@@ -85,7 +99,13 @@ fn attempt(shared: &Arc<Shared>, command: &Execute, cancel: &Cancel) -> Result<C
     let mut on_start = |starting: &Starting<'_>| admit(shared, &pass, &extra, cancel, starting);
     let mut context = RunContext::new(Output::Stream(Arc::clone(&sink) as _), cancel, &Silent);
     context.on_start = Some(&mut on_start);
-    let report = shared.engine.run(&request, context)?;
+    let report = match session {
+        None => shared.engine.run(&request, context)?,
+        Some((ticket, told)) => {
+            let sink = Arc::clone(&sink) as _;
+            live::run(shared, (ticket, command), &request, sink, context, told)?
+        }
+    };
     count(shared, &report);
     Ok(told(command, report, sink.take()))
 }
@@ -185,8 +205,12 @@ pub(super) fn absolute(path: &str) -> Result<AbsPath> {
 pub(super) fn variables(
     env: Option<&BTreeMap<String, String>>,
 ) -> Result<Vec<(OsString, OsString)>> {
-    // Commands inherit this process's environment, where the token may be.
-    let hidden = std::iter::once(Ok((TOKEN_VARIABLE.into(), OsString::new())));
+    // Commands inherit this process's environment, where the token may be. What they say to systemd
+    // must not count as the agent's word.
+    let hidden = [TOKEN_VARIABLE, "NOTIFY_SOCKET"];
+    let hidden = hidden
+        .map(|name| Ok((name.into(), OsString::new())))
+        .into_iter();
     let env = env.into_iter().flatten();
     let set = env.map(|(name, value)| {
         if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
@@ -254,8 +278,17 @@ pub(super) fn blank(command: &Execute) -> CommandCompleted {
         command_id: command.command_id.clone(),
         execution_id: command.execution_id.clone().unwrap_or_default(),
         group_execution: command.group_execution.clone().unwrap_or_default(),
+        session: session_of(command),
         ..CommandCompleted::default()
     }
+}
+
+/// What is known of a command's session without having asked it.
+fn session_of(command: &Execute) -> Option<SessionState> {
+    command.session.clone().map(|session| SessionState {
+        session,
+        ..SessionState::default()
+    })
 }
 
 fn refused(command: &Execute, error: &Error, cancel: &Cancel) -> CommandCompleted {

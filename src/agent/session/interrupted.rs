@@ -45,7 +45,13 @@ fn command(left: &Unfinished, metas: &[SnapshotMeta]) -> Reply {
     };
     let meta = metas.iter().find(own).filter(|_| left.started);
     let result = match serde_json::from_str::<Execute>(&left.request) {
-        Ok(request) => blank(&request),
+        Ok(request) => {
+            let mut result = blank(&request);
+            if let Some(session) = &mut result.session {
+                session.session_ended = Some("the agent was restarted".into());
+            }
+            result
+        }
         Err(_) => CommandCompleted {
             command_id: left.id.clone(),
             ..CommandCompleted::default()

@@ -4,11 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{BATCHES, CHANGES, QUERIES};
 use crate::agent::shared::Shared;
-
-/// Where work goes when there are as many sessions as may be.
-const OVERFLOW: &str = "overflow";
 
 /// Something to do, on a thread where waiting is allowed.
 pub(super) type Job = Box<dyn FnOnce(&Arc<Shared>) + Send>;
@@ -59,11 +55,6 @@ impl Lanes {
     /// Adds work to the end of a lane.
     pub(super) fn submit(self: &Arc<Self>, lane: &str, bytes: usize, job: Job) {
         let mut state = self.lock();
-        let own = [BATCHES, CHANGES, QUERIES].contains(&lane);
-        let full = !own
-            && !state.lanes.contains_key(lane)
-            && state.lanes.len() >= self.shared.config().max_sessions;
-        let lane = if full { OVERFLOW } else { lane };
         state.waiting += 1;
         state.bytes += bytes;
         if let Some(queue) = state.lanes.get_mut(lane) {

@@ -8,10 +8,12 @@ mod batch;
 mod execute;
 mod interrupted;
 mod lanes;
+mod live;
 mod query;
 mod rollback;
 
 pub(super) use interrupted::report_interrupted;
+pub(super) use live::{end_all, end_idle};
 
 use std::sync::Arc;
 
@@ -22,7 +24,9 @@ use super::line::shells;
 use super::shared::Shared;
 use super::state::{Acceptance, Kind};
 use super::wire::{Batch, Decoded, Execute, Rejection, Reply, Request};
+use crate::agent::shells::Ticket;
 use crate::execute::Cancel;
+use crate::execute::shells::lookup;
 use lanes::Lanes;
 
 /// Requests that are taken at a time, so that one write to the disk does for many ids.
@@ -42,28 +46,28 @@ pub(super) struct Dispatcher {
 
 /// A command or batch that has been checked and waits to be accepted.
 enum Work {
-    Command(Box<Execute>),
+    Command(Box<Execute>, Option<Ticket>),
     Batch(Box<Batch>),
 }
 
 impl Work {
     fn key(&self) -> (Kind, &str) {
         match self {
-            Self::Command(command) => (Kind::Command, &command.command_id),
+            Self::Command(command, _) => (Kind::Command, &command.command_id),
             Self::Batch(batch) => (Kind::Batch, &batch.batch_id),
         }
     }
 
     fn event(&self) -> &'static str {
         match self {
-            Self::Command(_) => "execute_deployment_command",
+            Self::Command(..) => "execute_deployment_command",
             Self::Batch(_) => "execute_batch_persistent",
         }
     }
 
     fn json(&self) -> String {
         let text = match self {
-            Self::Command(command) => serde_json::to_string(command),
+            Self::Command(command, _) => serde_json::to_string(command),
             Self::Batch(batch) => serde_json::to_string(batch),
         };
         // Texts and numbers always serialise.
@@ -72,7 +76,7 @@ impl Work {
 
     fn bytes(&self) -> usize {
         match self {
-            Self::Command(command) => command.command.len(),
+            Self::Command(command, _) => command.command.len(),
             Self::Batch(batch) => batch.commands.iter().map(String::len).sum(),
         }
     }
@@ -94,10 +98,11 @@ impl Dispatcher {
 
     /// Works until the first event after the agent was closed, or until nobody can send any more.
     pub(super) fn run(&self, mut events: mpsc::Receiver<Decoded>) {
-        while let Some(first) = events.blocking_recv() {
-            if self.shared.outgoing.is_closed() {
+        // The event that tells of the end may be taken as one of many, so each round looks anew.
+        while !self.shared.outgoing.is_closed() {
+            let Some(first) = events.blocking_recv() else {
                 return;
-            }
+            };
             let mut work = Vec::new();
             let mut next = Some(first);
             while let Some(event) = next.take() {
@@ -130,13 +135,16 @@ impl Dispatcher {
             }
         };
         let item = match request {
-            Request::Execute(command) => Work::Command(Box::new(command)),
+            Request::Execute(command) => Work::Command(Box::new(command), None),
             Request::Batch(batch) => Work::Batch(Box::new(batch)),
             other => return Some(other),
         };
-        match self.check(&item) {
-            Ok(()) => work.push(item),
-            Err(error) => self.shared.reject(&item.rejection(error)),
+        let mut item = item;
+        let fitting = self.check(&item).and_then(|()| self.enter(&mut item));
+        match fitting {
+            // The result of an id that came before is sent even where it would be refused by now.
+            Err(error) if !self.is_known(&item) => self.shared.reject(&item.rejection(error)),
+            _ => work.push(item),
         }
         None
     }
@@ -147,7 +155,7 @@ impl Dispatcher {
         }
         let config = self.shared.config();
         let (shell, lines): (_, &[String]) = match work {
-            Work::Command(command) => (&command.shell, std::slice::from_ref(&command.command)),
+            Work::Command(command, _) => (&command.shell, std::slice::from_ref(&command.command)),
             Work::Batch(batch) => (&batch.shell, &batch.commands),
         };
         let shell = execute::shell(shell.as_deref());
@@ -157,6 +165,26 @@ impl Dispatcher {
             config.policy.check_command(line)?;
         }
         self.lanes.has_room(work.bytes())
+    }
+
+    fn is_known(&self, work: &Work) -> bool {
+        let (kind, id) = work.key();
+        self.shared.state.knows(kind, id).unwrap_or_default()
+    }
+
+    /// Gives a command its place in its session. One that came before takes none, as it could be the
+    /// first that is told of the session's loss.
+    fn enter(&self, work: &mut Work) -> Result<(), String> {
+        let known =
+            matches!(work, Work::Command(one, _) if one.session.is_some()) && self.is_known(work);
+        if let Work::Command(command, ticket) = work
+            && let Some(session) = &command.session
+            && !known
+        {
+            let most = self.shared.config().max_sessions;
+            *ticket = Some(self.shared.shells.enter(session, most)?);
+        }
+        Ok(())
     }
 
     /// Makes ids known on disk, then passes what is new on.
@@ -191,13 +219,12 @@ impl Dispatcher {
         let cancel = self.shared.enlist(kind, id);
         let bytes = work.bytes();
         match work {
-            Work::Command(command) => {
+            Work::Command(command, ticket) => {
                 let lane = lane_of(&command);
-                self.lanes.submit(
-                    &lane,
-                    bytes,
-                    Box::new(move |shared| execute::run(shared, &command, &cancel)),
-                );
+                let run = move |shared: &Arc<Shared>| {
+                    execute::run(shared, &command, ticket.as_ref(), &cancel);
+                };
+                self.lanes.submit(&lane, bytes, Box::new(run));
             }
             Work::Batch(batch) => self.lanes.submit(
                 BATCHES,
@@ -228,6 +255,7 @@ impl Dispatcher {
         match request {
             Request::CancelCommand(one) => self.cancel(Kind::Command, &one.command_id),
             Request::CancelBatch(one) => self.cancel(Kind::Batch, &one.batch_id),
+            Request::CloseSession(one) => self.close_session(one.session),
             Request::Registered => shared.outgoing.set_registered(true),
             Request::NotRegistered(told) => {
                 tracing::error!(error = %told.error.escape_debug(), "the backend refuses the registration");
@@ -259,6 +287,22 @@ impl Dispatcher {
             .submit(lane, 0, Box::new(move |shared| work(shared, request)));
     }
 
+    /// Commands that came before are run first; those that come later have a new session.
+    fn close_session(&self, session: String) {
+        match self.shared.shells.take(&session) {
+            Some(slot) => self.lanes.submit(
+                &session_lane(&session),
+                0,
+                Box::new(move |shared| live::end(shared, &slot, "it was closed")),
+            ),
+            None => self.shared.reject(&Rejection {
+                event: "close_session".into(),
+                id: session,
+                error: "no session of this name is open".into(),
+            }),
+        }
+    }
+
     fn cancel(&self, kind: Kind, id: &str) {
         let event = match kind {
             Kind::Command => "cancel_command",
@@ -274,13 +318,19 @@ impl Dispatcher {
     }
 }
 
-/// Commands of one session run one after another.
+/// Commands of one session run one after another, and without one those of one shell. There are no
+/// more lanes than sessions may be open and shells are known.
 fn lane_of(command: &Execute) -> String {
-    match (&command.session, &command.shell) {
-        (Some(session), _) => format!("session {session}"),
-        (None, Some(shell)) => format!("shell {shell}"),
-        (None, None) => "shell".into(),
+    if let Some(session) = &command.session {
+        return session_lane(session);
     }
+    let name = execute::shell(command.shell.as_deref());
+    let known = lookup(&name).map_or("", |shell| shell.name);
+    format!("shell {known}")
+}
+
+fn session_lane(session: &str) -> String {
+    format!("session {session}")
 }
 
 /// The event and the id of a request that is not about a command.

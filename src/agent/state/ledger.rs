@@ -4,7 +4,6 @@ use rusqlite::{OptionalExtension as _, params};
 
 use super::{State, failed};
 use crate::agent::wire::Reply;
-use crate::entry::Timestamp;
 use crate::error::Result;
 
 const ACCEPTED: i64 = 0;
@@ -86,7 +85,7 @@ impl State {
                     transaction
                         .execute(
                             "INSERT INTO accepted (kind, id, at, state, request) VALUES (?1, ?2, ?3, ?4, ?5)",
-                            params![kind.as_str(), id, now(), ACCEPTED, request],
+                            params![kind.as_str(), id, self.clock.now(), ACCEPTED, request],
                         )
                         .map_err(&problem)?;
                     Acceptance::New
@@ -106,6 +105,17 @@ impl State {
         }
         transaction.commit().map_err(&problem)?;
         Ok(outcome)
+    }
+
+    /// Whether an id was accepted before.
+    pub(in crate::agent) fn knows(&self, kind: Kind, id: &str) -> Result<bool> {
+        self.database()
+            .query_row(
+                "SELECT EXISTS (SELECT 1 FROM accepted WHERE kind = ?1 AND id = ?2)",
+                params![kind.as_str(), id],
+                |row| row.get(0),
+            )
+            .map_err(failed("looking an id up"))
     }
 
     /// Notes that the command of an id is about to begin.
@@ -164,7 +174,7 @@ impl State {
         rows.collect::<Result<_, _>>().map_err(&problem)
     }
 
-    /// Forgets ids that were done longer than `seconds` ago, and the results of all but the last
+    /// Forgets ids that were accepted longer than `seconds` ago and are done, and the results of all but the last
     /// `results`. What the outbox still needs is kept.
     pub(in crate::agent) fn forget(&self, seconds: f64, results: u64) -> Result<()> {
         let problem = failed("forgetting");
@@ -174,7 +184,7 @@ impl State {
         transaction
             .execute(
                 &format!("DELETE FROM accepted WHERE state = 2 AND at < ?1 AND {unneeded}"),
-                params![now() - seconds],
+                params![self.clock.now() - seconds],
             )
             .map_err(&problem)?;
         transaction
@@ -189,8 +199,4 @@ impl State {
             .map_err(&problem)?;
         transaction.commit().map_err(&problem)
     }
-}
-
-fn now() -> f64 {
-    Timestamp::now().as_seconds()
 }

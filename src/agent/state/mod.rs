@@ -1,5 +1,6 @@
 //! What the agent remembers on disk: ids it has accepted, and results that are not delivered yet.
 
+mod clock;
 mod ledger;
 mod outbox;
 mod schema;
@@ -16,10 +17,12 @@ use rusqlite::Connection;
 use crate::error::{Error, ErrorKind, IoContext as _, Result, Stage};
 use crate::path::escape;
 use crate::sys::durable::{self, Directory};
+use clock::Clock;
 
 /// The agent's own directory. One agent at a time uses it.
 pub(super) struct State {
     database: Mutex<Connection>,
+    clock: Clock,
     path: PathBuf,
     _lock: File,
 }
@@ -69,7 +72,13 @@ impl State {
             }
         }
         let database = schema::open(&path.join("agent.sqlite"))?;
+        let latest: f64 = database
+            .query_row("SELECT COALESCE(MAX(at), 0.0) FROM accepted", [], |row| {
+                row.get(0)
+            })
+            .map_err(failed("opening"))?;
         Ok(Self {
+            clock: Clock::starting_at(latest),
             database: Mutex::new(database),
             path: path.to_owned(),
             _lock: lock,

@@ -1,6 +1,7 @@
 use super::*;
 use crate::agent::wire::Reply;
 use serde_json::json;
+use std::time::Duration;
 
 fn site() -> (tempfile::TempDir, State) {
     let dir = tempfile::tempdir().unwrap();
@@ -118,22 +119,46 @@ fn the_outbox_is_bounded_and_drops_the_oldest() {
 #[test]
 fn ids_are_forgotten_only_when_their_time_is_over() {
     let (_dir, state) = site();
+    let hour = Duration::from_secs(3600);
     accept(&state, "old");
     let number = state.finish(Kind::Command, "old", &result("old")).unwrap();
-    state.forget(-10.0, 100).unwrap();
+    state.clock.advance(hour * 2);
+    state.forget(3600.0, 100).unwrap();
     assert!(
         matches!(accept(&state, "old"), Acceptance::Done(_)),
         "not delivered yet"
     );
     state.delivered(number + 10).unwrap();
-    state.forget(3600.0, 100).unwrap();
+    state.forget(3.0 * 3600.0, 100).unwrap();
     assert!(
         matches!(accept(&state, "old"), Acceptance::Done(_)),
         "still young"
     );
     state.delivered(number + 10).unwrap();
-    state.forget(-10.0, 100).unwrap();
+    state.forget(3600.0, 100).unwrap();
     assert_eq!(accept(&state, "old"), Acceptance::New);
+}
+
+#[test]
+fn ids_that_another_clock_dated_are_not_forgotten_at_once() {
+    // As agents wrote it whose hosts took themselves to be in the year 2099, or in 1970.
+    for at in [4.1e9, 5.0] {
+        let (dir, state) = site();
+        accept(&state, "a");
+        let number = state.finish(Kind::Command, "a", &result("a")).unwrap();
+        state.delivered(number).unwrap();
+        let dated = state
+            .database()
+            .execute("UPDATE accepted SET at = ?1", [at]);
+        assert_eq!(dated, Ok(1));
+        drop(state);
+        let state = State::open(&dir.path().join("agent")).unwrap();
+        state.forget(3600.0, 100).unwrap();
+        assert!(state.knows(Kind::Command, "a").unwrap(), "dated {at}");
+        state.clock.advance(Duration::from_secs(7200));
+        state.forget(3600.0, 100).unwrap();
+        assert!(!state.knows(Kind::Command, "a").unwrap(), "dated {at}");
+    }
 }
 
 #[test]

@@ -40,6 +40,7 @@ pub fn decode(event: &str, arguments: Vec<Value>) -> Decoded {
         "execute_batch_persistent" => reader.checked(Request::Batch, check_batch),
         "cancel_command" => reader.read(Request::CancelCommand),
         "cancel_batch" => reader.read(Request::CancelBatch),
+        "close_session" => reader.read(Request::CloseSession),
         "rollback_command" => reader.read(Request::Rollback),
         "rollback_batch" => reader.read(Request::RollbackBatch),
         "get_snapshot_info" => reader.read(Request::Info),
@@ -133,6 +134,7 @@ pub(super) fn id_key(event: &str) -> &'static str {
         | "rollback_batch"
         | "get_batch_snapshots"
         | "cleanup_batch" => "batch_id",
+        "close_session" => "session",
         _ => "snapshot_id",
     }
 }
@@ -152,6 +154,11 @@ fn check_id(id: &str) -> Result<(), String> {
 
 fn check_execute(request: &Execute) -> Result<(), String> {
     check_command(&request.command)?;
+    if let Some(session) = &request.session {
+        check_id(session).map_err(|error| format!("session {error}"))?;
+    } else if request.session_shell.is_some() {
+        return Err("session_shell needs session".into());
+    }
     check_timeout(request.timeout_s)
 }
 
@@ -252,6 +259,7 @@ mod tests {
             ("list_snapshots", Value::Null),
             ("get_shells", Value::Null),
             ("pin_snapshot", json!({"snapshot_id": "a", "pinned": false})),
+            ("close_session", json!({"session": "deploy 7"})),
         ] {
             assert!(
                 matches!(one(event, payload), Decoded::Request(_)),
@@ -285,6 +293,10 @@ mod tests {
             json!({"command_id": "c", "command": "ls", "timeout_s": "5"}),
             json!({"command_id": "c", "command": "ls", "env": {"A": 1}}),
             json!({"command_id": "c", "command": "ls", "snapshot": "yes"}),
+            json!({"command_id": "c", "command": "ls", "session": ""}),
+            json!({"command_id": "c", "command": "ls", "session": "a\nb"}),
+            json!({"command_id": "c", "command": "ls", "session": 1}),
+            json!({"command_id": "c", "command": "ls", "session_shell": "1"}),
             json!({"command_id": "c", "command": "x".repeat(MAX_COMMAND + 1)}),
             json!({"command_id": "i".repeat(300), "command": "ls"}),
         ] {
@@ -302,6 +314,7 @@ mod tests {
             "rollback_command",
             json!({"snapshot_id": "a", "on_conflict": "panic"}),
         );
+        rejection("close_session", json!({"session": ["a"]}));
     }
 
     #[test]
@@ -321,7 +334,7 @@ mod tests {
     /// Any JSON, with names and values that the protocol has more often than chance would.
     fn any_json() -> impl proptest::strategy::Strategy<Value = Value> {
         use proptest::prelude::*;
-        let names = "command_id|batch_id|snapshot_id|command|commands|shell|env|cwd|timeout_s|snapshot|paths|pinned|on_conflict|[a-z]{0,4}";
+        let names = "command_id|session|session_shell|batch_id|snapshot_id|command|commands|shell|env|cwd|timeout_s|snapshot|paths|pinned|on_conflict|[a-z]{0,4}";
         let leaf = prop_oneof![
             Just(Value::Null),
             any::<bool>().prop_map(Value::from),
@@ -341,7 +354,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn anything_is_taken_or_answered(
-            event in "execute_deployment_command|execute_batch_persistent|cancel_command|rollback_command|rollback_batch|get_snapshot_info|get_batch_snapshots|cleanup_batch|get_snapshot_diff|pin_snapshot|registration_error|.{0,10}",
+            event in "execute_deployment_command|execute_batch_persistent|cancel_command|close_session|rollback_command|rollback_batch|get_snapshot_info|get_batch_snapshots|cleanup_batch|get_snapshot_diff|pin_snapshot|registration_error|.{0,10}",
             payload in any_json(),
         ) {
             match decode(&event, vec![payload]) {

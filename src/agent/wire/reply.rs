@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::decode::{Rejection, id_key};
+use crate::path::AbsPath;
 use crate::rollback::{Conflict, Failure, RollbackReport};
 use crate::seal::ChangeCounts;
 use crate::store::CoverageRecord;
@@ -74,6 +75,28 @@ pub struct CommandCompleted {
     /// The file on the agent's host with the whole output, where it was too long.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_file: Option<String>,
+    /// The session it ran in.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionState>,
+}
+
+/// What a result tells of its session.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct SessionState {
+    /// The session's name.
+    pub session: String,
+    /// The shell; the next of the same session has another name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_shell: Option<String>,
+    /// The shell was started for this command.
+    #[serde(skip_serializing_if = "is_false")]
+    pub session_new: bool,
+    /// The shell has ended, and how.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_ended: Option<String>,
+    /// Where the shell is now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_cwd: Option<AbsPath>,
 }
 
 /// `batch_command_completed`

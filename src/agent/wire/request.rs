@@ -26,6 +26,8 @@ pub enum Request {
     CancelCommand(CommandRef),
     /// `cancel_batch`
     CancelBatch(BatchRef),
+    /// `close_session`
+    CloseSession(SessionRef),
     /// `rollback_command`
     Rollback(Rollback),
     /// `rollback_batch`
@@ -65,11 +67,13 @@ pub struct Execute {
     pub execution_id: Option<serde_json::Value>,
     /// Given back as it is.
     pub group_execution: Option<serde_json::Value>,
-    /// Commands with the same session run one after another; without one those of a shell do.
+    /// The session in whose shell it runs; without one it has a shell of its own.
     pub session: Option<String>,
+    /// Run it in this very shell of the session or not at all.
+    pub session_shell: Option<String>,
     /// Where the command starts; absolute.
     pub cwd: Option<String>,
-    /// Variables set for it.
+    /// Variables set for it, or for its session.
     pub env: Option<BTreeMap<String, String>>,
     /// Ends it after so many seconds.
     pub timeout_s: Option<f64>,
@@ -109,6 +113,13 @@ pub struct Batch {
 pub struct CommandRef {
     /// Its id.
     pub command_id: String,
+}
+
+/// Names a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionRef {
+    /// Its name.
+    pub session: String,
 }
 
 /// Names a batch.

@@ -71,6 +71,9 @@ pub(crate) struct AgentArgs {
     /// Time between heartbeats [default: 30]
     #[arg(long, value_name = "SECONDS", value_parser = values::seconds)]
     pub(crate) heartbeat: Option<Duration>,
+    /// End the shell of a session that was not used for so long [default: 1800]
+    #[arg(long, value_name = "SECONDS", value_parser = values::seconds)]
+    pub(crate) session_idle: Option<Duration>,
     /// Allow this shell only (repeatable)
     #[arg(long, value_name = "NAME")]
     pub(crate) allow_shell: Vec<String>,

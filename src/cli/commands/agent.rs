@@ -55,20 +55,27 @@ pub(super) fn agent(app: &App, args: &AgentArgs) -> Result<Exit, Failure> {
         "the agent has started"
     );
     notify(&[sd_notify::NotifyState::Ready]);
-    serve(app, args, &agent, &signals);
+    let end = serve(app, args, &agent, &signals);
     notify(&[sd_notify::NotifyState::Stopping]);
     agent.stop();
-    Ok(Exit::Done)
+    Ok(end)
 }
 
-/// Works until a signal asks for the end.
-fn serve(app: &App, args: &AgentArgs, agent: &Agent, signals: &sync::Receiver<Signal>) {
+/// Works until a signal asks for the end, or a defect has ended a part of the agent: then whoever
+/// looks after this program has to start it again.
+fn serve(app: &App, args: &AgentArgs, agent: &Agent, signals: &sync::Receiver<Signal>) -> Exit {
     let mut connected = None;
     loop {
         match signals.recv_timeout(GLANCE) {
-            Ok(Signal::End) | Err(sync::RecvTimeoutError::Disconnected) => return,
+            Ok(Signal::End) | Err(sync::RecvTimeoutError::Disconnected) => return Exit::Done,
             Ok(Signal::Reload) => reload(app, args, agent),
             Err(sync::RecvTimeoutError::Timeout) => {}
+        }
+        if !agent.is_whole() {
+            tracing::error!(
+                "a part of the agent has ended in a defect; it has to be started again"
+            );
+            return Exit::Failed;
         }
         let now = agent.is_connected();
         if connected != Some(now) {
