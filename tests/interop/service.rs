@@ -246,7 +246,7 @@ fn a_real_systemd_starts_watches_reloads_and_stops_the_agent() {
     let test = "a_real_systemd_starts_watches_reloads_and_stops_the_agent";
     let root = std::env::var_os("DEPLOYX_TEST_SYSTEMD_ROOT").map(PathBuf::from);
     let what = "root, systemd-nspawn, and DEPLOYX_TEST_SYSTEMD_ROOT, a directory with a system (debootstrap \
-                --variant=minbase --include=systemd,systemd-sysv,dbus)";
+                --variant=minbase --include=systemd,systemd-sysv,dbus,procps)";
     let there = root.is_some() && is_root() && has_program("systemd-nspawn");
     if !require(test, what, there) {
         return;
@@ -292,6 +292,7 @@ fn a_real_systemd_starts_watches_reloads_and_stops_the_agent() {
         let done = backend.event_of("deployment_command_completed", "command_id", "cut");
         assert_eq!(done["interrupted"], true, "{done}");
         machine.wait_for("NRestarts", "1");
+        assert!(machine.call(&["pgrep", "-x", "systemd"]).0, "pgrep works");
         let (found, sleeping) = machine.call(&["pgrep", "-x", "sleep"]);
         assert!(!found, "left behind: {sleeping}");
 
