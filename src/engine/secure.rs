@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::Engine;
 use super::scope::{drop_covered, named, no_longer_read_only, prepare, volume_of};
 use super::space::{Budget, Spared};
+use crate::entry::EntryState;
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::infer::{Scope, ScopePath};
 use crate::path::{AbsPath, WirePath};
@@ -16,7 +17,9 @@ use crate::progress::Progress;
 use crate::request::RunRequest;
 use crate::seal::{PreImage, RecordedVolume, UndoRecord};
 use crate::snapshot::select::{self, Assignment, assign};
-use crate::snapshot::{Capture, CaptureRequest, Exclusions, Placement, Sealed, Unobserved};
+use crate::snapshot::{
+    Capture, CaptureRequest, Exclusions, Placement, Registry, Sealed, Unobserved,
+};
 use crate::store::{
     Compression, OpenSnapshot, Outcome, SnapshotId, SnapshotMeta, SnapshotState, StrategyUse,
 };
@@ -35,6 +38,8 @@ pub(super) struct Subject<'a> {
     pub(super) batch: Option<(&'a str, u64)>,
     /// What the rules say of the command.
     pub(super) scope: Scope,
+    /// The strategies, as they are for the shell that runs it.
+    pub(super) strategies: &'a Registry,
 }
 
 /// A snapshot whose command may now run.
@@ -51,7 +56,9 @@ impl Engine {
         let mounts = sys::mounts().unwrap_or_default();
         let (scope, read) = self.scope_of(subject, &mounts);
         let wanted = &subject.request.snapshot.strategies;
-        let selected = assign(&self.strategies, wanted, &scope, |p| volume_of(p, &mounts))?;
+        let selected = assign(subject.strategies, wanted, &scope, |p| {
+            volume_of(p, &mounts)
+        })?;
         let mut meta = self.new_meta(subject, &scope);
         meta.strategies = selected.uses;
         meta.coverage.irreversible = read.irreversible;
@@ -361,6 +368,15 @@ fn gather(
             Some(volume) => open.place_on(volume, &prefix)?,
             None => open.files_dir(),
         };
+        for (number, volume) in capture.further_volumes()?.iter().enumerate() {
+            let prefix = format!("{prefix}v{number}-");
+            let files = open.place_on(volume, &prefix)?;
+            let placement = Placement {
+                files: &files,
+                prefix: &prefix,
+            };
+            capture.place_further(volume, placement);
+        }
         if capture.content_is_cloned() {
             open.keep_clones(&prefix);
         }
@@ -437,12 +453,25 @@ fn volumes(record: &UndoRecord, scope: &[ScopePath]) -> Vec<RecordedVolume> {
             .ok()
             .map(|stat| stat.identity.device)
     };
-    let anchors: Vec<(u64, AbsPath)> = scope
+    let mut anchors: Vec<(u64, AbsPath)> = scope
         .iter()
         .flat_map(|s| [Some(s.path.clone()), s.path.parent()])
         .flatten()
         .filter_map(|path| device_of(&path).map(|device| (device, path)))
         .collect();
+    // What lies outside of the scope is on volumes that its directories tell.
+    for change in &record.changes {
+        let known = |state: &EntryState| anchors.iter().any(|(d, _)| *d == state.identity.device);
+        let state = change.after.as_ref().or(change.before.as_ref());
+        if state.is_none_or(known) {
+            continue;
+        }
+        let above = change.path.as_path().ancestors().skip(1);
+        let found = above
+            .filter_map(|path| AbsPath::new(path).ok())
+            .find_map(|path| device_of(&path).map(|device| (device, path)));
+        anchors.extend(found);
+    }
     devices
         .into_iter()
         .filter_map(|device| {

@@ -1,0 +1,176 @@
+//! Keeping the content of files that are about to lose it.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read as _};
+
+use super::resolve::{Spot, same};
+use super::volumes::Volume;
+use super::watch::{Watch, inode};
+use crate::entry::EntryKind;
+use crate::path::AbsPath;
+use crate::snapshot::intercept::record::{Kept, Record, Stored};
+use crate::snapshot::tree::record::Unkept;
+use crate::sys::{self, Dir, Stat, clone_content, copy_content};
+
+/// What is about to happen to a file's content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// One of its names goes.
+    Gone,
+    /// It is written to, or cut.
+    Written,
+    /// It is only added to.
+    Grown,
+}
+
+impl Watch {
+    /// Keeps the content of the file at a spot, which existed when the command began, unless it is
+    /// kept already.
+    pub(super) fn keep(
+        &mut self,
+        spot: &Spot,
+        stat: &Stat,
+        mount: u64,
+        fate: Fate,
+    ) -> io::Result<()> {
+        if stat.kind != EntryKind::File {
+            return Ok(());
+        }
+        let inode = inode(stat);
+        let mut length = stat.size;
+        match (self.model.kept.get(&inode), fate) {
+            (Some(Kept::Empty | Kept::Copy(_) | Kept::Lost(_)), _)
+            | (Some(Kept::Link(_)), Fate::Gone)
+            | (Some(Kept::Prefix(_)), Fate::Grown) => return Ok(()),
+            (Some(Kept::Prefix(known)), _) => length = *known,
+            (Some(Kept::Link(_)) | None, _) => {}
+        }
+        let grown = length < stat.size;
+        let kept = if length == 0 {
+            Kept::Empty
+        } else if fate == Fate::Grown {
+            Kept::Prefix(length)
+        } else {
+            self.store(spot, stat, mount, (fate == Fate::Gone && !grown, length))?
+        };
+        self.add(Record::Kept { inode, kept })?;
+        // Some filesystems give a file another inode when it is changed, or gets another name.
+        if let Some(now) = spot.stat()?.filter(|now| !same(now, stat)) {
+            self.add(Record::Alias {
+                inode,
+                now: super::watch::inode(&now),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Stores the first `length` bytes: all of the file, by a link, where that may be.
+    fn store(
+        &mut self,
+        spot: &Spot,
+        stat: &Stat,
+        mount: u64,
+        (link, length): (bool, u64),
+    ) -> io::Result<Kept> {
+        let Some(name) = &spot.name else {
+            return Ok(Kept::Lost("it has no name".into()));
+        };
+        let stored = Stored {
+            place: self.place(mount)?,
+            number: self.model.number(),
+        };
+        let place = &self.places[stored.place as usize];
+        let to = stored.name();
+        let to = OsStr::new(&to);
+        // A name that a process left which was killed before it could say so.
+        match place.unlink(to) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        if link && spot.dir.link(name, place, to).is_ok() {
+            return Ok(Kept::Link(stored));
+        }
+        let from = match spot.dir.open_file_with_stat(name) {
+            Ok((from, found)) if same(&found, stat) => from,
+            // It went meanwhile, by another hand.
+            Ok(_) => return Ok(Kept::Lost("it was replaced meanwhile".into())),
+            Err(_) => return Ok(lost(Unkept::Unreadable)),
+        };
+        let whole = length == stat.size;
+        let copy = place.create_file(to)?;
+        if whole && clone_content(&from, &copy)? {
+            return Ok(Kept::Copy(stored));
+        }
+        if let Some(why) = self.refusal(&stored, stat.allocated.min(length), length) {
+            self.places[stored.place as usize].unlink(to)?;
+            return Ok(lost(why));
+        }
+        let copied = if whole {
+            copy_content(&from, &copy).map(drop)
+        } else {
+            copy_beginning(&from, &copy, length)
+        };
+        match copied {
+            Ok(()) => {
+                self.copied += length;
+                Ok(Kept::Copy(stored))
+            }
+            Err(error) => {
+                self.places[stored.place as usize].unlink(to)?;
+                Ok(Kept::Lost(format!("it could not be copied: {error}")))
+            }
+        }
+    }
+
+    /// Why this much must not be copied.
+    fn refusal(&self, stored: &Stored, weight: u64, length: u64) -> Option<Unkept> {
+        let limits = &self.begin.limits;
+        if length > limits.max_file_bytes {
+            return Some(Unkept::TooLarge);
+        }
+        let place = self.model.places.get(stored.place as usize);
+        let free = place
+            .and_then(|place| sys::space(place.as_path()).ok())
+            .map_or(u64::MAX, |space| {
+                let reserve = limits.min_free_bytes.min(space.total_bytes / 20);
+                space.free_bytes.saturating_sub(reserve)
+            });
+        let room = limits.max_bytes.saturating_sub(self.copied).min(free);
+        (weight > room).then_some(Unkept::NoRoom)
+    }
+
+    /// The place for content of a mount, made where there is none yet.
+    fn place(&mut self, mount: u64) -> io::Result<u32> {
+        if let (Volume::Followed(Some(place)), _) = self.volumes.of(mount) {
+            return Ok(place);
+        }
+        let (path, dir) = self.volumes.make_place(mount, &self.begin)?;
+        let place = match self.known_place(&path) {
+            Some(known) => known,
+            None => self.add_place(path, dir)?,
+        };
+        self.volumes.settle(mount, place);
+        Ok(place)
+    }
+
+    fn known_place(&self, path: &AbsPath) -> Option<u32> {
+        let at = self.model.places.iter().position(|known| known == path);
+        at.map(|at| at as u32)
+    }
+
+    fn add_place(&mut self, directory: AbsPath, dir: Dir) -> io::Result<u32> {
+        self.add(Record::Place { directory })?;
+        self.places.push(dir);
+        Ok((self.places.len() - 1) as u32)
+    }
+}
+
+fn lost(why: Unkept) -> Kept {
+    Kept::Lost(why.reason().to_owned())
+}
+
+fn copy_beginning(from: &File, to: &File, length: u64) -> io::Result<()> {
+    let mut to = to;
+    io::copy(&mut from.take(length), &mut to).map(drop)
+}

@@ -1,0 +1,290 @@
+//! What the paths and descriptors of a calling thread mean.
+//!
+//! A path is looked up here as the kernel will look it up for the caller right after: from its own
+//! root, working directory and descriptors. Between the two another thread may change what a path
+//! means, or the text of the path itself; nothing here can prevent that.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+
+use crate::entry::EntryKind;
+use crate::path::AbsPath;
+use crate::sys::{Dir, Stat};
+
+/// How many dangling links are followed in a row, as in the kernel.
+const LINKS: usize = 40;
+/// What the kernel adds to the name of a directory that was deleted.
+const DELETED: &[u8] = b" (deleted)";
+
+/// A name in a directory, as it is reached now.
+#[derive(Debug)]
+pub(super) struct Spot {
+    /// The directory; the entry itself where that is the root.
+    pub(super) dir: Dir,
+    /// Where the directory is.
+    pub(super) directory: AbsPath,
+    /// The name; `None`: the root.
+    pub(super) name: Option<OsString>,
+}
+
+impl Spot {
+    /// Where it is.
+    pub(super) fn path(&self) -> Option<AbsPath> {
+        match &self.name {
+            Some(name) => self.directory.join(name).ok(),
+            None => Some(self.directory.clone()),
+        }
+    }
+
+    /// What is there.
+    pub(super) fn stat(&self) -> io::Result<Option<Stat>> {
+        match &self.name {
+            Some(name) => self.dir.stat_opt(name),
+            None => self.dir.stat_self().map(Some),
+        }
+    }
+}
+
+/// The thread that waits for an answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Caller {
+    pub(super) thread: u32,
+    /// Its root may be another than this process's.
+    pub(super) other_root: bool,
+}
+
+impl Caller {
+    /// The name that `path` means, from the directory `from` where it is relative. With `follow` a
+    /// symbolic link there is followed.
+    pub(super) fn spot(self, from: i32, path: &[u8], follow: bool) -> io::Result<Spot> {
+        let mut path = self.own(path);
+        for _ in 0..LINKS {
+            match self.spot_once(from, &path, follow)? {
+                Looked::Spot(spot) => return Ok(*spot),
+                Looked::Dangling(target) => path = self.own(&target),
+            }
+        }
+        Err(io::Error::from_raw_os_error(libc::ELOOP))
+    }
+
+    /// The name by which the caller's descriptor was opened; an error where it has none any more.
+    pub(super) fn spot_of(self, descriptor: i32) -> io::Result<Spot> {
+        spot_of(&self.descriptor(descriptor)?)
+    }
+
+    /// The caller's descriptor itself, for looking only.
+    pub(super) fn descriptor(self, descriptor: i32) -> io::Result<OwnedFd> {
+        let name = if descriptor == libc::AT_FDCWD {
+            format!("/proc/{}/cwd", self.thread)
+        } else {
+            format!("/proc/{}/fd/{descriptor}", self.thread)
+        };
+        Ok(rustix::fs::open(
+            name.as_str(),
+            OFlags::PATH | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?)
+    }
+
+    /// Names of the caller's own descriptors mean this process's where they are looked up here.
+    fn own(self, path: &[u8]) -> Vec<u8> {
+        let process = format!("/proc/{}", self.thread).into_bytes();
+        let swapped = |prefix: &[u8], with: &[u8]| {
+            let rest = path.strip_prefix(prefix)?;
+            (rest.is_empty() || rest[0] == b'/').then(|| [&process, with, rest].concat())
+        };
+        swapped(b"/proc/self", b"")
+            .or_else(|| swapped(b"/proc/thread-self", b""))
+            .or_else(|| swapped(b"/dev/fd", b"/fd"))
+            .or_else(|| swapped(b"/dev/stdin", b"/fd/0"))
+            .or_else(|| swapped(b"/dev/stdout", b"/fd/1"))
+            .or_else(|| swapped(b"/dev/stderr", b"/fd/2"))
+            .unwrap_or_else(|| path.to_vec())
+    }
+
+    fn spot_once(self, from: i32, path: &[u8], follow: bool) -> io::Result<Looked> {
+        let (start, whole) = self.start(from, path)?;
+        let bare = trim_end(&whole);
+        let slash = bare.len() < whole.len();
+        let (above, name) = match bare.iter().rposition(|byte| *byte == b'/') {
+            Some(at) => (&bare[..at], &bare[at + 1..]),
+            None => (&bare[..0], bare),
+        };
+        if matches!(name, b"" | b"." | b"..") {
+            let to = if bare.is_empty() { b"." } else { bare };
+            return Ok(spot_of(&self.look(&start, to, OFlags::DIRECTORY)?)?.into());
+        }
+        let parent = if above.is_empty() {
+            start.try_clone()?
+        } else {
+            self.look(&start, above, OFlags::DIRECTORY)?
+        };
+        let directory = path_of(&parent)?;
+        let spot = Spot {
+            dir: Dir::from(parent),
+            directory,
+            name: Some(OsStr::from_bytes(name).to_owned()),
+        };
+        if !follow && !slash {
+            return Ok(spot.into());
+        }
+        if spot
+            .stat()?
+            .is_none_or(|stat| stat.kind != EntryKind::Symlink)
+        {
+            return Ok(spot.into());
+        }
+        match self.look(&start, bare, OFlags::empty()) {
+            Ok(found) => Ok(spot_of(&found)?.into()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                let target = spot.dir.read_link(OsStr::from_bytes(name))?;
+                let from_root = target.starts_with(b"/");
+                Ok(Looked::Dangling(if from_root {
+                    target
+                } else {
+                    let absolute = path.starts_with(b"/");
+                    let root: &[u8] = if absolute { b"/" } else { b"" };
+                    let gap: &[u8] = if above.is_empty() { b"" } else { b"/" };
+                    [root, above, gap, &target].concat()
+                }))
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Where looking begins, and the path from there.
+    fn start(self, from: i32, path: &[u8]) -> io::Result<(OwnedFd, Vec<u8>)> {
+        if path.is_empty() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let relative = trim_start(path);
+        let absolute = relative.len() < path.len();
+        if !self.other_root {
+            let start = if absolute {
+                open_root()?
+            } else {
+                self.descriptor(from)?
+            };
+            return Ok((start, relative.to_vec()));
+        }
+        let root = rustix::fs::open(
+            format!("/proc/{}/root", self.thread).as_str(),
+            OFlags::PATH | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        if absolute {
+            return Ok((root, relative.to_vec()));
+        }
+        let at = path_of(&self.descriptor(from)?)?;
+        let beneath = at.as_path().strip_prefix(path_of(&root)?.as_path());
+        let Ok(beneath) = beneath else {
+            // A working directory outside of the root: from there upwards there is no root.
+            return Ok((self.descriptor(from)?, relative.to_vec()));
+        };
+        let whole = beneath.join(OsStr::from_bytes(relative));
+        Ok((root, whole.into_os_string().into_vec()))
+    }
+
+    fn look(self, start: &OwnedFd, path: &[u8], further: OFlags) -> io::Result<OwnedFd> {
+        let resolve = if self.other_root {
+            ResolveFlags::IN_ROOT
+        } else {
+            ResolveFlags::empty()
+        };
+        let flags = OFlags::PATH | OFlags::CLOEXEC | further;
+        let path = OsStr::from_bytes(path);
+        Ok(rustix::fs::openat2(
+            start,
+            path,
+            flags,
+            Mode::empty(),
+            resolve,
+        )?)
+    }
+}
+
+enum Looked {
+    Spot(Box<Spot>),
+    /// A link that leads to nothing yet: the path that it stands for.
+    Dangling(Vec<u8>),
+}
+
+impl From<Spot> for Looked {
+    fn from(spot: Spot) -> Self {
+        Self::Spot(Box::new(spot))
+    }
+}
+
+/// The name by which something that is open was reached.
+pub(super) fn spot_of(open: &OwnedFd) -> io::Result<Spot> {
+    let path = path_of(open)?;
+    let (Some(directory), Some(name)) = (path.parent(), path.name()) else {
+        return Ok(Spot {
+            dir: Dir::from(open.try_clone()?),
+            directory: path,
+            name: None,
+        });
+    };
+    let spot = Spot {
+        dir: Dir::open_path(&directory)?,
+        directory,
+        name: Some(name.to_owned()),
+    };
+    let (found, wanted) = (spot.stat()?, Stat::of(open)?);
+    if found.is_some_and(|found| same(&found, &wanted)) {
+        Ok(spot)
+    } else {
+        Err(io::ErrorKind::NotFound.into())
+    }
+}
+
+/// Where something that is open is; an error where it was deleted or is beyond what can be seen here.
+pub(super) fn path_of(open: &OwnedFd) -> io::Result<AbsPath> {
+    let link = format!("/proc/self/fd/{}", open.as_raw_fd());
+    let bytes = rustix::fs::readlink(link.as_str(), Vec::with_capacity(256))?.into_bytes();
+    let path = PathBuf::from(OsString::from_vec(bytes));
+    if path.as_os_str().as_bytes().ends_with(DELETED) && !is_at(open, &path) {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    if !path.is_absolute() {
+        // Pipes, sockets and the like have no place.
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    AbsPath::new(path).map_err(io::Error::other)
+}
+
+/// Whether `path` leads to what is open.
+fn is_at(open: &OwnedFd, path: &Path) -> bool {
+    let there = rustix::fs::open(
+        path,
+        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    );
+    let stats = (there.map(|there| Stat::of(&there)), Stat::of(open));
+    matches!(stats, (Ok(Ok(one)), Ok(other)) if same(&one, &other))
+}
+
+/// Whether two looks found the same inode.
+pub(super) fn same(one: &Stat, other: &Stat) -> bool {
+    (one.identity.device, one.identity.inode) == (other.identity.device, other.identity.inode)
+}
+
+fn open_root() -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open("/", flags, Mode::empty())?)
+}
+
+fn trim_start(path: &[u8]) -> &[u8] {
+    let first = path.iter().position(|byte| *byte != b'/');
+    &path[first.unwrap_or(path.len())..]
+}
+
+fn trim_end(path: &[u8]) -> &[u8] {
+    let last = path.iter().rposition(|byte| *byte != b'/');
+    &path[..last.map_or(0, |last| last + 1)]
+}

@@ -1,0 +1,98 @@
+//! What the records of a command say so far.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use super::record::{Inode, Kept, Moving, Record};
+use super::territory::Territory;
+use crate::entry::EntryState;
+use crate::path::AbsPath;
+
+/// The state before a command as far as it was touched, and where things went.
+#[derive(Debug, Default)]
+pub(super) struct Model {
+    /// What was at each path that was touched.
+    pub(super) was: BTreeMap<AbsPath, Option<Box<EntryState>>>,
+    /// The inodes that existed before and were touched.
+    pub(super) old: HashSet<Inode>,
+    /// Where old content is.
+    pub(super) kept: HashMap<Inode, Kept>,
+    /// Where content is kept.
+    pub(super) places: Vec<AbsPath>,
+    pub(super) territory: Territory,
+    /// Renames of which it is not known yet whether they worked.
+    pub(super) moving: Vec<Moving>,
+    pub(super) notes: BTreeSet<String>,
+    next_serial: u64,
+    next_number: u64,
+}
+
+impl Model {
+    /// What `records` say.
+    pub(super) fn of(records: impl IntoIterator<Item = Record>) -> Self {
+        let mut model = Self::default();
+        records.into_iter().for_each(|record| model.apply(record));
+        model
+    }
+
+    /// Takes one more into account.
+    pub(super) fn apply(&mut self, record: Record) {
+        match record {
+            Record::Was { path, state } => {
+                if let Some(state) = &state {
+                    let identity = &state.identity;
+                    self.old.insert((identity.device, identity.inode));
+                }
+                self.was.insert(path, state);
+            }
+            Record::Kept { inode, kept } => {
+                if let Kept::Link(stored) | Kept::Copy(stored) = &kept {
+                    self.next_number = self.next_number.max(stored.number + 1);
+                }
+                self.kept.insert(inode, kept);
+            }
+            Record::Place { directory } => self.places.push(directory),
+            Record::Fresh { path } => self.territory.make(path),
+            Record::Moving(moving) => {
+                self.next_serial = moving.serial + 1;
+                self.moving.push(moving);
+            }
+            Record::Settled { serial, moved } => self.settle(serial, moved),
+            Record::Alias { inode, now } => {
+                self.old.insert(now);
+                if let Some(kept) = self.kept.get(&inode).cloned() {
+                    self.kept.entry(now).or_insert(kept);
+                }
+            }
+            Record::Note { text } => {
+                self.notes.insert(text);
+            }
+        }
+    }
+
+    /// A number that no rename has.
+    pub(super) fn serial(&self) -> u64 {
+        self.next_serial
+    }
+
+    /// A number that no stored file has.
+    pub(super) fn number(&self) -> u64 {
+        self.next_number
+    }
+
+    fn settle(&mut self, serial: u64, moved: bool) {
+        let Some(at) = self.moving.iter().position(|one| one.serial == serial) else {
+            return;
+        };
+        let moving = self.moving.remove(at);
+        if !moved {
+            return;
+        }
+        let Moving { from, to, .. } = &moving;
+        if let Some((_, other_is_directory)) = moving.exchanged {
+            let kinds = (moving.is_directory, other_is_directory);
+            self.territory.exchange(from, to, kinds);
+        } else {
+            self.territory.rename(from, to);
+        }
+    }
+}
