@@ -292,7 +292,17 @@ impl Secured {
         let unobserved = record.unobserved.clone();
         let saved = self.open.shrink(&mut record, self.compression)?;
         let stored_bytes = gathered_bytes.saturating_sub(saved);
+        let spans = self
+            .captures
+            .iter()
+            .any(|(_, capture)| capture.spans_volumes());
+        let beyond = if spans {
+            beyond(&record, &self.scope)
+        } else {
+            Vec::new()
+        };
         let sealed = self.open.seal(&record, |meta| {
+            meta.scope.extend(beyond);
             meta.outcome = outcome;
             meta.stored_bytes = stored_bytes;
             meta.coverage.observed(unobserved);
@@ -418,6 +428,44 @@ fn gather(
     record.exclusions.patterns.dedup();
     record.volumes = volumes(&record, scope);
     Ok((record, stored_bytes, notes))
+}
+
+/// The directories in the record that are on another mount than the path of the scope which they lie
+/// beneath: they were not found by a walk from there.
+fn beyond(record: &UndoRecord, scope: &[ScopePath]) -> Vec<ScopePath> {
+    let mount = |path: &AbsPath| {
+        let stat = Dir::open_path(path).and_then(|dir| dir.stat_self()).ok()?;
+        stat.mount
+    };
+    let trees: Vec<(&AbsPath, Option<u64>)> = scope
+        .iter()
+        .filter(|one| one.depth == crate::infer::Depth::Tree)
+        .map(|one| (&one.path, mount(&one.path)))
+        .collect();
+    let mut directories: Vec<AbsPath> = record
+        .changes
+        .iter()
+        .filter_map(|change| change.path.parent())
+        .collect();
+    directories.dedup();
+    directories.sort();
+    directories.dedup();
+    let is_beyond = |directory: &AbsPath| {
+        let within = trees.iter().filter(|(tree, _)| directory.starts_with(tree));
+        let root = within.max_by_key(|(tree, _)| tree.to_bytes().len());
+        root.is_some_and(|(_, on)| mount(directory).is_some_and(|here| Some(here) != *on))
+    };
+    directories
+        .into_iter()
+        .filter(is_beyond)
+        .map(|path| ScopePath {
+            path,
+            depth: crate::infer::Depth::Children,
+            reason: "on another volume".into(),
+            certainty: crate::infer::Certainty::Certain,
+            rule: String::new(),
+        })
+        .collect()
 }
 
 /// Where a name lies is told by what it begins with, so that every name has to begin like that.

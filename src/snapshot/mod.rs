@@ -256,6 +256,11 @@ pub trait Capture: Send {
         false
     }
 
+    /// Whether it may find changes on any volume; see [`SnapshotStrategy::spans_volumes`].
+    fn spans_volumes(&self) -> bool {
+        false
+    }
+
     /// The mount points of further volumes on which old content has to be placed, once the command is
     /// over. For each, [`place_further`](Self::place_further) is told where before it is sealed.
     fn further_volumes(&mut self) -> Result<Vec<AbsPath>> {

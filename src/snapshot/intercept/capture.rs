@@ -210,6 +210,10 @@ impl Capture for InterceptCapture {
         &self.token.exclusions
     }
 
+    fn spans_volumes(&self) -> bool {
+        true
+    }
+
     fn further_volumes(&mut self) -> Result<Vec<AbsPath>> {
         let mut volumes: Vec<AbsPath> = self.model()?.places.iter().filter_map(volume_of).collect();
         volumes.sort();

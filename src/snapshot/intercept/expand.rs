@@ -49,11 +49,12 @@ pub(super) fn expand(
     exclusions: &Exclusions,
     rules: &mut Rulebook<'_>,
 ) -> Result<Expanded> {
-    let mut before = std::mem::take(&mut model.was);
+    let mut before = Before::new();
     for (now, origin) in model.territory.moved() {
         carry_along(model, now, origin, &mut before)
             .context(Stage::Seal, || format!("cannot look through {now}"))?;
     }
+    before.append(&mut model.was);
     leave_out(&mut before, rules)?;
     let mut expanded = Expanded {
         before,
@@ -116,15 +117,20 @@ fn carry_along(
             if stat.identity.device != device {
                 continue;
             }
-            let untouched = !before.contains_key(&slot);
-            if untouched {
-                let state = state_of(&dir, &name, &stat)?;
-                before.insert(slot.clone(), Some(Box::new(state)));
-            }
-            let same = before
-                .get(&slot)
-                .and_then(Option::as_ref)
-                .is_some_and(|state| state.is_dir() && state.identity.inode == stat.identity.inode);
+            let same = match model.was.get(&slot) {
+                None => {
+                    let known = model.known((stat.identity.device, stat.identity.inode));
+                    let state = match known {
+                        Some(known) => known.clone(),
+                        None => state_of(&dir, &name, &stat)?,
+                    };
+                    before.insert(slot.clone(), Some(Box::new(state)));
+                    is_dir
+                }
+                Some(was) => was.as_ref().is_some_and(|state| {
+                    state.is_dir() && state.identity.inode == stat.identity.inode
+                }),
+            };
             if is_dir && same && !model.territory.knows(&path) {
                 waiting.push((path, slot, dir.open_dir(&name)?));
             }

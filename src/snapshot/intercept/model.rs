@@ -1,6 +1,6 @@
 //! What the records of a command say so far.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::record::{Inode, Kept, Moving, Record};
 use super::territory::Territory;
@@ -12,8 +12,8 @@ use crate::path::AbsPath;
 pub(super) struct Model {
     /// What was at each path that was touched.
     pub(super) was: BTreeMap<AbsPath, Option<Box<EntryState>>>,
-    /// The inodes that existed before and were touched.
-    pub(super) old: HashSet<Inode>,
+    /// The inodes that existed before and were touched, each with the path where it was first met.
+    pub(super) old: HashMap<Inode, AbsPath>,
     /// Where old content is.
     pub(super) kept: HashMap<Inode, Kept>,
     /// Where content is kept.
@@ -40,7 +40,8 @@ impl Model {
             Record::Was { path, state } => {
                 if let Some(state) = &state {
                     let identity = &state.identity;
-                    self.old.insert((identity.device, identity.inode));
+                    let inode = (identity.device, identity.inode);
+                    self.old.entry(inode).or_insert_with(|| path.clone());
                 }
                 self.was.insert(path, state);
             }
@@ -58,7 +59,9 @@ impl Model {
             }
             Record::Settled { serial, moved } => self.settle(serial, moved),
             Record::Alias { inode, now } => {
-                self.old.insert(now);
+                if let Some(path) = self.old.get(&inode).cloned() {
+                    self.old.insert(now, path);
+                }
                 if let Some(kept) = self.kept.get(&inode).cloned() {
                     self.kept.entry(now).or_insert(kept);
                 }
@@ -67,6 +70,13 @@ impl Model {
                 self.notes.insert(text);
             }
         }
+    }
+
+    /// The state before of a file that was met by another name already: by then it may have been
+    /// changed through that.
+    pub(super) fn known(&self, inode: Inode) -> Option<&EntryState> {
+        let state = self.was.get(self.old.get(&inode)?)?.as_deref()?;
+        (!state.is_dir()).then_some(state)
     }
 
     /// A number that no rename has.

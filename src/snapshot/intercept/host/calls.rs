@@ -130,7 +130,7 @@ impl Watch {
         }
     }
 
-    fn content_at(&mut self, spot: &Spot, stat: &Stat, fate: Fate) -> io::Result<()> {
+    pub(super) fn content_at(&mut self, spot: &Spot, stat: &Stat, fate: Fate) -> io::Result<()> {
         let Some(mount) = self.mount_followed(spot)? else {
             return Ok(());
         };

@@ -39,20 +39,24 @@ impl Watch {
         }
         let inode = inode(stat);
         let mut length = stat.size;
+        // What was opened for adding to it may grow or shrink by whoever holds it open.
+        let mut linkable = fate == Fate::Gone;
         match (self.model.kept.get(&inode), fate) {
             (Some(Kept::Empty | Kept::Copy(_) | Kept::Lost(_)), _)
             | (Some(Kept::Link(_)), Fate::Gone)
             | (Some(Kept::Prefix(_)), Fate::Grown) => return Ok(()),
-            (Some(Kept::Prefix(known)), _) => length = *known,
+            (Some(Kept::Prefix(known)), _) => {
+                length = *known;
+                linkable = false;
+            }
             (Some(Kept::Link(_)) | None, _) => {}
         }
-        let grown = length < stat.size;
         let kept = if length == 0 {
             Kept::Empty
         } else if fate == Fate::Grown {
             Kept::Prefix(length)
         } else {
-            self.store(spot, stat, mount, (fate == Fate::Gone && !grown, length))?
+            self.store(spot, stat, mount, (linkable, length))?
         };
         self.add(Record::Kept { inode, kept })?;
         // Some filesystems give a file another inode when it is changed, or gets another name.

@@ -6,6 +6,7 @@
 
 mod calls;
 mod guard;
+mod inherited;
 mod keep;
 mod resolve;
 mod serve;

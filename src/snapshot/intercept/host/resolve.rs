@@ -11,6 +11,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 
 use crate::entry::EntryKind;
 use crate::path::AbsPath;
@@ -62,11 +63,18 @@ impl Caller {
     /// The name that `path` means, from the directory `from` where it is relative. With `follow` a
     /// symbolic link there is followed.
     pub(super) fn spot(self, from: i32, path: &[u8], follow: bool) -> io::Result<Spot> {
-        let mut path = self.own(path);
+        let mut path = path.to_vec();
+        let mut from = from;
         for _ in 0..LINKS {
+            if let Some((descriptor, rest)) = own_descriptor(&path) {
+                if rest.is_empty() {
+                    return self.spot_of(descriptor);
+                }
+                (from, path) = (descriptor, rest.to_vec());
+            }
             match self.spot_once(from, &path, follow)? {
                 Looked::Spot(spot) => return Ok(*spot),
-                Looked::Dangling(target) => path = self.own(&target),
+                Looked::Dangling(target) => path = target,
             }
         }
         Err(io::Error::from_raw_os_error(libc::ELOOP))
@@ -89,22 +97,6 @@ impl Caller {
             OFlags::PATH | OFlags::CLOEXEC,
             Mode::empty(),
         )?)
-    }
-
-    /// Names of the caller's own descriptors mean this process's where they are looked up here.
-    fn own(self, path: &[u8]) -> Vec<u8> {
-        let process = format!("/proc/{}", self.thread).into_bytes();
-        let swapped = |prefix: &[u8], with: &[u8]| {
-            let rest = path.strip_prefix(prefix)?;
-            (rest.is_empty() || rest[0] == b'/').then(|| [&process, with, rest].concat())
-        };
-        swapped(b"/proc/self", b"")
-            .or_else(|| swapped(b"/proc/thread-self", b""))
-            .or_else(|| swapped(b"/dev/fd", b"/fd"))
-            .or_else(|| swapped(b"/dev/stdin", b"/fd/0"))
-            .or_else(|| swapped(b"/dev/stdout", b"/fd/1"))
-            .or_else(|| swapped(b"/dev/stderr", b"/fd/2"))
-            .unwrap_or_else(|| path.to_vec())
     }
 
     fn spot_once(self, from: i32, path: &[u8], follow: bool) -> io::Result<Looked> {
@@ -198,13 +190,12 @@ impl Caller {
         };
         let flags = OFlags::PATH | OFlags::CLOEXEC | further;
         let path = OsStr::from_bytes(path);
-        Ok(rustix::fs::openat2(
-            start,
-            path,
-            flags,
-            Mode::empty(),
-            resolve,
-        )?)
+        let look = |resolve| rustix::fs::openat2(start, path, flags, Mode::empty(), resolve);
+        match look(resolve) {
+            // Beneath another root the links in `/proc` are not followed.
+            Err(Errno::XDEV) => Ok(look(ResolveFlags::empty())?),
+            other => Ok(other?),
+        }
     }
 }
 
@@ -218,6 +209,30 @@ impl From<Spot> for Looked {
     fn from(spot: Spot) -> Self {
         Self::Spot(Box::new(spot))
     }
+}
+
+/// What a path says that begins with one of the caller's own descriptors: looked up here, it would
+/// mean one of this process's.
+fn own_descriptor(path: &[u8]) -> Option<(i32, &[u8])> {
+    let beneath = |prefix: &[u8]| path.strip_prefix(prefix);
+    for (prefix, descriptor) in [
+        (&b"/proc/self/cwd"[..], libc::AT_FDCWD),
+        (b"/proc/thread-self/cwd", libc::AT_FDCWD),
+        (b"/dev/stdin", 0),
+        (b"/dev/stdout", 1),
+        (b"/dev/stderr", 2),
+    ] {
+        if let Some(rest) = beneath(prefix).filter(|rest| matches!(rest, [] | [b'/', ..])) {
+            return Some((descriptor, trim_start(rest)));
+        }
+    }
+    let numbered = beneath(b"/proc/self/fd/")
+        .or_else(|| beneath(b"/proc/thread-self/fd/"))
+        .or_else(|| beneath(b"/dev/fd/"))?;
+    let end = numbered.iter().position(|byte| *byte == b'/');
+    let (number, rest) = numbered.split_at(end.unwrap_or(numbered.len()));
+    let number = std::str::from_utf8(number).ok()?.parse().ok()?;
+    Some((number, trim_start(rest)))
 }
 
 /// The name by which something that is open was reached.
@@ -246,7 +261,11 @@ pub(super) fn spot_of(open: &OwnedFd) -> io::Result<Spot> {
 /// Where something that is open is; an error where it was deleted or is beyond what can be seen here.
 pub(super) fn path_of(open: &OwnedFd) -> io::Result<AbsPath> {
     let link = format!("/proc/self/fd/{}", open.as_raw_fd());
-    let bytes = rustix::fs::readlink(link.as_str(), Vec::with_capacity(256))?.into_bytes();
+    let bytes = match rustix::fs::readlink(link.as_str(), Vec::with_capacity(256)) {
+        Ok(bytes) => bytes.into_bytes(),
+        Err(Errno::NAMETOOLONG) => return climb(open),
+        Err(error) => return Err(error.into()),
+    };
     let path = PathBuf::from(OsString::from_vec(bytes));
     if path.as_os_str().as_bytes().ends_with(DELETED) && !is_at(open, &path) {
         return Err(io::ErrorKind::NotFound.into());
@@ -255,6 +274,37 @@ pub(super) fn path_of(open: &OwnedFd) -> io::Result<AbsPath> {
         // Pipes, sockets and the like have no place.
         return Err(io::ErrorKind::NotFound.into());
     }
+    AbsPath::new(path).map_err(io::Error::other)
+}
+
+/// Where a directory is whose path is longer than the system tells: found from its end.
+fn climb(open: &OwnedFd) -> io::Result<AbsPath> {
+    let up = |from: &Dir| -> io::Result<Dir> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Dir::from(rustix::fs::openat(
+            from,
+            "..",
+            flags,
+            Mode::empty(),
+        )?))
+    };
+    let mut at = Dir::from(open.try_clone()?);
+    let mut names: Vec<OsString> = Vec::new();
+    loop {
+        let above = up(&at)?;
+        let (own, other) = (at.stat_self()?, above.stat_self()?);
+        if same(&own, &other) {
+            break;
+        }
+        let is_this = |name: &OsString| above.stat(name).is_ok_and(|stat| same(&stat, &own));
+        let name = above.reopen()?.names()?.into_iter().find(is_this);
+        names.push(name.ok_or(io::ErrorKind::NotFound)?);
+        at = above;
+    }
+    let path = names
+        .iter()
+        .rev()
+        .fold(PathBuf::from("/"), |path, name| path.join(name));
     AbsPath::new(path).map_err(io::Error::other)
 }
 

@@ -281,7 +281,12 @@ impl Host {
                     return Ok(());
                 }
                 let bytes = postcard::to_stdvec(&begin).map_err(io::Error::other)?;
-                let watch = Watch::new(begin)?;
+                let mut watch = Watch::new(begin)?;
+                if number > 0 {
+                    let shells: Vec<u32> =
+                        self.listeners.iter().map(|one| one.shell as u32).collect();
+                    watch.keep_what_is_open(&shells, self.other_root);
+                }
                 let new = self.session.join("current.new");
                 std::fs::write(&new, bytes)?;
                 std::fs::rename(&new, self.session.join(CURRENT))?;

@@ -136,19 +136,30 @@ impl Watch {
         let Some(path) = spot.path() else {
             return Ok(false);
         };
+        if spot.name.is_some() {
+            // Also for a name that is known: it may be so for what is in it alone.
+            self.touch_directory(spot)?;
+        }
         if let Some(slot) = self.model.territory.slot(&path)
             && !self.model.was.contains_key(&slot)
         {
-            if spot.name.is_some() {
-                self.touch_directory(spot)?;
-            }
             let state = match stat {
-                Some(stat) => Some(Box::new(state_of(spot, stat)?)),
+                Some(stat) => Some(Box::new(self.first_state(spot, stat)?)),
                 None => None,
             };
             self.add(Record::Was { path: slot, state })?;
         }
-        Ok(stat.is_some_and(|stat| self.model.old.contains(&inode(stat))))
+        Ok(stat.is_some_and(|stat| self.model.old.contains_key(&inode(stat))))
+    }
+
+    /// How what is at a spot was when the command began.
+    fn first_state(&self, spot: &Spot, stat: &Stat) -> io::Result<EntryState> {
+        if stat.identity.links > 1
+            && let Some(known) = self.model.known(inode(stat))
+        {
+            return Ok(known.clone());
+        }
+        state_of(spot, stat)
     }
 
     /// Writes down how the directory of a spot is: its times change with the names in it.
