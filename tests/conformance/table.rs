@@ -26,7 +26,7 @@ pub(crate) const STRATEGIES: &[(&str, [Expected; 7])] = &[
             Works,
             Works,
             Works,
-            NotUsable("changes on fuseblk are not followed"),
+            NotUsable("changes on fuse are not followed"),
             NotUsable("changes on fuse are not followed"),
         ],
     ),

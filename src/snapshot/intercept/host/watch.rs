@@ -154,12 +154,11 @@ impl Watch {
 
     /// How what is at a spot was when the command began.
     fn first_state(&self, spot: &Spot, stat: &Stat) -> io::Result<EntryState> {
-        if stat.identity.links > 1
-            && let Some(known) = self.model.known(inode(stat))
-        {
-            return Ok(known.clone());
+        // A name that was not touched leads to what it led to then, also where that lost other names.
+        match self.model.known(inode(stat)) {
+            Some(known) => Ok(known.clone()),
+            None => state_of(spot, stat),
         }
-        state_of(spot, stat)
     }
 
     /// Writes down how the directory of a spot is: its times change with the names in it.
