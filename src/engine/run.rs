@@ -114,8 +114,8 @@ impl Engine {
         Ok(Shell {
             session,
             cwd,
-            read,
             strategies,
+            read,
         })
     }
 

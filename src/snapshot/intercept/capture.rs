@@ -152,7 +152,7 @@ impl InterceptCapture {
     }
 
     /// The ignore files that the command changed, as they were.
-    fn old_ignore_files(&self, model: &Model) -> HashMap<AbsPath, Option<String>> {
+    fn old_ignore_files(model: &Model) -> HashMap<AbsPath, Option<String>> {
         let is_ignore_file = |path: &AbsPath| path.name().is_some_and(|name| name == IGNORE_FILE);
         let files = model.was.iter().filter(|(path, _)| is_ignore_file(path));
         files
@@ -237,7 +237,7 @@ impl Capture for InterceptCapture {
         let mut notes: Vec<String> = self.end().into_iter().collect();
         let mut model = self.model()?;
         notes.extend(model.notes.iter().cloned());
-        let old_files = self.old_ignore_files(&model);
+        let old_files = Self::old_ignore_files(&model);
         let exclusions = self.token.exclusions.clone();
         let mut rules = Rulebook::new(&exclusions, old_files);
         let mut expanded = expand(&mut model, &exclusions, &mut rules)?;

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 
 use rayon::prelude::*;
 
-use super::live::{Looker, read_entry};
+use super::live::{Looker, read_entry, with_attributes};
 use super::model::Model;
 use super::record::Inode;
 use super::rules::Rulebook;
@@ -54,6 +54,7 @@ pub(super) fn expand(
         carry_along(model, now, origin, &mut before)
             .context(Stage::Seal, || format!("cannot look through {now}"))?;
     }
+    complete(model)?;
     before.append(&mut model.was);
     leave_out(&mut before, rules)?;
     let mut expanded = Expanded {
@@ -62,7 +63,7 @@ pub(super) fn expand(
         places: HashMap::new(),
         unobserved: Vec::new(),
     };
-    expanded.look()?;
+    expanded.look();
     expanded.walk_new(exclusions)?;
     for (path, state) in &expanded.after {
         if state.is_file() {
@@ -71,6 +72,33 @@ pub(super) fn expand(
         }
     }
     Ok(expanded)
+}
+
+/// Reads attributes and flags of files that are kept as they were.
+fn complete(model: &mut Model) -> Result<()> {
+    let context = || "cannot read what was kept".to_owned();
+    let places = model
+        .places
+        .iter()
+        .map(Dir::open)
+        .collect::<io::Result<Vec<_>>>();
+    let places = places.context(Stage::Seal, context)?;
+    let incomplete: Vec<_> = std::mem::take(&mut model.incomplete).into_iter().collect();
+    let completed = incomplete
+        .par_iter()
+        .filter_map(|(path, stored)| {
+            let was = model.was.get(path)?.as_deref()?;
+            let state = with_attributes(places.get(stored.place as usize)?, stored, was);
+            match state {
+                Ok(state) => Some(Ok((path.clone(), Some(Box::new(state))))),
+                // Its content is missed as well, and that is said.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+                Err(error) => Some(Err(error)),
+            }
+        })
+        .collect::<io::Result<Vec<_>>>();
+    model.was.extend(completed.context(Stage::Seal, context)?);
+    Ok(())
 }
 
 /// Takes out what is left alone.
@@ -99,10 +127,9 @@ fn carry_along(
     origin: &AbsPath,
     before: &mut Before,
 ) -> io::Result<()> {
-    let root = match Dir::open(now) {
-        Ok(root) => root,
+    let Ok(root) = Dir::open(now) else {
         // It is gone, and what was in it was touched when it went.
-        Err(_) => return Ok(()),
+        return Ok(());
     };
     let device = root.stat_self()?.identity.device;
     let mut waiting = vec![(now.clone(), origin.clone(), root)];
@@ -152,7 +179,7 @@ fn state_of(dir: &Dir, name: &OsStr, stat: &Stat) -> io::Result<EntryState> {
 
 impl Expanded {
     /// Looks at what is now at every path that may have changed.
-    fn look(&mut self) -> Result<()> {
+    fn look(&mut self) {
         let paths: Vec<&AbsPath> = self.before.keys().collect();
         let looked: Vec<(AbsPath, io::Result<Option<EntryState>>)> = paths
             .par_chunks(CHUNK)
@@ -182,7 +209,6 @@ impl Expanded {
                 }
             }
         }
-        Ok(())
     }
 
     /// Adds what lies in directories that are not those which were there before.

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::io;
 
+use super::record::Stored;
 use crate::entry::{EntryKind, EntryState, Timestamp};
 use crate::path::AbsPath;
 use crate::snapshot::tree::record::is_racy;
@@ -85,6 +86,25 @@ pub(super) fn read_entry(dir: &Dir, name: &OsStr, stat: &Stat) -> io::Result<Ent
         state.identity.changed = Timestamp::default();
     }
     Ok(state)
+}
+
+/// The state of a file with the attributes and flags that it still has where it is kept.
+pub(super) fn with_attributes(
+    place: &Dir,
+    stored: &Stored,
+    was: &EntryState,
+) -> io::Result<EntryState> {
+    let name = stored.name();
+    let name = OsStr::new(&name);
+    let state = match place.open_file_with_stat(name) {
+        Ok((file, stat)) => read_open_state(&file, &stat)?,
+        Err(_) => read_state(place, name, &place.stat(name)?)?,
+    };
+    Ok(EntryState {
+        xattrs: state.xattrs,
+        flags: state.flags,
+        ..was.clone()
+    })
 }
 
 /// Nothing where the entry is gone.

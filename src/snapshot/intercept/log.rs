@@ -45,21 +45,32 @@ impl Log {
         Ok((log, records))
     }
 
-    /// Adds a record. It outlives this process on return.
+    /// Adds a record, which [`flush`](Self::flush) writes.
     pub(super) fn add(&mut self, record: &Record) -> io::Result<()> {
-        self.buffer.clear();
-        self.buffer.resize(HEADER, 0);
-        let buffer = std::mem::take(&mut self.buffer);
+        let at = self.buffer.len();
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.resize(at + HEADER, 0);
         self.buffer = postcard::to_extend(record, buffer).map_err(io::Error::other)?;
-        let (header, body) = self.buffer.split_at_mut(HEADER);
+        let (header, body) = self.buffer[at..].split_at_mut(HEADER);
         header[..4].copy_from_slice(&(body.len() as u32).to_le_bytes());
         header[4..].copy_from_slice(&sum(body).to_le_bytes());
+        Ok(())
+    }
+
+    /// Writes what was added. It outlives this process on return.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
         self.unsynced = true;
-        self.file.write_all(&self.buffer)
+        let written = self.file.write_all(&self.buffer);
+        self.buffer.clear();
+        written
     }
 
     /// Puts what was added on stable storage.
     pub(super) fn sync(&mut self) -> io::Result<()> {
+        self.flush()?;
         if std::mem::take(&mut self.unsynced) {
             self.file.sync_data()?;
         }
@@ -123,6 +134,7 @@ mod tests {
         let mut ends = vec![0];
         for number in 1..5 {
             log.add(&note(number)).unwrap();
+            log.flush().unwrap();
             ends.push(std::fs::metadata(&path).unwrap().len() as usize);
         }
         let bytes = std::fs::read(&path).unwrap();
@@ -134,6 +146,7 @@ mod tests {
             let (mut log, found) = Log::open(&path).unwrap();
             assert_eq!(found, expected);
             log.add(&note(9)).unwrap();
+            log.flush().unwrap();
             assert_eq!(read(&path).unwrap().last(), Some(&note(9)));
         }
     }
@@ -146,6 +159,7 @@ mod tests {
         for number in 1..4 {
             log.add(&note(number)).unwrap();
         }
+        log.flush().unwrap();
         let mut bytes = std::fs::read(&path).unwrap();
         let last = bytes.len() - 1;
         bytes[last] ^= 1;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::record::{Inode, Kept, Moving, Record};
+use super::record::{Inode, Kept, Moving, Record, Stored};
 use super::territory::Territory;
 use crate::entry::EntryState;
 use crate::path::AbsPath;
@@ -14,6 +14,8 @@ pub(super) struct Model {
     pub(super) was: BTreeMap<AbsPath, Option<Box<EntryState>>>,
     /// The inodes that existed before and were touched, each with the path where it was first met.
     pub(super) old: HashMap<Inode, AbsPath>,
+    /// Of those the states that lack attributes and flags, with the file that has them.
+    pub(super) incomplete: BTreeMap<AbsPath, Stored>,
     /// Where old content is.
     pub(super) kept: HashMap<Inode, Kept>,
     /// Where content is kept.
@@ -38,19 +40,20 @@ impl Model {
     pub(super) fn apply(&mut self, record: Record) {
         match record {
             Record::Was { path, state } => {
-                if let Some(state) = &state {
-                    let identity = &state.identity;
-                    let inode = (identity.device, identity.inode);
-                    self.old.entry(inode).or_insert_with(|| path.clone());
-                }
-                self.was.insert(path, state);
+                self.incomplete.remove(&path);
+                self.was(path, state);
             }
-            Record::Kept { inode, kept } => {
-                if let Kept::Link(stored) | Kept::Copy(stored) = &kept {
-                    self.next_number = self.next_number.max(stored.number + 1);
-                }
-                self.kept.insert(inode, kept);
+            Record::Went {
+                path,
+                state,
+                stored,
+            } => {
+                let inode = (state.identity.device, state.identity.inode);
+                self.incomplete.insert(path.clone(), stored.clone());
+                self.was(path, Some(state));
+                self.kept(inode, Kept::Link(stored));
             }
+            Record::Kept { inode, kept } => self.kept(inode, kept),
             Record::Place { directory } => self.places.push(directory),
             Record::Fresh { path } => self.territory.make(path),
             Record::Moving(moving) => {
@@ -87,6 +90,21 @@ impl Model {
     /// A number that no stored file has.
     pub(super) fn number(&self) -> u64 {
         self.next_number
+    }
+
+    fn was(&mut self, path: AbsPath, state: Option<Box<EntryState>>) {
+        if let Some(state) = &state {
+            let inode = (state.identity.device, state.identity.inode);
+            self.old.entry(inode).or_insert_with(|| path.clone());
+        }
+        self.was.insert(path, state);
+    }
+
+    fn kept(&mut self, inode: Inode, kept: Kept) {
+        if let Kept::Link(stored) | Kept::Copy(stored) = &kept {
+            self.next_number = self.next_number.max(stored.number + 1);
+        }
+        self.kept.insert(inode, kept);
     }
 
     fn settle(&mut self, serial: u64, moved: bool) {

@@ -65,12 +65,12 @@ pub(super) enum Answer {
 
 /// Listens in the session's directory.
 pub(super) fn listen(session: &Path) -> io::Result<UnixListener> {
-    through(session, |path| UnixListener::bind(path))
+    through(session, UnixListener::bind)
 }
 
 /// Connects to who listens in the session's directory.
 pub(super) fn connect(session: &Path, purpose: u8) -> io::Result<UnixStream> {
-    let mut stream = through(session, |path| UnixStream::connect(path))?;
+    let mut stream = through(session, UnixStream::connect)?;
     stream.write_all(&[purpose])?;
     Ok(stream)
 }

@@ -16,6 +16,13 @@ pub(super) enum Record {
         path: AbsPath,
         state: Option<Box<EntryState>>,
     },
+    /// A file of one name goes, and is kept as it is: what was at its path, but for attributes and
+    /// flags, which it still has.
+    Went {
+        path: AbsPath,
+        state: Box<EntryState>,
+        stored: Stored,
+    },
     /// Where the content of a file is that it had when the command began.
     Kept { inode: Inode, kept: Kept },
     /// A directory in which content is kept; it gets the next number.

@@ -131,7 +131,7 @@ impl Watch {
     }
 
     pub(super) fn content_at(&mut self, spot: &Spot, stat: &Stat, fate: Fate) -> io::Result<()> {
-        let Some(mount) = self.mount_followed(spot)? else {
+        let Some(mount) = self.mount_followed(spot, Some(stat))? else {
             return Ok(());
         };
         if self.touch(spot, Some(stat))? {
@@ -150,12 +150,21 @@ impl Watch {
     }
 
     fn remove(&mut self, spot: &Spot) -> io::Result<()> {
-        self.content(spot, Fate::Gone)
+        let Some(stat) = spot.stat()? else {
+            return Ok(());
+        };
+        let Some(mount) = self.mount_followed(spot, Some(&stat))? else {
+            return Ok(());
+        };
+        if !self.keep_whole(spot, &stat, mount)? && self.touch(spot, Some(&stat))? {
+            self.keep(spot, &stat, mount, Fate::Gone)?;
+        }
+        Ok(())
     }
 
     /// Something comes into being at a spot, unless it is there.
     fn create(&mut self, spot: &Spot, directory: bool) -> io::Result<()> {
-        if spot.stat()?.is_some() || self.mount_followed(spot)?.is_none() {
+        if spot.stat()?.is_some() || self.mount_followed(spot, None)?.is_none() {
             return Ok(());
         }
         self.touch(spot, None)?;
@@ -169,7 +178,7 @@ impl Watch {
 
     fn metadata(&mut self, spot: &Spot) -> io::Result<()> {
         match spot.stat()? {
-            Some(stat) if self.mount_followed(spot)?.is_some() => {
+            Some(stat) if self.mount_followed(spot, Some(&stat))?.is_some() => {
                 self.touch(spot, Some(&stat)).map(drop)
             }
             _ => Ok(()),
@@ -179,7 +188,10 @@ impl Watch {
     fn metadata_of_open(&mut self, caller: Caller, descriptor: u64) -> io::Result<()> {
         match Self::spot_of_open(caller, descriptor)? {
             Some((spot, _)) => self.metadata(&spot),
-            None => Ok(()),
+            None => {
+                let stat = Stat::of(&caller.descriptor(descriptor as i32)?)?;
+                self.complete(inode(&stat))
+            }
         }
     }
 
@@ -205,12 +217,23 @@ impl Watch {
         let Some(stat) = from.stat()? else {
             return Ok(());
         };
-        let (Some(from_mount), Some(to_mount)) =
-            (self.mount_followed(&from)?, self.mount_followed(&to)?)
-        else {
-            // From or to what is left alone: what is on this side is like a removal, or a creation.
-            self.metadata(&from)?;
-            return self.remove(&to);
+        let (Some(from_mount), Some(to_mount)) = (
+            self.mount_followed(&from, Some(&stat))?,
+            self.mount_followed(&to, None)?,
+        ) else {
+            // From or to what is left alone: on this side it is a removal, or a creation.
+            if stat.kind == EntryKind::Directory {
+                self.note(
+                    "a directory was moved from or to where changes are not followed: what was in it \
+                     may not be covered"
+                        .into(),
+                )?;
+            }
+            self.remove(&from)?;
+            return match to.stat()? {
+                Some(_) => self.remove(&to),
+                None => self.create(&to, false),
+            };
         };
         self.touch(&from, Some(&stat))?;
         let target = to.stat()?;

@@ -73,9 +73,8 @@ fn wait(channel: &UnixStream) -> Vec<(OwnedFd, u64)> {
         match receive_descriptor(channel.as_fd()) {
             Ok(Some((_, DISMISSED))) => exit_now(0),
             Ok(Some(listener)) => came.push(listener),
-            Ok(None) => return came,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return came,
+            Ok(None) | Err(_) => return came,
         }
     }
 }

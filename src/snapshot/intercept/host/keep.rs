@@ -7,9 +7,10 @@ use std::io::{self, Read as _};
 use super::resolve::{Spot, same};
 use super::volumes::Volume;
 use super::watch::{Watch, inode};
-use crate::entry::EntryKind;
+use crate::entry::{EntryKind, EntryState};
 use crate::path::AbsPath;
-use crate::snapshot::intercept::record::{Kept, Record, Stored};
+use crate::snapshot::intercept::live::with_attributes;
+use crate::snapshot::intercept::record::{Inode, Kept, Record, Stored};
 use crate::snapshot::tree::record::Unkept;
 use crate::sys::{self, Dir, Stat, clone_content, copy_content};
 
@@ -59,14 +60,72 @@ impl Watch {
             self.store(spot, stat, mount, (linkable, length))?
         };
         self.add(Record::Kept { inode, kept })?;
-        // Some filesystems give a file another inode when it is changed, or gets another name.
-        if let Some(now) = spot.stat()?.filter(|now| !same(now, stat)) {
+        // Such filesystems give a file another inode when it is changed, or gets another name.
+        if self.volumes.renumbers(mount)
+            && let Some(now) = spot.stat()?.filter(|now| !same(now, stat))
+        {
             self.add(Record::Alias {
                 inode,
                 now: super::watch::inode(&now),
             })?;
         }
         Ok(())
+    }
+
+    /// Keeps a file whose only name goes as it is, with one record, where that is possible.
+    pub(super) fn keep_whole(&mut self, spot: &Spot, stat: &Stat, mount: u64) -> io::Result<bool> {
+        let inode = inode(stat);
+        let slot = spot
+            .path()
+            .and_then(|path| self.model.territory.slot(&path));
+        let (Some(path), Some(name)) = (slot, &spot.name) else {
+            return Ok(false);
+        };
+        let simple = stat.kind == EntryKind::File
+            && stat.identity.links == 1
+            && stat.size > 0
+            && !self.model.was.contains_key(&path)
+            && !self.model.old.contains_key(&inode)
+            && !self.volumes.renumbers(mount);
+        if !simple {
+            return Ok(false);
+        }
+        self.touch_directory(spot)?;
+        let stored = Stored {
+            place: self.place(mount)?,
+            number: self.model.number(),
+        };
+        let place = &self.places[stored.place as usize];
+        let to = stored.name();
+        let to = OsStr::new(&to);
+        if anew(place, to, || spot.dir.link(name, place, to)).is_err() {
+            return Ok(false);
+        }
+        self.add(Record::Went {
+            path,
+            state: Box::new(EntryState::from_stat(stat)),
+            stored,
+        })?;
+        Ok(true)
+    }
+
+    /// Writes down attributes and flags of a file that is kept as it is, before they are changed by
+    /// who has it open.
+    pub(super) fn complete(&mut self, inode: Inode) -> io::Result<()> {
+        let Some(path) = self.model.old.get(&inode).cloned() else {
+            return Ok(());
+        };
+        let (Some(stored), Some(Some(was))) =
+            (self.model.incomplete.get(&path), self.model.was.get(&path))
+        else {
+            return Ok(());
+        };
+        let place = &self.places[stored.place as usize];
+        let state = with_attributes(place, stored, was)?;
+        self.add(Record::Was {
+            path,
+            state: Some(Box::new(state)),
+        })
     }
 
     /// Stores the first `length` bytes: all of the file, by a link, where that may be.
@@ -87,12 +146,7 @@ impl Watch {
         let place = &self.places[stored.place as usize];
         let to = stored.name();
         let to = OsStr::new(&to);
-        // A name that a process left which was killed before it could say so.
-        match place.unlink(to) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-            _ => {}
-        }
-        if link && spot.dir.link(name, place, to).is_ok() {
+        if link && anew(place, to, || spot.dir.link(name, place, to)).is_ok() {
             return Ok(Kept::Link(stored));
         }
         let from = match spot.dir.open_file_with_stat(name) {
@@ -102,7 +156,7 @@ impl Watch {
             Err(_) => return Ok(lost(Unkept::Unreadable)),
         };
         let whole = length == stat.size;
-        let copy = place.create_file(to)?;
+        let copy = anew(place, to, || place.create_file(to))?;
         if whole && clone_content(&from, &copy)? {
             return Ok(Kept::Copy(stored));
         }
@@ -167,6 +221,17 @@ impl Watch {
         self.add(Record::Place { directory })?;
         self.places.push(dir);
         Ok((self.places.len() - 1) as u32)
+    }
+}
+
+/// Makes something of a name that a process may have left which was killed before it could say so.
+fn anew<T>(place: &Dir, name: &OsStr, make: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    match make() {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            place.unlink(name)?;
+            make()
+        }
+        other => other,
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
@@ -111,10 +111,12 @@ impl Caller {
             let to = if bare.is_empty() { b"." } else { bare };
             return Ok(spot_of(&self.look(&start, to, OFlags::DIRECTORY)?)?.into());
         }
-        let parent = if above.is_empty() {
-            start.try_clone()?
+        let (parent, root) = if !above.is_empty() {
+            (self.look(&start, above, OFlags::DIRECTORY)?, Some(start))
+        } else if self.other_root {
+            (start.try_clone()?, Some(start))
         } else {
-            self.look(&start, above, OFlags::DIRECTORY)?
+            (start, None)
         };
         let directory = path_of(&parent)?;
         let spot = Spot {
@@ -131,7 +133,11 @@ impl Caller {
         {
             return Ok(spot.into());
         }
-        match self.look(&start, bare, OFlags::empty()) {
+        let found = match &root {
+            Some(root) => self.look(root, bare, OFlags::empty()),
+            None => self.look(&spot.dir, bare, OFlags::empty()),
+        };
+        match found {
             Ok(found) => Ok(spot_of(&found)?.into()),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 let target = spot.dir.read_link(OsStr::from_bytes(name))?;
@@ -182,7 +188,7 @@ impl Caller {
         Ok((root, whole.into_os_string().into_vec()))
     }
 
-    fn look(self, start: &OwnedFd, path: &[u8], further: OFlags) -> io::Result<OwnedFd> {
+    fn look(self, start: &impl AsFd, path: &[u8], further: OFlags) -> io::Result<OwnedFd> {
         let resolve = if self.other_root {
             ResolveFlags::IN_ROOT
         } else {

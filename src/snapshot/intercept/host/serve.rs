@@ -184,6 +184,7 @@ impl Host {
             // Where not even that can be written down, the end of the command says so.
             let _ = watch.note(text);
         }
+        watch.flush();
     }
 
     /// Notes where a process of an earlier command is at work.
@@ -286,6 +287,7 @@ impl Host {
                     let shells: Vec<u32> =
                         self.listeners.iter().map(|one| one.shell as u32).collect();
                     watch.keep_what_is_open(&shells, self.other_root);
+                    watch.flush();
                 }
                 let new = self.session.join("current.new");
                 std::fs::write(&new, bytes)?;
@@ -301,8 +303,10 @@ impl Host {
                 };
                 watch.settle(None)?;
                 watch.sync()?;
+                let failed = watch.take_failure();
                 self.watch = None;
-                std::fs::remove_file(self.session.join(CURRENT))
+                std::fs::remove_file(self.session.join(CURRENT))?;
+                failed.map_or(Ok(()), Err)
             }
         }
     }

@@ -56,6 +56,12 @@ impl Volumes {
         (volume, remark)
     }
 
+    /// Whether files on the mount may get another inode.
+    pub(super) fn renumbers(&self, id: u64) -> bool {
+        let mount = self.mounts.iter().find(|mount| mount.id == id);
+        mount.is_some_and(|mount| mount.filesystem == "overlay")
+    }
+
     /// Remembers the place for content of a mount.
     pub(super) fn settle(&mut self, id: u64, place: u32) {
         self.known.insert(id, Volume::Followed(Some(place)));

@@ -30,6 +30,7 @@ pub(super) struct Watch {
     left_alone: Vec<AbsPath>,
     log: Log,
     synced: Instant,
+    failed: Option<io::Error>,
 }
 
 impl Watch {
@@ -56,14 +57,27 @@ impl Watch {
             left_alone,
             log,
             synced: Instant::now(),
+            failed: None,
         })
     }
 
-    /// Writes a record down; it is in force on return.
+    /// Takes a record down; [`flush`](Self::flush) writes it.
     pub(super) fn add(&mut self, record: Record) -> io::Result<()> {
         self.log.add(&record)?;
         self.model.apply(record);
         Ok(())
+    }
+
+    /// Writes what was taken down. Nothing that it speaks of may happen before.
+    pub(super) fn flush(&mut self) {
+        if let Err(error) = self.log.flush() {
+            self.failed.get_or_insert(error);
+        }
+    }
+
+    /// What went wrong when something was to be written, since that was asked last.
+    pub(super) fn take_failure(&mut self) -> Option<io::Error> {
+        self.failed.take()
     }
 
     /// Writes a remark down, once.
@@ -86,7 +100,13 @@ impl Watch {
     }
 
     /// Whether changes at this spot are followed, and on which mount it is.
-    pub(super) fn mount_followed(&mut self, spot: &Spot) -> io::Result<Option<u64>> {
+    ///
+    /// `stat` is what is there, where that is known.
+    pub(super) fn mount_followed(
+        &mut self,
+        spot: &Spot,
+        stat: Option<&Stat>,
+    ) -> io::Result<Option<u64>> {
         let directory = spot.directory.to_bytes();
         let sibling = SIBLINGS.as_bytes();
         let Some(path) = spot.path() else {
@@ -98,7 +118,13 @@ impl Watch {
         {
             return Ok(None);
         }
-        let Some(mount) = spot.dir.stat_self()?.mount else {
+        // What is mounted over a name is on another mount than the directory.
+        let own = stat.filter(|stat| stat.kind != EntryKind::Directory);
+        let mount = match own {
+            Some(stat) => stat.mount,
+            None => spot.dir.stat_self()?.mount,
+        };
+        let Some(mount) = mount else {
             return Ok(None);
         };
         let (volume, remark) = self.volumes.of(mount);
@@ -162,7 +188,7 @@ impl Watch {
     }
 
     /// Writes down how the directory of a spot is: its times change with the names in it.
-    fn touch_directory(&mut self, spot: &Spot) -> io::Result<()> {
+    pub(super) fn touch_directory(&mut self, spot: &Spot) -> io::Result<()> {
         let Some(origin) = self.model.territory.origin(&spot.directory) else {
             return Ok(());
         };

@@ -40,7 +40,7 @@ pub(crate) struct Program(Vec<sock_filter>);
 
 impl Program {
     /// The filter that asks about every call which can change a file or a name, and makes
-    /// io_uring and the calls of other architectures seem missing; `None` where this architecture is
+    /// `io_uring` and the calls of other architectures seem missing; `None` where this architecture is
     /// not known.
     ///
     /// Calls that it does not ask about whatever their arguments are cost nothing: the kernel
@@ -195,7 +195,7 @@ mod tests {
 
     /// Runs the filter as the kernel does and gives what it decides.
     fn decide(program: &Program, number: i64, arguments: [u64; 6]) -> u32 {
-        let mut data = vec![0_u8; 64];
+        let mut data = [0_u8; 64];
         data[0..4].copy_from_slice(&(number as u32).to_ne_bytes());
         data[4..8].copy_from_slice(&ARCHITECTURE.unwrap_or(0).to_ne_bytes());
         for (at, argument) in arguments.iter().enumerate() {
