@@ -8,3 +8,4 @@ mod common;
 
 mod programs;
 mod survivors;
+mod work;

@@ -77,6 +77,11 @@ fn survivors_go_on_whoever_of_the_two_that_answer_is_killed() {
         site.tree.with_file_name("ended").exists()
     });
     assert!(!site.tree.with_file_name("failed").exists());
+    all_gone(&site);
+}
+
+/// Waits until nobody answers any more, and fails where something is left of the sessions.
+pub(crate) fn all_gone(site: &Site) {
     wait_until("the end of those that answer", || {
         answerers(&site.store).is_empty()
     });

@@ -234,9 +234,13 @@ impl Capture for InterceptCapture {
             phase: Phase::Seal,
             total: None,
         });
-        let mut notes: Vec<String> = self.end().into_iter().collect();
+        let unseen = self.end();
         let mut model = self.model()?;
-        notes.extend(model.notes.iter().cloned());
+        if let Some(reason) = unseen {
+            let root = AbsPath::new("/").map_err(|_| damaged("no root"))?;
+            model.missed.insert(root, reason);
+        }
+        let mut notes: Vec<String> = model.notes.iter().cloned().collect();
         let old_files = Self::old_ignore_files(&model);
         let exclusions = self.token.exclusions.clone();
         let mut rules = Rulebook::new(&exclusions, old_files);
@@ -244,6 +248,8 @@ impl Capture for InterceptCapture {
         notes.extend(add_names(&mut expanded, &exclusions)?);
         let files = rules.into_found();
         let mut unobserved = std::mem::take(&mut expanded.unobserved);
+        let missed = std::mem::take(&mut model.missed).into_iter();
+        unobserved.extend(missed.map(|(path, reason)| Unobserved { path, reason }));
         let entries = expanded.after.len() as u64;
         let candidates = Candidates::of(expanded, &model.kept);
         let placing = self.placing(&model, placement);

@@ -24,6 +24,8 @@ pub(super) struct Model {
     /// Renames of which it is not known yet whether they worked.
     pub(super) moving: Vec<Moving>,
     pub(super) notes: BTreeSet<String>,
+    /// Where changes may have been missed, and why.
+    pub(super) missed: BTreeMap<AbsPath, String>,
     next_serial: u64,
     next_number: u64,
 }
@@ -68,6 +70,9 @@ impl Model {
                 if let Some(kept) = self.kept.get(&inode).cloned() {
                     self.kept.entry(now).or_insert(kept);
                 }
+            }
+            Record::Missed { path, reason } => {
+                self.missed.entry(path).or_insert(reason);
             }
             Record::Note { text } => {
                 self.notes.insert(text);

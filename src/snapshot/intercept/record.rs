@@ -35,6 +35,8 @@ pub(super) enum Record {
     Settled { serial: u64, moved: bool },
     /// Another name for the same file: some filesystems give it another inode when it is changed.
     Alias { inode: Inode, now: Inode },
+    /// What is at and beneath this path may have changed unseen.
+    Missed { path: AbsPath, reason: String },
     /// Something that people should know.
     Note { text: String },
 }

@@ -216,6 +216,7 @@ fn damage_is_found(cell: &Cell) {
         .chain(walkdir::WalkDir::new(
             cell.place.volume.mount_point.join(".deployx_snapshots"),
         ))
+        .chain(walkdir::WalkDir::new(&cell.place.root))
         .flatten()
         .find(|e| {
             e.file_type().is_file()

@@ -222,12 +222,11 @@ impl Watch {
             self.mount_followed(&to, None)?,
         ) else {
             // From or to what is left alone: on this side it is a removal, or a creation.
-            if stat.kind == EntryKind::Directory {
-                self.note(
-                    "a directory was moved from or to where changes are not followed: what was in it \
-                     may not be covered"
-                        .into(),
-                )?;
+            if stat.kind == EntryKind::Directory
+                && let Some(path) = from.path()
+            {
+                let reason = "moved from or to where changes are not followed".to_owned();
+                self.miss(path, reason)?;
             }
             self.remove(&from)?;
             return match to.stat()? {

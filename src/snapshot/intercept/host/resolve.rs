@@ -100,7 +100,7 @@ impl Caller {
     }
 
     fn spot_once(self, from: i32, path: &[u8], follow: bool) -> io::Result<Looked> {
-        let (start, whole) = self.start(from, path)?;
+        let (start, whole, from_root) = self.start(from, path)?;
         let bare = trim_end(&whole);
         let slash = bare.len() < whole.len();
         let (above, name) = match bare.iter().rposition(|byte| *byte == b'/') {
@@ -141,22 +141,19 @@ impl Caller {
             Ok(found) => Ok(spot_of(&found)?.into()),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 let target = spot.dir.read_link(OsStr::from_bytes(name))?;
-                let from_root = target.starts_with(b"/");
-                Ok(Looked::Dangling(if from_root {
-                    target
-                } else {
-                    let absolute = path.starts_with(b"/");
-                    let root: &[u8] = if absolute { b"/" } else { b"" };
-                    let gap: &[u8] = if above.is_empty() { b"" } else { b"/" };
-                    [root, above, gap, &target].concat()
-                }))
+                if target.starts_with(b"/") {
+                    return Ok(Looked::Dangling(target));
+                }
+                let root: &[u8] = if from_root { b"/" } else { b"" };
+                let gap: &[u8] = if above.is_empty() { b"" } else { b"/" };
+                Ok(Looked::Dangling([root, above, gap, &target].concat()))
             }
             Err(e) => Err(e),
         }
     }
 
-    /// Where looking begins, and the path from there.
-    fn start(self, from: i32, path: &[u8]) -> io::Result<(OwnedFd, Vec<u8>)> {
+    /// Where looking begins, the path from there, and whether that is the root.
+    fn start(self, from: i32, path: &[u8]) -> io::Result<(OwnedFd, Vec<u8>, bool)> {
         if path.is_empty() {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -168,7 +165,7 @@ impl Caller {
             } else {
                 self.descriptor(from)?
             };
-            return Ok((start, relative.to_vec()));
+            return Ok((start, relative.to_vec(), absolute));
         }
         let root = rustix::fs::open(
             format!("/proc/{}/root", self.thread).as_str(),
@@ -176,16 +173,16 @@ impl Caller {
             Mode::empty(),
         )?;
         if absolute {
-            return Ok((root, relative.to_vec()));
+            return Ok((root, relative.to_vec(), true));
         }
         let at = path_of(&self.descriptor(from)?)?;
         let beneath = at.as_path().strip_prefix(path_of(&root)?.as_path());
         let Ok(beneath) = beneath else {
             // A working directory outside of the root: from there upwards there is no root.
-            return Ok((self.descriptor(from)?, relative.to_vec()));
+            return Ok((self.descriptor(from)?, relative.to_vec(), false));
         };
         let whole = beneath.join(OsStr::from_bytes(relative));
-        Ok((root, whole.into_os_string().into_vec()))
+        Ok((root, whole.into_os_string().into_vec(), true))
     }
 
     fn look(self, start: &impl AsFd, path: &[u8], further: OFlags) -> io::Result<OwnedFd> {

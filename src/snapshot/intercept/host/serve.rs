@@ -12,6 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::guard::{Guard, Side};
 use super::resolve::Caller;
 use super::watch::Watch;
+use crate::path::AbsPath;
 use crate::snapshot::intercept::protocol::{
     Answer, Ask, Begin, CURRENT, ENTRY, QUESTIONS, receive, send,
 };
@@ -179,10 +180,11 @@ impl Host {
             return;
         };
         if let Err(error) = watch.before(call, asked, caller)
-            && let Some(text) = remark(asked, &error)
+            && let Some(reason) = remark(asked, &error)
+            && let Ok(root) = AbsPath::new("/")
+            && let Err(error) = watch.miss(root, reason)
         {
-            // Where not even that can be written down, the end of the command says so.
-            let _ = watch.note(text);
+            watch.fail(error);
         }
         watch.flush();
     }
@@ -399,9 +401,17 @@ fn remark(asked: Asked, error: &io::Error) -> Option<String> {
         return None;
     }
     match error.raw_os_error() {
-        Some(libc::ELOOP | libc::ENAMETOOLONG | libc::ESRCH | libc::EBADF | libc::EFAULT) => None,
+        // Where this process may not look, neither may the command.
+        Some(
+            libc::EACCES
+            | libc::ELOOP
+            | libc::ENAMETOOLONG
+            | libc::ESRCH
+            | libc::EBADF
+            | libc::EFAULT,
+        ) => None,
         _ => Some(format!(
-            "a call ({asked:?}) could not be looked into, so what it changed may not be covered: {error}"
+            "a call ({asked:?}) could not be looked into: {error}"
         )),
     }
 }

@@ -32,8 +32,8 @@ pub(super) struct Volumes {
 }
 
 impl Volumes {
-    /// What the mount of this number is. Gives a remark where that matters to people.
-    pub(super) fn of(&mut self, id: u64) -> (Volume, Option<String>) {
+    /// What the mount of this number is; where files on it are left alone, which, and why.
+    pub(super) fn of(&mut self, id: u64) -> (Volume, Option<(AbsPath, String)>) {
         if let Some(known) = self.known.get(&id) {
             return (*known, None);
         }
@@ -45,10 +45,9 @@ impl Volumes {
             None => (Volume::Hidden, None),
             Some(mount) if mount.is_pseudo() => (Volume::LeftAlone, None),
             Some(mount) if is_foreign(mount) => {
-                let at = crate::path::escape(&mount.mount_point);
-                let kind = &mount.filesystem;
-                let remark = format!("{at}: changes on {kind} are not intercepted");
-                (Volume::LeftAlone, Some(remark))
+                let reason = format!("changes on {} are not followed", mount.filesystem);
+                let at = AbsPath::new(&*mount.mount_point).ok();
+                (Volume::LeftAlone, at.map(|at| (at, reason)))
             }
             Some(_) => (Volume::Followed(None), None),
         };

@@ -71,8 +71,13 @@ impl Watch {
     /// Writes what was taken down. Nothing that it speaks of may happen before.
     pub(super) fn flush(&mut self) {
         if let Err(error) = self.log.flush() {
-            self.failed.get_or_insert(error);
+            self.fail(error);
         }
+    }
+
+    /// Something could not be written down.
+    pub(super) fn fail(&mut self, error: io::Error) {
+        self.failed.get_or_insert(error);
     }
 
     /// What went wrong when something was to be written, since that was asked last.
@@ -86,6 +91,14 @@ impl Watch {
             return Ok(());
         }
         self.add(Record::Note { text })
+    }
+
+    /// Writes down that changes may have been missed there, once.
+    pub(super) fn miss(&mut self, path: AbsPath, reason: String) -> io::Result<()> {
+        if self.model.missed.contains_key(&path) {
+            return Ok(());
+        }
+        self.add(Record::Missed { path, reason })
     }
 
     /// Puts the records on stable storage.
@@ -128,8 +141,8 @@ impl Watch {
             return Ok(None);
         };
         let (volume, remark) = self.volumes.of(mount);
-        if let Some(remark) = remark {
-            self.note(remark)?;
+        if let Some((path, reason)) = remark {
+            self.miss(path, reason)?;
         }
         match volume {
             Volume::Followed(_) => Ok(Some(mount)),
@@ -149,10 +162,8 @@ impl Watch {
         {
             return Ok(Some(mount));
         }
-        let at = &spot.directory;
-        self.note(format!(
-            "{at}: on a filesystem that only the command could see, changes there are not covered"
-        ))?;
+        let reason = "on a filesystem that only the command could see".to_owned();
+        self.miss(spot.directory.clone(), reason)?;
         Ok(None)
     }
 
