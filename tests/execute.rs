@@ -56,6 +56,7 @@ fn spec(name: &str, output: Output) -> SessionSpec {
         output,
         inherit_stdin: false,
         kill_grace: Duration::from_millis(500),
+        interception: None,
     }
 }
 

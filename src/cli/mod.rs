@@ -44,6 +44,9 @@ pub fn main() -> ExitCode {
     if let Some(exit) = commands::plugins::serve(std::env::args_os()) {
         return exit.into();
     }
+    if let Some(exit) = commands::intercept::answer(std::env::args_os()) {
+        return exit.into();
+    }
     match Cli::try_parse() {
         Ok(cli) => run(cli, Environment::read()).into(),
         Err(error) => {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::app::no_current_directory;
 use super::args::{ColorMode, CompressionMode, GlobalArgs};
-use super::commands::plugins;
+use super::commands::{intercept, plugins};
 use super::config::{self, Config};
 use super::environment::Environment;
 use crate::engine::EngineConfig;
@@ -177,6 +177,7 @@ impl Settings {
         }
         engine.plugin_dirs = self.plugin_dirs(environment);
         engine.plugin_host = environment.program.as_deref().map(plugins::host);
+        engine.interception_host = environment.program.as_deref().map(intercept::host);
         engine.rules_dirs = self.rules_dirs(environment);
         engine.environment.clone_from(&environment.variables);
         engine.home.clone_from(&environment.home);

@@ -53,6 +53,7 @@ use crate::progress::Progress;
 use crate::request::{Limits, RetentionPolicy, RollbackRequest, ShellName};
 use crate::rollback::{RollbackReport, RollbackSpec};
 use crate::snapshot::copy::Copy;
+use crate::snapshot::intercept::{Intercept, InterceptionHost};
 use crate::snapshot::journal::{Events, Journal};
 use crate::snapshot::probe::Probes;
 use crate::snapshot::reflink::Reflink;
@@ -98,6 +99,9 @@ pub struct EngineConfig {
     pub plugin_dirs: Vec<PathBuf>,
     /// How processes that host plugins are started; without it no plugins are loaded.
     pub plugin_host: Option<PluginHost>,
+    /// How the process is started that answers for intercepted calls; without it the strategy
+    /// `intercept` cannot be used.
+    pub interception_host: Option<InterceptionHost>,
     /// The engine lives on between commands, so that what strategies learn in between is of use.
     pub resident: bool,
     /// Where the `journal` strategy gets its events from.
@@ -125,6 +129,7 @@ impl EngineConfig {
             home: None,
             plugin_dirs: Vec::new(),
             plugin_host: None,
+            interception_host: None,
             resident: false,
             events: Events::default(),
             rules_dirs: Vec::new(),
@@ -184,6 +189,7 @@ pub struct Engine {
     store: Store,
     volumes: Arc<Volumes>,
     strategies: Registry,
+    intercept: Arc<Intercept>,
     rules: Rules,
 }
 
@@ -221,12 +227,16 @@ impl Engine {
         }
         #[cfg(target_os = "linux")]
         strategies.offer(Arc::new(Subvolume::new(store.clone(), probes)));
+        let host = config.interception_host.clone();
+        let intercept = Arc::new(Intercept::new(store.clone(), host));
+        strategies.offer(intercept.clone());
         let rules = Rules::new(&config)?;
         Ok(Self {
             config,
             store,
             volumes,
             strategies,
+            intercept,
             rules,
         })
     }

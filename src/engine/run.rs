@@ -1,6 +1,7 @@
 //! Forward: request, snapshot, command, seal.
 
 use std::ffi::OsStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::secure::{Secured, Subject, strategy_name};
@@ -11,9 +12,11 @@ use crate::execute::{CommandOutcome, Session, SessionSpec};
 use crate::infer;
 use crate::path::{AbsPath, WirePath};
 use crate::progress::{Event, Phase};
-use crate::request::{BatchRequest, OnConflict, RunRequest};
+use crate::request::{BatchRequest, OnConflict, RunRequest, SnapshotOptions};
 use crate::rollback::RollbackReport;
 use crate::seal::ChangeCounts;
+use crate::snapshot::Registry;
+use crate::snapshot::intercept::{self, Interception};
 use crate::store::{CoverageRecord, Outcome, SnapshotId, SnapshotMeta};
 
 /// Longest command line, in bytes.
@@ -97,6 +100,7 @@ impl Engine {
         cwd: AbsPath,
         context: &RunContext<'_>,
     ) -> Result<Shell> {
+        let (strategies, interception) = self.strategies_for(&request.snapshot);
         let session = Session::start(SessionSpec {
             shell: request.shell.clone(),
             cwd: cwd.clone(),
@@ -104,9 +108,29 @@ impl Engine {
             output: context.output.clone(),
             inherit_stdin: context.inherit_stdin,
             kill_grace: self.config.kill_grace,
+            interception,
         })?;
         let read = infer::Session::default();
-        Ok(Shell { session, cwd, read })
+        Ok(Shell {
+            session,
+            cwd,
+            strategies,
+            read,
+        })
+    }
+
+    /// The strategies for a shell's commands. Interception begins with the shell itself, so that it is
+    /// decided here.
+    fn strategies_for(&self, options: &SnapshotOptions) -> (Registry, Option<Arc<Interception>>) {
+        let named = options
+            .strategies
+            .iter()
+            .any(|name| name == intercept::NAME);
+        if !named || options.disabled {
+            return (self.strategies.clone(), None);
+        }
+        let (strategy, interception) = self.intercept.for_shell();
+        (self.strategies.with(Arc::new(strategy)), interception)
     }
 
     pub(super) fn run_step(
@@ -143,6 +167,7 @@ impl Engine {
             cwd_deleted,
             batch: step.batch,
             scope,
+            strategies: &shell.strategies,
         };
         let (secured, mut snapshot_error) = self.secure_unless_disabled(&subject, context)?;
         context.progress.event(Event::Begin {
@@ -245,6 +270,8 @@ pub(super) struct Shell {
     pub(super) session: Session,
     /// The last working directory that was there.
     pub(super) cwd: AbsPath,
+    /// The strategies, as they are for its commands.
+    strategies: Registry,
     /// What the lines so far did to the shell, as far as it can be read from them.
     read: infer::Session,
 }

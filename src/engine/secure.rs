@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::Engine;
 use super::scope::{drop_covered, named, no_longer_read_only, prepare, volume_of};
 use super::space::{Budget, Spared};
+use crate::entry::EntryState;
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::infer::{Scope, ScopePath};
 use crate::path::{AbsPath, WirePath};
@@ -16,7 +17,9 @@ use crate::progress::Progress;
 use crate::request::RunRequest;
 use crate::seal::{PreImage, RecordedVolume, UndoRecord};
 use crate::snapshot::select::{self, Assignment, assign};
-use crate::snapshot::{Capture, CaptureRequest, Exclusions, Placement, Sealed, Unobserved};
+use crate::snapshot::{
+    Capture, CaptureRequest, Exclusions, Placement, Registry, Sealed, Unobserved,
+};
 use crate::store::{
     Compression, OpenSnapshot, Outcome, SnapshotId, SnapshotMeta, SnapshotState, StrategyUse,
 };
@@ -35,6 +38,8 @@ pub(super) struct Subject<'a> {
     pub(super) batch: Option<(&'a str, u64)>,
     /// What the rules say of the command.
     pub(super) scope: Scope,
+    /// The strategies, as they are for the shell that runs it.
+    pub(super) strategies: &'a Registry,
 }
 
 /// A snapshot whose command may now run.
@@ -51,7 +56,9 @@ impl Engine {
         let mounts = sys::mounts().unwrap_or_default();
         let (scope, read) = self.scope_of(subject, &mounts);
         let wanted = &subject.request.snapshot.strategies;
-        let selected = assign(&self.strategies, wanted, &scope, |p| volume_of(p, &mounts))?;
+        let selected = assign(subject.strategies, wanted, &scope, |p| {
+            volume_of(p, &mounts)
+        })?;
         let mut meta = self.new_meta(subject, &scope);
         meta.strategies = selected.uses;
         meta.coverage.irreversible = read.irreversible;
@@ -285,7 +292,17 @@ impl Secured {
         let unobserved = record.unobserved.clone();
         let saved = self.open.shrink(&mut record, self.compression)?;
         let stored_bytes = gathered_bytes.saturating_sub(saved);
+        let spans = self
+            .captures
+            .iter()
+            .any(|(_, capture)| capture.spans_volumes());
+        let beyond = if spans {
+            beyond(&record, &self.scope)
+        } else {
+            Vec::new()
+        };
         let sealed = self.open.seal(&record, |meta| {
+            meta.scope.extend(beyond);
             meta.outcome = outcome;
             meta.stored_bytes = stored_bytes;
             meta.coverage.observed(unobserved);
@@ -361,6 +378,15 @@ fn gather(
             Some(volume) => open.place_on(volume, &prefix)?,
             None => open.files_dir(),
         };
+        for (number, volume) in capture.further_volumes()?.iter().enumerate() {
+            let prefix = format!("{prefix}v{number}-");
+            let files = open.place_on(volume, &prefix)?;
+            let placement = Placement {
+                files: &files,
+                prefix: &prefix,
+            };
+            capture.place_further(volume, placement);
+        }
         if capture.content_is_cloned() {
             open.keep_clones(&prefix);
         }
@@ -404,6 +430,44 @@ fn gather(
     Ok((record, stored_bytes, notes))
 }
 
+/// The directories in the record that are on another mount than the path of the scope which they lie
+/// beneath: they were not found by a walk from there.
+fn beyond(record: &UndoRecord, scope: &[ScopePath]) -> Vec<ScopePath> {
+    let mount = |path: &AbsPath| {
+        let stat = Dir::open_path(path).and_then(|dir| dir.stat_self()).ok()?;
+        stat.mount
+    };
+    let trees: Vec<(&AbsPath, Option<u64>)> = scope
+        .iter()
+        .filter(|one| one.depth == crate::infer::Depth::Tree)
+        .map(|one| (&one.path, mount(&one.path)))
+        .collect();
+    let mut directories: Vec<AbsPath> = record
+        .changes
+        .iter()
+        .filter_map(|change| change.path.parent())
+        .collect();
+    directories.dedup();
+    directories.sort();
+    directories.dedup();
+    let is_beyond = |directory: &AbsPath| {
+        let within = trees.iter().filter(|(tree, _)| directory.starts_with(tree));
+        let root = within.max_by_key(|(tree, _)| tree.to_bytes().len());
+        root.is_some_and(|(_, on)| mount(directory).is_some_and(|here| Some(here) != *on))
+    };
+    directories
+        .into_iter()
+        .filter(is_beyond)
+        .map(|path| ScopePath {
+            path,
+            depth: crate::infer::Depth::Children,
+            reason: "on another volume".into(),
+            certainty: crate::infer::Certainty::Certain,
+            rule: String::new(),
+        })
+        .collect()
+}
+
 /// Where a name lies is told by what it begins with, so that every name has to begin like that.
 fn check_names(sealed: &Sealed, prefix: &str) -> Result<()> {
     let astray = sealed.changes.iter().find(|change| {
@@ -437,12 +501,25 @@ fn volumes(record: &UndoRecord, scope: &[ScopePath]) -> Vec<RecordedVolume> {
             .ok()
             .map(|stat| stat.identity.device)
     };
-    let anchors: Vec<(u64, AbsPath)> = scope
+    let mut anchors: Vec<(u64, AbsPath)> = scope
         .iter()
         .flat_map(|s| [Some(s.path.clone()), s.path.parent()])
         .flatten()
         .filter_map(|path| device_of(&path).map(|device| (device, path)))
         .collect();
+    // What lies outside of the scope is on volumes that its directories tell.
+    for change in &record.changes {
+        let known = |state: &EntryState| anchors.iter().any(|(d, _)| *d == state.identity.device);
+        let state = change.after.as_ref().or(change.before.as_ref());
+        if state.is_none_or(known) {
+            continue;
+        }
+        let above = change.path.as_path().ancestors().skip(1);
+        let found = above
+            .filter_map(|path| AbsPath::new(path).ok())
+            .find_map(|path| device_of(&path).map(|device| (device, path)));
+        anchors.extend(found);
+    }
     devices
         .into_iter()
         .filter_map(|device| {

@@ -20,7 +20,7 @@ use super::turn::{Ended, Outputs};
 use super::{Output, SessionSpec};
 use crate::error::{Error, ErrorKind, IoContext, Result, Stage};
 use crate::path::AbsPath;
-use crate::sys::process_unix::{Launch, LaunchError, LaunchStep, launch, wait_for};
+use crate::sys::process_unix::{Launch, LaunchError, LaunchStep, Restraint, launch, wait_for};
 
 /// A shell that runs.
 pub(super) struct Shell {
@@ -182,6 +182,11 @@ impl Recipe {
                 source,
             )
             .with_kind(ErrorKind::NotExecutable),
+            LaunchStep::Restrain => Error::io(
+                Stage::Execute,
+                "the calls of the shell cannot be intercepted",
+                source,
+            ),
             LaunchStep::Fork | LaunchStep::Descriptors => Error::io(
                 Stage::Execute,
                 format!("cannot start a process for the shell '{program}'"),
@@ -210,6 +215,8 @@ impl Wiring {
             .map(|(name, value)| assignment(name, value))
             .collect();
         let [stdin, stdout, stderr] = &self.stdio;
+        let watch = recipe.spec.interception.as_ref();
+        let entry = watch.map(|watch| watch.enter()).transpose()?;
         let launched = launch(&Launch {
             program: &c_string(recipe.program.as_os_str())?,
             arguments: &c_strings(&arguments)?,
@@ -219,6 +226,7 @@ impl Wiring {
             channel: self.supervisor_channel.as_fd(),
             grace: recipe.spec.kill_grace,
             supervise,
+            restraint: entry.as_ref().map(|entry| entry as &dyn Restraint),
         })
         .map_err(|error| recipe.launch_error(error, directory))?;
         let connected = || -> std::io::Result<_> {

@@ -48,6 +48,7 @@ use std::time::Duration;
 use crate::error::Result;
 use crate::path::AbsPath;
 use crate::request::ShellName;
+use crate::snapshot::intercept::Interception;
 
 pub use quoting::quote_arguments;
 pub use shells::{available_shells, default_shell, find_shell};
@@ -125,6 +126,8 @@ pub struct SessionSpec {
     pub inherit_stdin: bool,
     /// Between the polite signal and the one that cannot be refused.
     pub kill_grace: Duration,
+    /// Answers for the file-changing calls of everything that the shell starts.
+    pub interception: Option<Arc<Interception>>,
 }
 
 /// How one command ended.

@@ -18,6 +18,11 @@
 
 pub mod baseline;
 pub mod copy;
+#[cfg(target_os = "linux")]
+pub mod intercept;
+#[cfg(not(target_os = "linux"))]
+#[path = "intercept/unavailable.rs"]
+pub mod intercept;
 pub mod journal;
 pub mod probe;
 pub mod reflink;
@@ -191,6 +196,12 @@ pub trait SnapshotStrategy: Send + Sync {
     /// What it can do.
     fn capability(&self) -> Capability;
 
+    /// Whether one capture secures whatever a command changes, on every volume. It is then begun even
+    /// where a scope is empty, and once for all volumes of a scope that it is chosen for.
+    fn spans_volumes(&self) -> bool {
+        false
+    }
+
     /// Whether it works for entries at `path`: `Ok` with a reason to choose it, `Err` with the
     /// reason why not.
     fn probe(&self, path: &AbsPath) -> std::result::Result<String, String>;
@@ -244,6 +255,20 @@ pub trait Capture: Send {
     fn content_is_cloned(&self) -> bool {
         false
     }
+
+    /// Whether it may find changes on any volume; see [`SnapshotStrategy::spans_volumes`].
+    fn spans_volumes(&self) -> bool {
+        false
+    }
+
+    /// The mount points of further volumes on which old content has to be placed, once the command is
+    /// over. For each, [`place_further`](Self::place_further) is told where before it is sealed.
+    fn further_volumes(&mut self) -> Result<Vec<AbsPath>> {
+        Ok(Vec::new())
+    }
+
+    /// Where old content of one of [`further_volumes`](Self::further_volumes) goes.
+    fn place_further(&mut self, _volume: &AbsPath, _placement: Placement<'_>) {}
 
     /// What is left alone, with every ignore file that was found.
     fn exclusions(&self) -> &Exclusions;

@@ -28,6 +28,20 @@ impl Registry {
         self.by_name.push(name);
     }
 
+    /// The same strategies with `strategy` in the place of the one that has its name.
+    #[must_use]
+    pub fn with(&self, strategy: Arc<dyn SnapshotStrategy>) -> Self {
+        let mut other = self.clone();
+        let same = other
+            .strategies
+            .iter_mut()
+            .find(|s| s.name() == strategy.name());
+        if let Some(same) = same {
+            *same = strategy;
+        }
+        other
+    }
+
     /// Whether `auto` may take the strategy called `name`.
     pub fn is_automatic(&self, name: &str) -> bool {
         !self.by_name.contains(&name)

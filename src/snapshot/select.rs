@@ -100,10 +100,43 @@ pub fn assign(
             selected.assignments[at].scope.push(path.clone());
         }
     }
+    selected.add_spanning(registry, wanted);
     Ok(selected)
 }
 
 impl Selected {
+    /// Where no path of the scope needs a strategy, one that needs no scope is used all the same.
+    fn add_spanning(&mut self, registry: &Registry, wanted: &[String]) {
+        let Some(first) = wanted.first().filter(|_| self.assignments.is_empty()) else {
+            return;
+        };
+        let root = AbsPath::new(if cfg!(windows) { "C:\\" } else { "/" });
+        let (Ok(strategy), Ok(root)) = (registry.get(first), root) else {
+            return;
+        };
+        if !strategy.spans_volumes() {
+            return;
+        }
+        match strategy.probe(&root) {
+            Ok(reason) => {
+                self.uses.push(StrategyUse {
+                    volume: root.clone(),
+                    strategy: strategy.name().to_owned(),
+                    version: strategy.version(),
+                    reason,
+                });
+                self.assignments.push(Assignment {
+                    volume: root.as_path().to_path_buf(),
+                    strategy: Arc::clone(strategy),
+                    scope: Vec::new(),
+                });
+            }
+            Err(why) => self
+                .notes
+                .push(format!("strategy {first} is not used: {why}")),
+        }
+    }
+
     /// Chooses for a volume that `path` is the first known path of. Gives the new assignment.
     fn choose_for(
         &mut self,
@@ -152,6 +185,14 @@ impl Selected {
             version: choice.strategy.version(),
             reason: choice.whole_reason(),
         });
+        let spanning = choice
+            .strategy
+            .spans_volumes()
+            .then(|| choice.strategy.name());
+        let same = |one: &Assignment| Some(one.strategy.name()) == spanning;
+        if let Some(at) = self.assignments.iter().position(same) {
+            return Ok(Some(at));
+        }
         self.assignments.push(Assignment {
             volume: on.mount_point.clone(),
             strategy: choice.strategy,

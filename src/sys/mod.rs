@@ -13,12 +13,14 @@ mod unix;
 pub use unix::SharedPage;
 #[cfg(target_os = "linux")]
 pub(crate) use unix::btrfs;
+#[cfg(target_os = "linux")]
+pub(crate) use unix::seccomp;
 #[cfg(unix)]
 pub use unix::{
     Dir, KNOWN_UP_TO, Mount, Pinned, Space, Stat, WatchLimits, apply_metadata, boot_id,
     clone_content, copy_content, copy_content_of, copy_known, hash_file, is_root,
     is_shared_directory, mount_of, mounts, open_files_limit, process_started, read_open_state,
-    read_state, space, sync_volume, system_clock, user_id, watch_limits,
+    read_state, space, sync_volume, system_clock, ticks_since_boot, user_id, watch_limits,
 };
 #[cfg(unix)]
 pub use unix::{Fresh, exchange, finish_new, open_by_processes, prepare_new_file};

@@ -35,6 +35,15 @@ pub(crate) struct Launch<'a> {
     pub(crate) grace: Duration,
     /// What the supervisor does; it must allocate nothing and never return.
     pub(crate) supervise: fn(Supervision) -> !,
+    /// What the program is put under last before it is executed.
+    pub(crate) restraint: Option<&'a dyn Restraint>,
+}
+
+/// Something that a process takes on between `fork` and `exec`, and keeps.
+pub(crate) trait Restraint {
+    /// Takes it on, in the new process. Allocates nothing, takes no lock and leaves no descriptor open
+    /// that `exec` would not close.
+    fn take_on(&self) -> io::Result<()>;
 }
 
 /// What the supervisor has to work with.
@@ -67,6 +76,8 @@ pub(crate) enum LaunchStep {
     Descriptors,
     /// Entering the directory.
     Directory,
+    /// Taking the restraint on.
+    Restrain,
     /// Executing the program.
     Execute,
 }
@@ -93,6 +104,7 @@ const TAG_PROGRAM: u8 = b'p';
 const TAG_FORK: u8 = b'f';
 const TAG_DESCRIPTORS: u8 = b'd';
 const TAG_DIRECTORY: u8 = b'c';
+const TAG_RESTRAIN: u8 = b'r';
 const TAG_EXECUTE: u8 = b'x';
 
 /// The lowest number that a descriptor is moved to before it is put into its place, so that no
@@ -179,6 +191,7 @@ fn read_reports(mut reader: io::PipeReader) -> Result<Pid, LaunchError> {
             }
             TAG_DESCRIPTORS => LaunchStep::Descriptors,
             TAG_DIRECTORY => LaunchStep::Directory,
+            TAG_RESTRAIN => LaunchStep::Restrain,
             TAG_EXECUTE => LaunchStep::Execute,
             _ => LaunchStep::Fork,
         };
@@ -297,6 +310,10 @@ impl Prepared<'_> {
             exit_now(126);
         }
         reset_signals();
+        if let Some(Err(error)) = self.launch.restraint.map(Restraint::take_on) {
+            write_report(report, TAG_RESTRAIN, error.raw_os_error().unwrap_or(0));
+            exit_now(126);
+        }
         // SAFETY: program, arguments and environment are NUL-terminated strings in arrays that end
         // with a null pointer; the parent made them before the fork and this copy keeps them.
         unsafe {

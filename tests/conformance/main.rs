@@ -52,11 +52,11 @@ macro_rules! matrix {
 }
 
 matrix! {
-    [copy journal reflink subvolume] on ext4: Ext4;
-    [copy journal reflink subvolume] on xfs: Xfs;
-    [copy journal reflink subvolume] on btrfs: Btrfs;
-    [copy journal reflink subvolume] on tmpfs: Tmpfs;
-    [copy journal reflink subvolume] on overlayfs: Overlay;
-    [copy journal reflink subvolume] on case_insensitive: Folding;
-    [copy journal reflink subvolume] on bindfs: Bind;
+    [copy intercept journal reflink subvolume] on ext4: Ext4;
+    [copy intercept journal reflink subvolume] on xfs: Xfs;
+    [copy intercept journal reflink subvolume] on btrfs: Btrfs;
+    [copy intercept journal reflink subvolume] on tmpfs: Tmpfs;
+    [copy intercept journal reflink subvolume] on overlayfs: Overlay;
+    [copy intercept journal reflink subvolume] on case_insensitive: Folding;
+    [copy intercept journal reflink subvolume] on bindfs: Bind;
 }

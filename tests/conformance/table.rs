@@ -19,6 +19,18 @@ pub(crate) const STRATEGIES: &[(&str, [Expected; 7])] = &[
     // ext4, xfs, btrfs, tmpfs, overlayfs, case-insensitive, bindfs
     ("copy", [Works; 7]),
     (
+        "intercept",
+        [
+            Works,
+            Works,
+            Works,
+            Works,
+            Works,
+            NotUsable("changes on fuse are not followed"),
+            NotUsable("changes on fuse are not followed"),
+        ],
+    ),
+    (
         "journal",
         [
             Works,

@@ -9,6 +9,7 @@ mod doctor;
 mod execution;
 mod generate;
 mod infer;
+pub(crate) mod intercept;
 mod list;
 mod pin;
 pub(crate) mod plugins;

@@ -57,6 +57,13 @@ pub struct Dir {
     fd: OwnedFd,
 }
 
+impl From<OwnedFd> for Dir {
+    /// A directory that is open already, by whatever means.
+    fn from(fd: OwnedFd) -> Self {
+        Self { fd }
+    }
+}
+
 impl From<Dir> for OwnedFd {
     fn from(dir: Dir) -> Self {
         dir.fd
@@ -97,6 +104,14 @@ impl Dir {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(Dir {
             fd: rustix::fs::openat(&self.fd, one(name)?, flags, Mode::empty())?,
+        })
+    }
+
+    /// The directory once more, with the right to list it.
+    pub fn reopen(&self) -> io::Result<Dir> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Dir {
+            fd: rustix::fs::openat(&self.fd, ".", flags, Mode::empty())?,
         })
     }
 

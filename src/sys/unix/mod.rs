@@ -11,6 +11,8 @@ mod fresh;
 mod mappings;
 mod metadata;
 mod quota;
+#[cfg(target_os = "linux")]
+pub(crate) mod seccomp;
 mod volume;
 
 pub use content::{
@@ -56,6 +58,15 @@ pub fn process_started(pid: u32) -> Option<u64> {
     // The name in parentheses may hold anything; the fields after it are numbers.
     let (_, fields) = stat.rsplit_once(')')?;
     fields.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// How long the system has been running, in the ticks of [`process_started`].
+pub fn ticks_since_boot() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    // SAFETY: `sysconf` has no preconditions.
+    let each_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) }.max(1);
+    let parts = i128::from(now.tv_nsec) * i128::from(each_second) / 1_000_000_000;
+    now.tv_sec as u64 * each_second as u64 + parts as u64
 }
 
 /// How many descriptors this process may have open.

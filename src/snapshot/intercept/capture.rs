@@ -1,0 +1,418 @@
+//! A capture by interception, from begin to seal.
+
+use std::collections::HashMap;
+use std::io::{self, Read as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::changes::{Candidates, is_unchanged};
+use super::expand::expand;
+use super::log;
+use super::model::Model;
+use super::names::add_names;
+use super::place::{Hashes, Placed, Placing, Shelf};
+use super::protocol::{Ask, Begin, LOG};
+use super::record::{Kept, Stored};
+use super::rules::Rulebook;
+use super::session::{DIRECTORY, Interception, ask_with};
+use super::token::Token;
+use crate::entry::EntryState;
+use crate::error::{Error, ErrorKind, IoContext, Result, Stage};
+use crate::path::AbsPath;
+use crate::progress::{Event, Phase, Progress};
+use crate::seal::{Change, PreImage};
+use crate::snapshot::tree::IGNORE_FILE;
+use crate::snapshot::{Capture, CaptureRequest, Exclusions, Placement, Sealed, Unobserved};
+use crate::store::{SIBLINGS, Store};
+use crate::sys::{self, Dir};
+
+/// The most bytes of an ignore file.
+const IGNORE_BYTES: u64 = 1 << 20;
+
+/// A capture in progress.
+pub(super) struct InterceptCapture {
+    store: Store,
+    session: Option<Arc<Interception>>,
+    token: Token,
+    directory: AbsPath,
+    notes: Vec<String>,
+    /// Where content of further volumes goes.
+    further: Vec<(AbsPath, Shelf)>,
+}
+
+impl InterceptCapture {
+    /// Begins: from now on everything that the session's processes change is written down.
+    pub(super) fn begin(
+        store: &Store,
+        session: &Arc<Interception>,
+        request: CaptureRequest<'_>,
+    ) -> Result<Self> {
+        request.exclusions.check()?;
+        let number = session.next_command();
+        let token = Token {
+            session: session.directory().clone(),
+            number,
+            exclusions: request.exclusions,
+            limits: bounded(request.limits, request.room),
+            boot: sys::boot_id(),
+        };
+        let context = || "cannot prepare to keep what the command changes".to_owned();
+        let directory = token
+            .directory()
+            .ok_or_else(|| damaged("a directory's name"))?;
+        Dir::open(session.directory())
+            .and_then(|dir| super::session::make(&dir, &number.to_string()))
+            .context(Stage::Capture, context)?;
+        let root = AbsPath::new(store.path())
+            .map_err(io::Error::other)
+            .context(Stage::Capture, context)?;
+        session.ask(&Ask::Begin(Begin {
+            number,
+            directory: directory.clone(),
+            store: root,
+            excluded: token.exclusions.subtrees.clone(),
+            limits: token.limits,
+        }))?;
+        let mut notes = Vec::new();
+        if !sys::is_root() {
+            notes.push(
+                "set-uid programs (sudo) gain no rights under interception without the \
+                 administrator's rights"
+                    .to_owned(),
+            );
+        }
+        Ok(Self {
+            store: store.clone(),
+            session: Some(Arc::clone(session)),
+            token,
+            directory,
+            notes,
+            further: Vec::new(),
+        })
+    }
+
+    /// Takes up the capture of a process that died.
+    pub(super) fn resume(store: &Store, token: Token) -> Result<Self> {
+        let own = store.path().join(DIRECTORY);
+        if token.session.as_path().parent() != Some(&own) {
+            return Err(damaged("a directory that is not the store's"));
+        }
+        let directory = token
+            .directory()
+            .ok_or_else(|| damaged("a directory's name"))?;
+        Ok(Self {
+            store: store.clone(),
+            session: None,
+            token,
+            directory,
+            notes: Vec::new(),
+            further: Vec::new(),
+        })
+    }
+
+    /// Makes sure that nothing more is written down. Gives a remark where not all was.
+    fn end(&self) -> Option<String> {
+        let end = Ask::End {
+            number: self.token.number,
+        };
+        let asked = match &self.session {
+            Some(session) => session.ask(&end),
+            None => ask_with(&mut None, self.token.session.as_path(), &end),
+        };
+        if self.token.boot != sys::boot_id() {
+            return Some(
+                "the system stopped while the command ran: what it changed in the last second before \
+                 may not be covered"
+                    .into(),
+            );
+        }
+        let error = asked.err()?;
+        // A later process finds nobody when all processes of the command have ended.
+        (self.session.is_some() || error.kind() != ErrorKind::NotFound)
+            .then(|| format!("what was changed last may not be covered: {error}"))
+    }
+
+    /// What is on record, with renames settled.
+    fn model(&self) -> Result<Model> {
+        let records = match log::read(&self.directory.as_path().join(LOG)) {
+            Ok(records) => records,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(e) => {
+                return Err(e).context(Stage::Seal, || "cannot read what the command changed");
+            }
+        };
+        let mut model = Model::of(records);
+        for moving in std::mem::take(&mut model.moving) {
+            let moved = inode_at(&moving.to) == Some(moving.inode);
+            let serial = moving.serial;
+            model.moving.push(moving);
+            model.apply(super::record::Record::Settled { serial, moved });
+        }
+        Ok(model)
+    }
+
+    /// The ignore files that the command changed, as they were.
+    fn old_ignore_files(model: &Model) -> HashMap<AbsPath, Option<String>> {
+        let is_ignore_file = |path: &AbsPath| path.name().is_some_and(|name| name == IGNORE_FILE);
+        let files = model.was.iter().filter(|(path, _)| is_ignore_file(path));
+        files
+            .filter_map(|(path, state)| match state {
+                None => Some((path.clone(), None)),
+                Some(state) => {
+                    let text = kept_text(model, state)?;
+                    Some((path.clone(), Some(text)))
+                }
+            })
+            .collect()
+    }
+
+    fn placing<'a>(&'a self, model: &'a Model, placement: Placement<'_>) -> Placing<'a> {
+        let own = Shelf {
+            files: placement.files.to_path_buf(),
+            prefix: placement.prefix.to_owned(),
+        };
+        let shelf = |place: &AbsPath| {
+            let volume = volume_of(place)?;
+            let found = self.further.iter().find(|(known, _)| *known == volume);
+            found.map(|(_, shelf)| shelf.clone())
+        };
+        let shelves = model
+            .places
+            .iter()
+            .map(|place| shelf(place).unwrap_or_else(|| own.clone()));
+        Placing {
+            places: &model.places,
+            shelves: shelves.collect(),
+            own: own.clone(),
+            limits: &self.token.limits,
+        }
+    }
+}
+
+impl Capture for InterceptCapture {
+    fn token(&self) -> Vec<u8> {
+        self.token.encode()
+    }
+
+    fn entries(&self) -> u64 {
+        0
+    }
+
+    fn unobserved(&self) -> &[Unobserved] {
+        &[]
+    }
+
+    fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    fn exclusions(&self) -> &Exclusions {
+        &self.token.exclusions
+    }
+
+    fn spans_volumes(&self) -> bool {
+        true
+    }
+
+    fn further_volumes(&mut self) -> Result<Vec<AbsPath>> {
+        let mut volumes: Vec<AbsPath> = self.model()?.places.iter().filter_map(volume_of).collect();
+        volumes.sort();
+        volumes.dedup();
+        Ok(volumes)
+    }
+
+    fn place_further(&mut self, volume: &AbsPath, placement: Placement<'_>) {
+        let shelf = Shelf {
+            files: placement.files.to_path_buf(),
+            prefix: placement.prefix.to_owned(),
+        };
+        self.further.push((volume.clone(), shelf));
+    }
+
+    fn seal(&mut self, placement: Placement<'_>, progress: &dyn Progress) -> Result<Sealed> {
+        progress.event(Event::Begin {
+            phase: Phase::Seal,
+            total: None,
+        });
+        let unseen = self.end();
+        let mut model = self.model()?;
+        if let Some(reason) = unseen {
+            let root = AbsPath::new("/").map_err(|_| damaged("no root"))?;
+            model.missed.insert(root, reason);
+        }
+        let mut notes: Vec<String> = model.notes.iter().cloned().collect();
+        let old_files = Self::old_ignore_files(&model);
+        let exclusions = self.token.exclusions.clone();
+        let mut rules = Rulebook::new(&exclusions, old_files);
+        let mut expanded = expand(&mut model, &exclusions, &mut rules)?;
+        notes.extend(add_names(&mut expanded, &exclusions)?);
+        let files = rules.into_found();
+        let mut unobserved = std::mem::take(&mut expanded.unobserved);
+        let missed = std::mem::take(&mut model.missed).into_iter();
+        unobserved.extend(missed.map(|(path, reason)| Unobserved { path, reason }));
+        let entries = expanded.after.len() as u64;
+        let candidates = Candidates::of(expanded, &model.kept);
+        let placing = self.placing(&model, placement);
+        let hashes = placing.hashes(&candidates.wanted)?;
+        let differing = differing(&candidates, &hashes);
+        let placed = placing.place(&differing)?;
+        let stored_bytes = differing
+            .iter()
+            .filter(|(inode, ..)| placed.get(inode).is_some_and(std::result::Result::is_ok))
+            .map(|(_, wanted, _)| wanted.size)
+            .sum();
+        let changes = finish(candidates, &hashes, &placed, &mut unobserved);
+        self.token.exclusions.files = files;
+        progress.event(Event::End);
+        Ok(Sealed {
+            changes,
+            unobserved,
+            entries,
+            stored_bytes,
+            notes,
+        })
+    }
+
+    fn finish(self: Box<Self>) {
+        // Nothing more is written down, whether it was sealed or not.
+        let _ = self.end();
+        let model = self.model().unwrap_or_default();
+        for place in &model.places {
+            let _ = std::fs::remove_dir_all(place.as_path());
+        }
+        let _ = std::fs::remove_dir_all(self.directory.as_path());
+        super::sweep::forget_session(&self.store, &self.token.session, self.session.is_some());
+    }
+}
+
+/// The old content that differs from what is there now, each file once.
+fn differing<'c>(
+    candidates: &'c Candidates,
+    hashes: &Hashes,
+) -> Vec<(
+    super::record::Inode,
+    &'c super::place::Wanted,
+    crate::entry::ContentHash,
+)> {
+    let mut all = Vec::new();
+    let mut known = std::collections::HashSet::new();
+    for entry in &candidates.entries {
+        let Some(inode) = entry.wanted else { continue };
+        let (Some(Ok(hash)), Some(wanted)) = (hashes.get(&inode), candidates.wanted.get(&inode))
+        else {
+            continue;
+        };
+        let same = entry.after.as_ref().is_some_and(|after| {
+            after.is_file() && after.size == wanted.size && after.hash == Some(*hash)
+        });
+        if !same && known.insert(inode) {
+            all.push((inode, wanted, *hash));
+        }
+    }
+    all
+}
+
+/// Makes changes of what differs.
+fn finish(
+    candidates: Candidates,
+    hashes: &Hashes,
+    placed: &Placed,
+    unobserved: &mut Vec<Unobserved>,
+) -> Vec<Change> {
+    let mut changes = Vec::with_capacity(candidates.entries.len());
+    for mut entry in candidates.entries {
+        let mut content = PreImage::NotNeeded;
+        if let Some(inode) = entry.wanted {
+            let hash = hashes
+                .get(&inode)
+                .and_then(|hash| hash.as_ref().ok().copied());
+            if let Some(before) = &mut entry.before {
+                before.hash = hash;
+            }
+            let needed = !entry
+                .after
+                .as_ref()
+                .is_some_and(|after| after.is_file() && hash.is_some() && after.hash == hash);
+            if needed {
+                content = match (placed.get(&inode), hashes.get(&inode)) {
+                    (Some(Ok((name, hash))), _) => PreImage::raw(name.clone(), *hash),
+                    (Some(Err(reason)), _) | (None, Some(Err(reason))) => PreImage::Lost {
+                        reason: reason.clone(),
+                    },
+                    (None, _) => PreImage::Lost {
+                        reason: "it was not kept".into(),
+                    },
+                };
+            }
+        }
+        if content == PreImage::NotNeeded
+            && is_unchanged(entry.before.as_ref(), entry.after.as_ref())
+        {
+            continue;
+        }
+        if let PreImage::Lost { reason } = &content {
+            unobserved.push(Unobserved {
+                path: entry.path.clone(),
+                reason: reason.clone(),
+            });
+        }
+        changes.push(Change {
+            path: entry.path,
+            before: entry.before,
+            after: entry.after,
+            content,
+        });
+    }
+    changes
+}
+
+/// Text that a file had.
+fn kept_text(model: &Model, state: &EntryState) -> Option<String> {
+    let inode = (state.identity.device, state.identity.inode);
+    let stored: &Stored = match model.kept.get(&inode)? {
+        Kept::Link(stored) | Kept::Copy(stored) => stored,
+        Kept::Empty => return Some(String::new()),
+        Kept::Prefix(_) | Kept::Lost(_) => return None,
+    };
+    let place = Dir::open(model.places.get(stored.place as usize)?).ok()?;
+    let file = place.open_file(stored.name().as_ref()).ok()?;
+    let mut bytes = Vec::new();
+    file.take(IGNORE_BYTES).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// What is at a path now.
+fn inode_at(path: &AbsPath) -> Option<super::record::Inode> {
+    let stat = Dir::open_path(&path.parent()?)
+        .ok()?
+        .stat(path.name()?)
+        .ok()?;
+    Some((stat.identity.device, stat.identity.inode))
+}
+
+/// The mount point of the volume on which a place is, unless it is in the store itself:
+/// `<mount point>/.deployx_snapshots/<store name>/intercept/<name>`.
+fn volume_of(place: &AbsPath) -> Option<AbsPath> {
+    let siblings = place.as_path().ancestors().nth(3)?;
+    if siblings.file_name()? != SIBLINGS
+        || place.as_path().ancestors().nth(1)?.file_name()? != DIRECTORY
+    {
+        return None;
+    }
+    AbsPath::new(PathBuf::from(siblings.parent()?)).ok()
+}
+
+/// Bounds within the room that the store has.
+fn bounded(
+    mut limits: crate::request::Limits,
+    room: &(dyn Fn(crate::snapshot::Room) -> crate::snapshot::Room + Sync),
+) -> crate::request::Limits {
+    let none = crate::snapshot::Room { bytes: 0, files: 0 };
+    limits.max_bytes = limits.max_bytes.min(room(none).bytes);
+    limits
+}
+
+fn damaged(what: &str) -> Error {
+    let context = format!("the capture cannot be resumed: its token names {what}");
+    Error::new(ErrorKind::Corrupt, Stage::Capture, context)
+}

@@ -1,0 +1,131 @@
+//! What differs, and which old content that takes.
+
+use std::collections::HashMap;
+
+use super::expand::Expanded;
+use super::place::{Source, Wanted};
+use super::record::{Inode, Kept};
+use crate::entry::{ContentHash, EntryState};
+use crate::path::AbsPath;
+use crate::snapshot::tree::compare::is_equal;
+
+/// An entry that may differ.
+pub(super) struct Candidate {
+    pub(super) path: AbsPath,
+    pub(super) before: Option<EntryState>,
+    pub(super) after: Option<EntryState>,
+    /// Its old content, where that may be needed.
+    pub(super) wanted: Option<Inode>,
+}
+
+/// Candidates, and the files whose old content they want.
+#[derive(Default)]
+pub(super) struct Candidates {
+    pub(super) entries: Vec<Candidate>,
+    pub(super) wanted: HashMap<Inode, Wanted>,
+}
+
+impl Candidates {
+    /// Sorts out what `expanded` has. `kept` is where old content is.
+    pub(super) fn of(expanded: Expanded, kept: &HashMap<Inode, Kept>) -> Self {
+        let mut candidates = Self::default();
+        let Expanded {
+            before,
+            mut after,
+            places,
+            ..
+        } = expanded;
+        for (path, before) in before {
+            let before = before.map(|state| *state);
+            let mut after = after.remove(&path);
+            if let Some(after) = &mut after {
+                without_own_link(after, kept);
+            }
+            candidates.add(path, before, after, kept, &places);
+        }
+        candidates
+    }
+
+    fn add(
+        &mut self,
+        path: AbsPath,
+        mut before: Option<EntryState>,
+        after: Option<EntryState>,
+        kept: &HashMap<Inode, Kept>,
+        places: &HashMap<Inode, AbsPath>,
+    ) {
+        let mut wanted = None;
+        match (&mut before, &after) {
+            (None, None) => return,
+            (Some(before), after) if before.is_file() => {
+                let inode = inode(before);
+                let source = source_of(before, kept.get(&inode), places.get(&inode));
+                if before.size == 0 {
+                    before.hash = Some(ContentHash::EMPTY);
+                } else if let (Some(after), Source::Live(_)) = (after, &source)
+                    && (after.identity.device, after.identity.inode) == inode
+                {
+                    // Nobody wrote to it.
+                    before.hash = after.hash;
+                } else {
+                    wanted = Some(inode);
+                    let first = || Wanted {
+                        path: path.clone(),
+                        size: before.size,
+                        source,
+                    };
+                    self.wanted.entry(inode).or_insert_with(first);
+                }
+            }
+            _ => {}
+        }
+        self.entries.push(Candidate {
+            path,
+            before,
+            after,
+            wanted,
+        });
+    }
+}
+
+/// Whether nothing that could be restored differs.
+pub(super) fn is_unchanged(before: Option<&EntryState>, after: Option<&EntryState>) -> bool {
+    match (before, after) {
+        (Some(before), Some(after)) => {
+            before.identity.inode == after.identity.inode && is_equal(before, after)
+        }
+        _ => false,
+    }
+}
+
+/// Where the content is that a file had.
+fn source_of(before: &EntryState, kept: Option<&Kept>, place: Option<&AbsPath>) -> Source {
+    let at = || place.cloned();
+    match kept {
+        Some(Kept::Link(stored)) => Source::Link(stored.clone()),
+        Some(Kept::Copy(stored)) => Source::Copy(stored.clone()),
+        Some(Kept::Lost(reason)) => Source::Lost(reason.clone()),
+        Some(Kept::Prefix(length)) => match at() {
+            Some(path) => Source::Grown(path, *length),
+            None => Source::Lost(NOT_FOUND.into()),
+        },
+        Some(Kept::Empty) if before.size > 0 => Source::Lost(NOT_FOUND.into()),
+        Some(Kept::Empty) | None => match at() {
+            Some(path) => Source::Live(path),
+            None => Source::Lost(NOT_FOUND.into()),
+        },
+    }
+}
+
+const NOT_FOUND: &str = "it went without a call that was seen";
+
+/// A file that is kept under another name has one name more than everybody else sees.
+fn without_own_link(after: &mut EntryState, kept: &HashMap<Inode, Kept>) {
+    if matches!(kept.get(&inode(after)), Some(Kept::Link(_))) {
+        after.identity.links = after.identity.links.saturating_sub(1);
+    }
+}
+
+fn inode(state: &EntryState) -> Inode {
+    (state.identity.device, state.identity.inode)
+}

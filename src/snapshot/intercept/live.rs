@@ -1,0 +1,124 @@
+//! Entries as they are after a command.
+
+use std::ffi::OsStr;
+use std::io;
+
+use super::record::Stored;
+use crate::entry::{EntryKind, EntryState, Timestamp};
+use crate::path::AbsPath;
+use crate::snapshot::tree::record::is_racy;
+use crate::sys::{Dir, Stat, hash_file, read_open_state, read_state, system_clock};
+
+/// Looks at entries by their paths. Those in one directory are best asked for one after another.
+#[derive(Default)]
+pub(super) struct Looker {
+    last: Option<(AbsPath, Option<Dir>)>,
+}
+
+impl Looker {
+    /// What is at `path` now.
+    pub(super) fn stat(&mut self, path: &AbsPath) -> io::Result<Option<Stat>> {
+        match path.name() {
+            None => Dir::open_path(path)?.stat_self().map(Some),
+            Some(name) => match self.parent(path)? {
+                Some(dir) => dir.stat_opt(name),
+                None => Ok(None),
+            },
+        }
+    }
+
+    /// The whole state of the entry at `path`, which was just looked at; `None`: it is gone. The
+    /// content of a file is hashed.
+    pub(super) fn state(&mut self, path: &AbsPath, stat: &Stat) -> io::Result<Option<EntryState>> {
+        if stat.kind == EntryKind::Directory {
+            return found(
+                Dir::open(path)
+                    .or_else(|_| Dir::open_path(path))
+                    .and_then(|dir| {
+                        let stat = dir.stat_self()?;
+                        read_open_state(&dir, &stat)
+                    }),
+            );
+        }
+        match (self.parent(path)?, path.name()) {
+            (Some(dir), Some(name)) => found(read_entry(dir, name, stat)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The directory that holds `path`; `None` where there is none.
+    pub(super) fn parent(&mut self, path: &AbsPath) -> io::Result<Option<&Dir>> {
+        let Some(parent) = path.parent() else {
+            return Ok(None);
+        };
+        if self.last.as_ref().is_none_or(|(known, _)| *known != parent) {
+            let dir = match Dir::open_path(&parent) {
+                Ok(dir) => Some(dir),
+                Err(e) if is_absent(&e) => None,
+                Err(e) => return Err(e),
+            };
+            self.last = Some((parent, dir));
+        }
+        Ok(self.last.as_ref().and_then(|(_, dir)| dir.as_ref()))
+    }
+}
+
+/// The state of an entry that is no directory, with its content's hash.
+pub(super) fn read_entry(dir: &Dir, name: &OsStr, stat: &Stat) -> io::Result<EntryState> {
+    if stat.kind != EntryKind::File {
+        return read_state(dir, name, stat);
+    }
+    let now = system_clock();
+    let (file, stat) = match dir.open_file_with_stat(name) {
+        Ok(opened) => opened,
+        // Its metadata can still be compared; its content then only by identity.
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+            return read_state(dir, name, stat);
+        }
+        Err(e) => return Err(e),
+    };
+    let mut state = read_open_state(&file, &stat)?;
+    state.hash = Some(hash_file(&file)?);
+    let again = Stat::of(&file)?;
+    // A later write could leave the change time as it is: make sure that this identity never
+    // proves anything.
+    if again.identity != stat.identity || is_racy(&stat.identity, now) {
+        state.identity.changed = Timestamp::default();
+    }
+    Ok(state)
+}
+
+/// The state of a file with the attributes and flags that it still has where it is kept.
+pub(super) fn with_attributes(
+    place: &Dir,
+    stored: &Stored,
+    was: &EntryState,
+) -> io::Result<EntryState> {
+    let name = stored.name();
+    let name = OsStr::new(&name);
+    let state = match place.open_file_with_stat(name) {
+        Ok((file, stat)) => read_open_state(&file, &stat)?,
+        Err(_) => read_state(place, name, &place.stat(name)?)?,
+    };
+    Ok(EntryState {
+        xattrs: state.xattrs,
+        flags: state.flags,
+        ..was.clone()
+    })
+}
+
+/// Nothing where the entry is gone.
+fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(e) if is_absent(&e) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Whether nothing is there, or cannot be because of what is above.
+fn is_absent(error: &io::Error) -> bool {
+    let code = error.raw_os_error();
+    error.kind() == io::ErrorKind::NotFound
+        || [Some(libc::ENOTDIR), Some(libc::ELOOP)].contains(&code)
+}

@@ -1,0 +1,131 @@
+//! What the records of a command say so far.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::record::{Inode, Kept, Moving, Record, Stored};
+use super::territory::Territory;
+use crate::entry::EntryState;
+use crate::path::AbsPath;
+
+/// The state before a command as far as it was touched, and where things went.
+#[derive(Debug, Default)]
+pub(super) struct Model {
+    /// What was at each path that was touched.
+    pub(super) was: BTreeMap<AbsPath, Option<Box<EntryState>>>,
+    /// The inodes that existed before and were touched, each with the path where it was first met.
+    pub(super) old: HashMap<Inode, AbsPath>,
+    /// Of those the states that lack attributes and flags, with the file that has them.
+    pub(super) incomplete: BTreeMap<AbsPath, Stored>,
+    /// Where old content is.
+    pub(super) kept: HashMap<Inode, Kept>,
+    /// Where content is kept.
+    pub(super) places: Vec<AbsPath>,
+    pub(super) territory: Territory,
+    /// Renames of which it is not known yet whether they worked.
+    pub(super) moving: Vec<Moving>,
+    pub(super) notes: BTreeSet<String>,
+    /// Where changes may have been missed, and why.
+    pub(super) missed: BTreeMap<AbsPath, String>,
+    next_serial: u64,
+    next_number: u64,
+}
+
+impl Model {
+    /// What `records` say.
+    pub(super) fn of(records: impl IntoIterator<Item = Record>) -> Self {
+        let mut model = Self::default();
+        records.into_iter().for_each(|record| model.apply(record));
+        model
+    }
+
+    /// Takes one more into account.
+    pub(super) fn apply(&mut self, record: Record) {
+        match record {
+            Record::Was { path, state } => {
+                self.incomplete.remove(&path);
+                self.was(path, state);
+            }
+            Record::Went {
+                path,
+                state,
+                stored,
+            } => {
+                let inode = (state.identity.device, state.identity.inode);
+                self.incomplete.insert(path.clone(), stored.clone());
+                self.was(path, Some(state));
+                self.kept(inode, Kept::Link(stored));
+            }
+            Record::Kept { inode, kept } => self.kept(inode, kept),
+            Record::Place { directory } => self.places.push(directory),
+            Record::Fresh { path } => self.territory.make(path),
+            Record::Moving(moving) => {
+                self.next_serial = moving.serial + 1;
+                self.moving.push(moving);
+            }
+            Record::Settled { serial, moved } => self.settle(serial, moved),
+            Record::Alias { inode, now } => {
+                if let Some(path) = self.old.get(&inode).cloned() {
+                    self.old.insert(now, path);
+                }
+                if let Some(kept) = self.kept.get(&inode).cloned() {
+                    self.kept.entry(now).or_insert(kept);
+                }
+            }
+            Record::Missed { path, reason } => {
+                self.missed.entry(path).or_insert(reason);
+            }
+            Record::Note { text } => {
+                self.notes.insert(text);
+            }
+        }
+    }
+
+    /// The state before of a file that was met by another name already: by then it may have been
+    /// changed through that.
+    pub(super) fn known(&self, inode: Inode) -> Option<&EntryState> {
+        let state = self.was.get(self.old.get(&inode)?)?.as_deref()?;
+        (!state.is_dir()).then_some(state)
+    }
+
+    /// A number that no rename has.
+    pub(super) fn serial(&self) -> u64 {
+        self.next_serial
+    }
+
+    /// A number that no stored file has.
+    pub(super) fn number(&self) -> u64 {
+        self.next_number
+    }
+
+    fn was(&mut self, path: AbsPath, state: Option<Box<EntryState>>) {
+        if let Some(state) = &state {
+            let inode = (state.identity.device, state.identity.inode);
+            self.old.entry(inode).or_insert_with(|| path.clone());
+        }
+        self.was.insert(path, state);
+    }
+
+    fn kept(&mut self, inode: Inode, kept: Kept) {
+        if let Kept::Link(stored) | Kept::Copy(stored) = &kept {
+            self.next_number = self.next_number.max(stored.number + 1);
+        }
+        self.kept.insert(inode, kept);
+    }
+
+    fn settle(&mut self, serial: u64, moved: bool) {
+        let Some(at) = self.moving.iter().position(|one| one.serial == serial) else {
+            return;
+        };
+        let moving = self.moving.remove(at);
+        if !moved {
+            return;
+        }
+        let Moving { from, to, .. } = &moving;
+        if let Some((_, other_is_directory)) = moving.exchanged {
+            let kinds = (moving.is_directory, other_is_directory);
+            self.territory.exchange(from, to, kinds);
+        } else {
+            self.territory.rename(from, to);
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Processes that outlive their command, and the death of those who answer for them.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::common::{Site, text};
+
+/// Waits for something that has to come, for as long as that may take on a busy machine.
+fn wait_until(what: &str, mut is: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is() {
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "{what} never came"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The processes that answer for the store's sessions.
+fn answerers(store: &Path) -> Vec<u32> {
+    let sessions = store.join("intercept");
+    let sessions = sessions.to_str().unwrap().as_bytes();
+    let mut found = Vec::new();
+    for process in fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = process.file_name().to_str().and_then(|n| n.parse().ok()) else {
+            continue;
+        };
+        let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let is_host = line.split(|b| *b == 0).nth(1) == Some(b"interception-host");
+        if is_host && line.windows(sessions.len()).any(|part| part == sessions) {
+            found.push(pid);
+        }
+    }
+    found
+}
+
+fn kill(pid: u32) {
+    let done = Command::new("kill").args(["-9", &pid.to_string()]).status();
+    assert!(done.unwrap().success());
+}
+
+/// A process that makes files, one after another, until it is told to stop, and says when one could
+/// not be made.
+const WRITER: &str = "nohup sh -c 'i=0; while [ ! -e ../stop ]; do i=$((i+1)); \
+     echo $i > w$((i % 7)) || echo failed >> ../failed; echo $i > ../alive; done; echo > ../ended' \
+     >/dev/null 2>&1 &";
+
+fn progress(site: &Site) -> u64 {
+    let text = fs::read_to_string(site.tree.with_file_name("alive")).unwrap_or_default();
+    text.trim().parse().unwrap_or(0)
+}
+
+fn goes_on(site: &Site) {
+    let before = progress(site);
+    wait_until("further work", || progress(site) > before + 20);
+    assert!(!site.tree.with_file_name("failed").exists());
+}
+
+#[test]
+fn survivors_go_on_whoever_of_the_two_that_answer_is_killed() {
+    let site = Site::new();
+    let output = site.run_with(&["--strategy", "intercept"], WRITER);
+    assert!(output.status.success(), "{}", text(&output));
+    goes_on(&site);
+    for round in 0..6 {
+        wait_until("two that answer", || answerers(&site.store).len() == 2);
+        let mut pids = answerers(&site.store);
+        pids.sort_unstable();
+        kill(pids[round % 2]);
+        goes_on(&site);
+    }
+    fs::write(site.tree.with_file_name("stop"), "").unwrap();
+    wait_until("the writer's end", || {
+        site.tree.with_file_name("ended").exists()
+    });
+    assert!(!site.tree.with_file_name("failed").exists());
+    all_gone(&site);
+}
+
+/// Waits until nobody answers any more, and fails where something is left of the sessions.
+pub(crate) fn all_gone(site: &Site) {
+    wait_until("the end of those that answer", || {
+        answerers(&site.store).is_empty()
+    });
+    let left: Vec<_> = fs::read_dir(site.store.join("intercept"))
+        .unwrap()
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_command_is_on_record_whoever_is_killed_while_it_runs() {
+    let site = Site::new();
+    for i in 0..40 {
+        fs::write(site.tree.join(format!("f{i}")), format!("old {i}\n")).unwrap();
+    }
+    site.remember();
+    let line = "for i in $(seq 0 39); do echo new > f$i; [ $i = 9 ] && echo > ../one; \
+         while [ $i = 9 ] && [ ! -e ../go1 ]; do sleep 0.01; done; \
+         while [ $i = 19 ] && [ ! -e ../go2 ]; do echo > ../two; sleep 0.01; done; done; rm f1 f21; mv f2 f22";
+    let child = site
+        .deployx()
+        .args(["run", "--quiet", "--strategy", "intercept", "--cwd"])
+        .arg(&site.tree)
+        .args(["--", line])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    for (reached, go) in [("one", "go1"), ("two", "go2")] {
+        wait_until(reached, || site.tree.with_file_name(reached).exists());
+        let mut pids = answerers(&site.store);
+        pids.sort_unstable();
+        kill(pids[0]);
+        fs::write(site.tree.with_file_name(go), "").unwrap();
+    }
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    site.undo();
+    assert_eq!(site.differences(), "");
+}
+
+#[test]
+fn what_a_killed_engine_left_is_sealed_and_taken_back_later() {
+    let site = Site::new();
+    fs::write(site.tree.join("old"), "old\n").unwrap();
+    fs::write(site.tree.join("gone"), "gone\n").unwrap();
+    site.remember();
+    let mut child = site
+        .deployx()
+        .args(["run", "--quiet", "--strategy", "intercept", "--cwd"])
+        .arg(&site.tree)
+        .args([
+            "--",
+            "rm gone; echo new > old; echo made > made; echo > ../reached; sleep 60",
+        ])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_until("the command's work", || {
+        site.tree.with_file_name("reached").exists()
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    wait_until("the end of those that answer", || {
+        answerers(&site.store).is_empty()
+    });
+    site.undo();
+    assert_eq!(site.differences(), "");
+}
+
+#[test]
+fn a_batch_gives_each_command_its_own_record() {
+    let site = Site::new();
+    fs::write(site.tree.join("f"), "0\n").unwrap();
+    site.remember();
+    let lines = "echo 1 > f; mkdir d\nmv f d/f; echo 2 >> d/f\nrm -r d; echo 3 > g\n";
+    let file = site.tree.with_file_name("lines");
+    fs::write(&file, lines).unwrap();
+    let output = site
+        .deployx()
+        .args([
+            "batch",
+            "--batch-id",
+            "b",
+            "--strategy",
+            "intercept",
+            "--cwd",
+        ])
+        .arg(&site.tree)
+        .arg(&file)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    site.undo();
+    assert_eq!(fs::read_to_string(site.tree.join("d/f")).unwrap(), "1\n2\n");
+    assert!(!site.tree.join("g").exists());
+    site.undo();
+    assert_eq!(fs::read_to_string(site.tree.join("f")).unwrap(), "1\n");
+    site.undo();
+    assert_eq!(site.differences(), "");
+}
