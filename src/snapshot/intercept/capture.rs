@@ -166,7 +166,7 @@ impl InterceptCapture {
             .collect()
     }
 
-    fn placing<'a>(&'a self, model: &'a Model, placement: Placement<'_>) -> Placing<'a> {
+    fn placing<'a>(&'a self, model: &Model, placement: Placement<'_>) -> Result<Placing<'a>> {
         let own = Shelf {
             files: placement.files.to_path_buf(),
             prefix: placement.prefix.to_owned(),
@@ -174,18 +174,14 @@ impl InterceptCapture {
         let shelf = |place: &AbsPath| {
             let volume = volume_of(place)?;
             let found = self.further.iter().find(|(known, _)| *known == volume);
-            found.map(|(_, shelf)| shelf.clone())
+            found.map(|(_, shelf)| shelf)
         };
-        let shelves = model
+        let places: Vec<_> = model
             .places
             .iter()
-            .map(|place| shelf(place).unwrap_or_else(|| own.clone()));
-        Placing {
-            places: &model.places,
-            shelves: shelves.collect(),
-            own: own.clone(),
-            limits: &self.token.limits,
-        }
+            .map(|place| (place, shelf(place)))
+            .collect();
+        Placing::new(&places, &own, &self.token.limits)
     }
 }
 
@@ -252,7 +248,7 @@ impl Capture for InterceptCapture {
         unobserved.extend(missed.map(|(path, reason)| Unobserved { path, reason }));
         let entries = expanded.after.len() as u64;
         let candidates = Candidates::of(expanded, &model.kept);
-        let placing = self.placing(&model, placement);
+        let placing = self.placing(&model, placement)?;
         let hashes = placing.hashes(&candidates.wanted)?;
         let differing = differing(&candidates, &hashes);
         let placed = placing.place(&differing)?;

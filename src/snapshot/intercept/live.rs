@@ -107,6 +107,21 @@ pub(super) fn with_attributes(
     })
 }
 
+/// Makes something of a name that an earlier attempt may have left, or a process that was killed.
+pub(super) fn anew<T>(
+    place: &Dir,
+    name: &OsStr,
+    make: impl Fn() -> io::Result<T>,
+) -> io::Result<T> {
+    match make() {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            place.unlink(name)?;
+            make()
+        }
+        other => other,
+    }
+}
+
 /// Nothing where the entry is gone.
 fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {

@@ -2,7 +2,7 @@
 //!
 //! Before the shell is executed it is put under a filter that is inherited by everything it starts
 //! ([`sys::seccomp`](crate::sys)). The kernel then stops each system call that can change a file or a
-//! name, and asks a process ([`host`]) that saves the old state first and lets the call go on. Nothing
+//! name, and asks a process (`host`) that saves the old state first and lets the call go on. Nothing
 //! is walked or copied beforehand, no path is guessed, and it costs what the command destroys.
 //!
 //! ```text

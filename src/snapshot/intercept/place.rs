@@ -5,9 +5,11 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::live::anew;
 use super::record::{Inode, Stored};
 use crate::entry::ContentHash;
 use crate::error::{IoContext, Result, Stage};
@@ -54,13 +56,30 @@ pub(super) struct Shelf {
 
 /// What there is to place with.
 pub(super) struct Placing<'a> {
-    /// Where content is kept, by number.
-    pub(super) places: &'a [AbsPath],
-    /// For each of them, the shelf on the same volume.
-    pub(super) shelves: Vec<Shelf>,
+    /// Where content is kept, by number, with the shelf on the same volume.
+    places: Vec<(Option<Dir>, Arc<Opened>)>,
     /// For everything else.
-    pub(super) own: Shelf,
-    pub(super) limits: &'a Limits,
+    own: Arc<Opened>,
+    limits: &'a Limits,
+}
+
+/// A shelf that is open.
+struct Opened {
+    dir: Dir,
+    prefix: String,
+}
+
+impl Shelf {
+    fn open(&self) -> Result<Arc<Opened>> {
+        let dir = AbsPath::new(&*self.files)
+            .map_err(io::Error::other)
+            .and_then(|path| Dir::open(&path));
+        let context = || format!("cannot open {}", self.files.display());
+        Ok(Arc::new(Opened {
+            dir: dir.context(Stage::Seal, context)?,
+            prefix: self.prefix.clone(),
+        }))
+    }
 }
 
 /// Content in the snapshot: its name and hash, or why there is none.
@@ -69,7 +88,26 @@ pub(super) type Placed = HashMap<Inode, std::result::Result<(String, ContentHash
 /// The hashes of old content, where it is known to be there.
 pub(super) type Hashes = HashMap<Inode, std::result::Result<ContentHash, String>>;
 
-impl Placing<'_> {
+impl<'a> Placing<'a> {
+    /// With `places` on their shelves, and `own` for everything else.
+    pub(super) fn new(
+        places: &[(&AbsPath, Option<&Shelf>)],
+        own: &Shelf,
+        limits: &'a Limits,
+    ) -> Result<Self> {
+        let own = own.open()?;
+        let open = |(place, shelf): &(&AbsPath, Option<&Shelf>)| {
+            let shelf = shelf.map_or(Ok(Arc::clone(&own)), Shelf::open)?;
+            // What is not there any more is missed with each file in it.
+            Ok((Dir::open(place).ok(), shelf))
+        };
+        Ok(Self {
+            places: places.iter().map(open).collect::<Result<_>>()?,
+            own,
+            limits,
+        })
+    }
+
     /// Reads the old content of every file in `wanted`.
     pub(super) fn hashes(&self, wanted: &HashMap<Inode, Wanted>) -> Result<Hashes> {
         let all: Vec<(&Inode, &Wanted)> = wanted.iter().collect();
@@ -123,17 +161,18 @@ impl Placing<'_> {
         })
     }
 
-    fn place_of(&self, stored: &Stored) -> io::Result<Dir> {
+    fn place_of(&self, stored: &Stored) -> io::Result<&Dir> {
         let place = self.places.get(stored.place as usize);
-        Dir::open(place.ok_or(io::ErrorKind::NotFound)?)
+        let dir = place.and_then(|(dir, _)| dir.as_ref());
+        Ok(dir.ok_or(io::ErrorKind::NotFound)?)
     }
 
-    fn shelf_of(&self, source: &Source) -> &Shelf {
-        let shelf = match source {
-            Source::Link(stored) | Source::Copy(stored) => self.shelves.get(stored.place as usize),
+    fn shelf_of(&self, source: &Source) -> &Opened {
+        let place = match source {
+            Source::Link(stored) | Source::Copy(stored) => self.places.get(stored.place as usize),
             _ => None,
         };
-        shelf.unwrap_or(&self.own)
+        place.map_or(&self.own, |(_, shelf)| shelf)
     }
 
     /// Stores the content of these files. On stable storage on return.
@@ -160,22 +199,23 @@ impl Placing<'_> {
     }
 
     fn flush(&self, sync_each: bool) -> Result<()> {
-        let mut done: Vec<&PathBuf> = Vec::new();
-        for shelf in self.shelves.iter().chain([&self.own]) {
-            if done.contains(&&shelf.files) {
+        let mut done: Vec<*const Opened> = Vec::new();
+        for shelf in self
+            .places
+            .iter()
+            .map(|(_, shelf)| shelf)
+            .chain([&self.own])
+        {
+            if done.contains(&Arc::as_ptr(shelf)) {
                 continue;
             }
-            let flushed = open_dir(&shelf.files).and_then(|dir| {
-                if sync_each {
-                    dir.sync()
-                } else {
-                    sys::sync_volume(&dir)
-                }
-            });
-            flushed.context(Stage::Seal, || {
-                format!("cannot flush {}", shelf.files.display())
-            })?;
-            done.push(&shelf.files);
+            let flushed = if sync_each {
+                shelf.dir.sync()
+            } else {
+                sys::sync_volume(&shelf.dir)
+            };
+            flushed.context(Stage::Seal, || "cannot flush old content")?;
+            done.push(Arc::as_ptr(shelf));
         }
         Ok(())
     }
@@ -183,22 +223,17 @@ impl Placing<'_> {
     fn store(
         &self,
         wanted: &Wanted,
-        shelf: &Shelf,
+        shelf: &Opened,
         name: &str,
         sync: bool,
     ) -> io::Result<std::result::Result<(), Unkept>> {
-        let to = open_dir(&shelf.files)?;
+        let to = &shelf.dir;
         let name = OsStr::new(name);
-        // What an earlier attempt left.
-        match to.unlink(name) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-            _ => {}
-        }
-        if !self.link(wanted, &to, name)? {
+        if !self.link(wanted, to, name)? {
             let Some((from, length)) = self.open(wanted)? else {
                 return Ok(Err(Unkept::Unreadable));
             };
-            let copy = to.create_file(name)?;
+            let copy = anew(to, name, || to.create_file(name))?;
             let whole = !matches!(wanted.source, Source::Grown(..));
             if !(whole && clone_content(&from, &copy)?) {
                 // What is in a place was within the bounds when it was put there.
@@ -228,14 +263,9 @@ impl Placing<'_> {
         let from = self.place_of(stored)?;
         let kept = stored.name();
         let kept = OsStr::new(&kept);
-        Ok(from.stat(kept)?.identity.links == 1 && from.link(kept, to, name).is_ok())
+        let alone = from.stat(kept)?.identity.links == 1;
+        Ok(alone && anew(to, name, || from.link(kept, to, name)).is_ok())
     }
-}
-
-fn open_dir(path: &std::path::Path) -> io::Result<Dir> {
-    AbsPath::new(path)
-        .map_err(io::Error::other)
-        .and_then(|path| Dir::open(&path))
 }
 
 fn open_at(path: &AbsPath) -> io::Result<File> {

@@ -118,6 +118,8 @@ impl Watch {
                 let fate = if appends { Fate::Grown } else { Fate::Written };
                 self.content_at(&spot, &stat, fate)
             }
+            // What is written into a pipe moves its times.
+            Some(stat) if stat.kind == EntryKind::Fifo && writes => self.metadata(&spot),
             _ => Ok(()),
         }
     }

@@ -9,7 +9,7 @@ use super::volumes::Volume;
 use super::watch::{Watch, inode};
 use crate::entry::{EntryKind, EntryState};
 use crate::path::AbsPath;
-use crate::snapshot::intercept::live::with_attributes;
+use crate::snapshot::intercept::live::{anew, with_attributes};
 use crate::snapshot::intercept::record::{Inode, Kept, Record, Stored};
 use crate::snapshot::tree::record::Unkept;
 use crate::sys::{self, Dir, Stat, clone_content, copy_content};
@@ -59,7 +59,16 @@ impl Watch {
         } else {
             self.store(spot, stat, mount, (linkable, length))?
         };
+        let linked = match self.model.kept.get(&inode) {
+            Some(Kept::Link(stored)) => Some(stored.clone()),
+            _ => None,
+        };
         self.add(Record::Kept { inode, kept })?;
+        if let Some(stored) = linked {
+            // A copy stands for it now; the file has one name less than with the link.
+            self.flush();
+            self.places[stored.place as usize].unlink(stored.name().as_ref())?;
+        }
         // Such filesystems give a file another inode when it is changed, or gets another name.
         if self.volumes.renumbers(mount)
             && let Some(now) = spot.stat()?.filter(|now| !same(now, stat))
@@ -221,17 +230,6 @@ impl Watch {
         self.add(Record::Place { directory })?;
         self.places.push(dir);
         Ok((self.places.len() - 1) as u32)
-    }
-}
-
-/// Makes something of a name that a process may have left which was killed before it could say so.
-fn anew<T>(place: &Dir, name: &OsStr, make: impl Fn() -> io::Result<T>) -> io::Result<T> {
-    match make() {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-            place.unlink(name)?;
-            make()
-        }
-        other => other,
     }
 }
 
