@@ -126,7 +126,13 @@ fn a_kill_during_a_run_loses_nothing() {
         let marker = format!("run-{}-{number}", std::process::id());
         let delay = Duration::from_micros(random.below(whole.as_micros() as u64 * 11 / 10));
         kill_after(
-            start(&site, &marker, &["run", "--quiet", "--", COMMAND]),
+            // The whole tree: a program that is killed leaves names which no rule can know (`ln -f`
+            // links to a temporary name first).
+            start(
+                &site,
+                &marker,
+                &["run", "--quiet", "--path", ".", "--", COMMAND],
+            ),
             delay,
         );
         wait_for_end(&marker);
