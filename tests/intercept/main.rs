@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod edges;
 mod programs;
 mod survivors;
 mod work;

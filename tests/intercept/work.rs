@@ -35,7 +35,7 @@ const WORK: &[(&str, &str)] = &[
     ),
     (
         "find",
-        "find origin -name 'f[1-4]' -delete && find . -type f -name '*.db' -exec sed -i s/x/y/ {} +",
+        "find origin -type f -name 'f[1-4]' -delete && find . -type f -name '*.db' -exec sed -i s/x/y/ {} +",
     ),
     (
         "python3",

@@ -10,7 +10,8 @@ use super::expand::expand;
 use super::log;
 use super::model::Model;
 use super::names::add_names;
-use super::place::{Hashes, Placed, Placing, Shelf};
+use super::place::{Hashes, Placed, Placing};
+use super::places::{Places, Shelf};
 use super::protocol::{Ask, Begin, LOG};
 use super::record::{Kept, Stored};
 use super::rules::Rulebook;
@@ -38,6 +39,10 @@ pub(super) struct InterceptCapture {
     notes: Vec<String>,
     /// Where content of further volumes goes.
     further: Vec<(AbsPath, Shelf)>,
+    /// What is on record, once nothing more is written down, and where something may be missing why.
+    ended: Option<(Model, Option<String>)>,
+    /// Where content was kept, once that is known.
+    places: Option<Vec<AbsPath>>,
 }
 
 impl InterceptCapture {
@@ -88,6 +93,8 @@ impl InterceptCapture {
             directory,
             notes,
             further: Vec::new(),
+            ended: None,
+            places: None,
         })
     }
 
@@ -107,6 +114,8 @@ impl InterceptCapture {
             directory,
             notes: Vec::new(),
             further: Vec::new(),
+            ended: None,
+            places: None,
         })
     }
 
@@ -151,22 +160,36 @@ impl InterceptCapture {
         Ok(model)
     }
 
+    /// What is on record when nothing more is written down.
+    fn ended(&mut self) -> Result<&mut (Model, Option<String>)> {
+        let ended = match self.ended.take() {
+            Some(ended) => ended,
+            None => {
+                let unseen = self.end();
+                let model = self.model()?;
+                self.places = Some(model.places.clone());
+                (model, unseen)
+            }
+        };
+        Ok(self.ended.insert(ended))
+    }
+
     /// The ignore files that the command changed, as they were.
-    fn old_ignore_files(model: &Model) -> HashMap<AbsPath, Option<String>> {
+    fn old_ignore_files(model: &Model, places: &Places) -> HashMap<AbsPath, Option<String>> {
         let is_ignore_file = |path: &AbsPath| path.name().is_some_and(|name| name == IGNORE_FILE);
         let files = model.was.iter().filter(|(path, _)| is_ignore_file(path));
         files
             .filter_map(|(path, state)| match state {
                 None => Some((path.clone(), None)),
                 Some(state) => {
-                    let text = kept_text(model, state)?;
+                    let text = kept_text(model, places, state)?;
                     Some((path.clone(), Some(text)))
                 }
             })
             .collect()
     }
 
-    fn placing<'a>(&'a self, model: &Model, placement: Placement<'_>) -> Result<Placing<'a>> {
+    fn open_places(&self, model: &Model, placement: Placement<'_>) -> Result<Places> {
         let own = Shelf {
             files: placement.files.to_path_buf(),
             prefix: placement.prefix.to_owned(),
@@ -181,7 +204,7 @@ impl InterceptCapture {
             .iter()
             .map(|place| (place, shelf(place)))
             .collect();
-        Placing::new(&places, &own, &self.token.limits)
+        Places::open(&places, &own)
     }
 }
 
@@ -211,7 +234,13 @@ impl Capture for InterceptCapture {
     }
 
     fn further_volumes(&mut self) -> Result<Vec<AbsPath>> {
-        let mut volumes: Vec<AbsPath> = self.model()?.places.iter().filter_map(volume_of).collect();
+        let mut volumes: Vec<AbsPath> = self
+            .ended()?
+            .0
+            .places
+            .iter()
+            .filter_map(volume_of)
+            .collect();
         volumes.sort();
         volumes.dedup();
         Ok(volumes)
@@ -230,25 +259,32 @@ impl Capture for InterceptCapture {
             phase: Phase::Seal,
             total: None,
         });
-        let unseen = self.end();
-        let mut model = self.model()?;
+        self.ended()?;
+        // Sealed again, it is read again.
+        let (mut model, unseen) = self.ended.take().unwrap_or_default();
         if let Some(reason) = unseen {
             let root = AbsPath::new("/").map_err(|_| damaged("no root"))?;
             model.missed.insert(root, reason);
         }
         let mut notes: Vec<String> = model.notes.iter().cloned().collect();
-        let old_files = Self::old_ignore_files(&model);
+        let places = self.open_places(&model, placement)?;
+        let old_files = Self::old_ignore_files(&model, &places);
         let exclusions = self.token.exclusions.clone();
         let mut rules = Rulebook::new(&exclusions, old_files);
-        let mut expanded = expand(&mut model, &exclusions, &mut rules)?;
+        let mut expanded = expand(&mut model, &exclusions, &mut rules, &places)?;
         notes.extend(add_names(&mut expanded, &exclusions)?);
         let files = rules.into_found();
         let mut unobserved = std::mem::take(&mut expanded.unobserved);
         let missed = std::mem::take(&mut model.missed).into_iter();
         unobserved.extend(missed.map(|(path, reason)| Unobserved { path, reason }));
         let entries = expanded.after.len() as u64;
+        let readings = std::mem::take(&mut expanded.readings);
         let candidates = Candidates::of(expanded, &model.kept);
-        let placing = self.placing(&model, placement)?;
+        let placing = Placing {
+            places,
+            readings,
+            limits: &self.token.limits,
+        };
         let hashes = placing.hashes(&candidates.wanted)?;
         let differing = differing(&candidates, &hashes);
         let placed = placing.place(&differing)?;
@@ -270,10 +306,12 @@ impl Capture for InterceptCapture {
     }
 
     fn finish(self: Box<Self>) {
-        // Nothing more is written down, whether it was sealed or not.
-        let _ = self.end();
-        let model = self.model().unwrap_or_default();
-        for place in &model.places {
+        let places = self.places.clone().unwrap_or_else(|| {
+            // Nothing more is written down, whether it was sealed or not.
+            let _ = self.end();
+            self.model().unwrap_or_default().places
+        });
+        for place in &places {
             let _ = std::fs::remove_dir_all(place.as_path());
         }
         let _ = std::fs::remove_dir_all(self.directory.as_path());
@@ -290,8 +328,8 @@ fn differing<'c>(
     &'c super::place::Wanted,
     crate::entry::ContentHash,
 )> {
-    let mut all = Vec::new();
-    let mut known = std::collections::HashSet::new();
+    let mut all = Vec::with_capacity(hashes.len());
+    let mut known = std::collections::HashSet::with_capacity(hashes.len());
     for entry in &candidates.entries {
         let Some(inode) = entry.wanted else { continue };
         let (Some(Ok(hash)), Some(wanted)) = (hashes.get(&inode), candidates.wanted.get(&inode))
@@ -342,7 +380,7 @@ fn finish(
             }
         }
         if content == PreImage::NotNeeded
-            && is_unchanged(entry.before.as_ref(), entry.after.as_ref())
+            && is_unchanged(entry.before.as_deref(), entry.after.as_ref())
         {
             continue;
         }
@@ -354,7 +392,7 @@ fn finish(
         }
         changes.push(Change {
             path: entry.path,
-            before: entry.before,
+            before: entry.before.map(|state| *state),
             after: entry.after,
             content,
         });
@@ -363,14 +401,14 @@ fn finish(
 }
 
 /// Text that a file had.
-fn kept_text(model: &Model, state: &EntryState) -> Option<String> {
+fn kept_text(model: &Model, places: &Places, state: &EntryState) -> Option<String> {
     let inode = (state.identity.device, state.identity.inode);
     let stored: &Stored = match model.kept.get(&inode)? {
         Kept::Link(stored) | Kept::Copy(stored) => stored,
         Kept::Empty => return Some(String::new()),
         Kept::Prefix(_) | Kept::Lost(_) => return None,
     };
-    let place = Dir::open(model.places.get(stored.place as usize)?).ok()?;
+    let place = places.dir_of(stored).ok()?;
     let file = place.open_file(stored.name().as_ref()).ok()?;
     let mut bytes = Vec::new();
     file.take(IGNORE_BYTES).read_to_end(&mut bytes).ok()?;

@@ -12,7 +12,7 @@ use crate::snapshot::tree::compare::is_equal;
 /// An entry that may differ.
 pub(super) struct Candidate {
     pub(super) path: AbsPath,
-    pub(super) before: Option<EntryState>,
+    pub(super) before: Option<Box<EntryState>>,
     pub(super) after: Option<EntryState>,
     /// Its old content, where that may be needed.
     pub(super) wanted: Option<Inode>,
@@ -28,7 +28,10 @@ pub(super) struct Candidates {
 impl Candidates {
     /// Sorts out what `expanded` has. `kept` is where old content is.
     pub(super) fn of(expanded: Expanded, kept: &HashMap<Inode, Kept>) -> Self {
-        let mut candidates = Self::default();
+        let mut candidates = Self {
+            entries: Vec::with_capacity(expanded.before.len()),
+            wanted: HashMap::with_capacity(kept.len()),
+        };
         let Expanded {
             before,
             mut after,
@@ -36,7 +39,6 @@ impl Candidates {
             ..
         } = expanded;
         for (path, before) in before {
-            let before = before.map(|state| *state);
             let mut after = after.remove(&path);
             if let Some(after) = &mut after {
                 without_own_link(after, kept);
@@ -49,7 +51,7 @@ impl Candidates {
     fn add(
         &mut self,
         path: AbsPath,
-        mut before: Option<EntryState>,
+        mut before: Option<Box<EntryState>>,
         after: Option<EntryState>,
         kept: &HashMap<Inode, Kept>,
         places: &HashMap<Inode, AbsPath>,

@@ -10,9 +10,10 @@ use std::sync::Mutex;
 
 use rayon::prelude::*;
 
-use super::live::{Looker, read_entry, with_attributes};
+use super::live::{Looker, Reading, read_entry, read_kept};
 use super::model::Model;
-use super::record::Inode;
+use super::places::Places;
+use super::record::{Inode, Stored};
 use super::rules::Rulebook;
 use crate::entry::{EntryKind, EntryState};
 use crate::error::{IoContext, Result, Stage};
@@ -40,6 +41,8 @@ pub(super) struct Expanded {
     pub(super) after: BTreeMap<AbsPath, EntryState>,
     /// Where each file is now.
     pub(super) places: HashMap<Inode, AbsPath>,
+    /// Of content that was read already.
+    pub(super) readings: HashMap<Inode, Reading>,
     pub(super) unobserved: Vec<Unobserved>,
 }
 
@@ -48,17 +51,19 @@ pub(super) fn expand(
     model: &mut Model,
     exclusions: &Exclusions,
     rules: &mut Rulebook<'_>,
+    places: &Places,
 ) -> Result<Expanded> {
     let mut before = Before::new();
     for (now, origin) in model.territory.moved() {
         carry_along(model, now, origin, &mut before)
             .context(Stage::Seal, || format!("cannot look through {now}"))?;
     }
-    complete(model)?;
     before.append(&mut model.was);
     leave_out(&mut before, rules)?;
+    let readings = complete(&mut before, &model.incomplete, places)?;
     let mut expanded = Expanded {
         before,
+        readings,
         after: BTreeMap::new(),
         places: HashMap::new(),
         unobserved: Vec::new(),
@@ -74,31 +79,35 @@ pub(super) fn expand(
     Ok(expanded)
 }
 
-/// Reads attributes and flags of files that are kept as they were.
-fn complete(model: &mut Model) -> Result<()> {
-    let context = || "cannot read what was kept".to_owned();
-    let places = model
-        .places
-        .iter()
-        .map(Dir::open)
-        .collect::<io::Result<Vec<_>>>();
-    let places = places.context(Stage::Seal, context)?;
-    let incomplete: Vec<_> = std::mem::take(&mut model.incomplete).into_iter().collect();
-    let completed = incomplete
-        .par_iter()
-        .filter_map(|(path, stored)| {
-            let was = model.was.get(path)?.as_deref()?;
-            let state = with_attributes(places.get(stored.place as usize)?, stored, was);
-            match state {
-                Ok(state) => Some(Ok((path.clone(), Some(Box::new(state))))),
+/// Reads attributes, flags and content of files that are kept as they were.
+fn complete(
+    before: &mut Before,
+    incomplete: &BTreeMap<AbsPath, Stored>,
+    places: &Places,
+) -> Result<HashMap<Inode, Reading>> {
+    let kept: Vec<(&mut EntryState, &Dir, &Stored)> = before
+        .iter_mut()
+        .filter_map(|(path, state)| {
+            let stored = incomplete.get(path)?;
+            Some((state.as_deref_mut()?, places.dir_of(stored).ok()?, stored))
+        })
+        .collect();
+    let readings = kept
+        .into_par_iter()
+        .filter_map(
+            |(state, place, stored)| match read_kept(place, stored, state) {
+                Ok((complete, reading)) => {
+                    *state = complete;
+                    let inode = (state.identity.device, state.identity.inode);
+                    Some(Ok((inode, reading?)))
+                }
                 // Its content is missed as well, and that is said.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => None,
                 Err(error) => Some(Err(error)),
-            }
-        })
-        .collect::<io::Result<Vec<_>>>();
-    model.was.extend(completed.context(Stage::Seal, context)?);
-    Ok(())
+            },
+        )
+        .collect::<io::Result<_>>();
+    readings.context(Stage::Seal, || "cannot read what was kept")
 }
 
 /// Takes out what is left alone.
@@ -181,27 +190,25 @@ impl Expanded {
     /// Looks at what is now at every path that may have changed.
     fn look(&mut self) {
         let paths: Vec<&AbsPath> = self.before.keys().collect();
-        let looked: Vec<(AbsPath, io::Result<Option<EntryState>>)> = paths
+        let looked: Vec<(AbsPath, io::Result<EntryState>)> = paths
             .par_chunks(CHUNK)
             .flat_map_iter(|paths| {
                 let mut looker = Looker::default();
                 let look = move |path: &&AbsPath| {
-                    let state = match looker.stat(path) {
-                        Ok(Some(stat)) => looker.state(path, &stat),
-                        Ok(None) => Ok(None),
+                    let state = match looker.stat(path).transpose()? {
+                        Ok(stat) => looker.state(path, &stat).transpose()?,
                         Err(error) => Err(error),
                     };
-                    ((*path).clone(), state)
+                    Some(((*path).clone(), state))
                 };
-                paths.iter().map(look).collect::<Vec<_>>()
+                paths.iter().filter_map(look).collect::<Vec<_>>()
             })
             .collect();
         for (path, state) in looked {
             match state {
-                Ok(Some(state)) => {
+                Ok(state) => {
                     self.after.insert(path, state);
                 }
-                Ok(None) => {}
                 Err(error) => {
                     self.before.remove(&path);
                     let reason = format!("cannot be looked at after the command: {error}");

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io;
 
 use super::record::Stored;
-use crate::entry::{EntryKind, EntryState, Timestamp};
+use crate::entry::{ContentHash, EntryKind, EntryState, Timestamp};
 use crate::path::AbsPath;
 use crate::snapshot::tree::record::is_racy;
 use crate::sys::{Dir, Stat, hash_file, read_open_state, read_state, system_clock};
@@ -100,11 +100,45 @@ pub(super) fn with_attributes(
         Ok((file, stat)) => read_open_state(&file, &stat)?,
         Err(_) => read_state(place, name, &place.stat(name)?)?,
     };
-    Ok(EntryState {
+    Ok(with_those_of(state, was))
+}
+
+/// What one look at a kept file tells of its content.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reading {
+    pub(super) hash: ContentHash,
+    /// Whether no other name leads to it.
+    pub(super) alone: bool,
+}
+
+/// As [`with_attributes`], and the content's hash where it is as long as it was: so that each of many
+/// files is opened once.
+pub(super) fn read_kept(
+    place: &Dir,
+    stored: &Stored,
+    was: &EntryState,
+) -> io::Result<(EntryState, Option<Reading>)> {
+    let Ok((file, stat)) = place.open_file_with_stat(OsStr::new(&stored.name())) else {
+        return Ok((with_attributes(place, stored, was)?, None));
+    };
+    let state = read_open_state(&file, &stat)?;
+    let reading = if stat.size == was.size {
+        Some(Reading {
+            hash: hash_file(&file)?,
+            alone: stat.identity.links == 1,
+        })
+    } else {
+        None
+    };
+    Ok((with_those_of(state, was), reading))
+}
+
+fn with_those_of(state: EntryState, was: &EntryState) -> EntryState {
+    EntryState {
         xattrs: state.xattrs,
         flags: state.flags,
         ..was.clone()
-    })
+    }
 }
 
 /// Makes something of a name that an earlier attempt may have left, or a process that was killed.

@@ -27,6 +27,7 @@ mod log;
 mod model;
 mod names;
 mod place;
+mod places;
 mod protocol;
 mod record;
 mod rules;

@@ -4,12 +4,11 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::path::PathBuf;
-use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::live::anew;
+use super::live::{Reading, anew};
+use super::places::Places;
 use super::record::{Inode, Stored};
 use crate::entry::ContentHash;
 use crate::error::{IoContext, Result, Stage};
@@ -47,39 +46,12 @@ pub(super) struct Wanted {
     pub(super) source: Source,
 }
 
-/// A directory for content in the snapshot, and what names in it begin with.
-#[derive(Debug, Clone)]
-pub(super) struct Shelf {
-    pub(super) files: PathBuf,
-    pub(super) prefix: String,
-}
-
 /// What there is to place with.
 pub(super) struct Placing<'a> {
-    /// Where content is kept, by number, with the shelf on the same volume.
-    places: Vec<(Option<Dir>, Arc<Opened>)>,
-    /// For everything else.
-    own: Arc<Opened>,
-    limits: &'a Limits,
-}
-
-/// A shelf that is open.
-struct Opened {
-    dir: Dir,
-    prefix: String,
-}
-
-impl Shelf {
-    fn open(&self) -> Result<Arc<Opened>> {
-        let dir = AbsPath::new(&*self.files)
-            .map_err(io::Error::other)
-            .and_then(|path| Dir::open(&path));
-        let context = || format!("cannot open {}", self.files.display());
-        Ok(Arc::new(Opened {
-            dir: dir.context(Stage::Seal, context)?,
-            prefix: self.prefix.clone(),
-        }))
-    }
+    pub(super) places: Places,
+    /// Of content that was read already.
+    pub(super) readings: HashMap<Inode, Reading>,
+    pub(super) limits: &'a Limits,
 }
 
 /// Content in the snapshot: its name and hash, or why there is none.
@@ -88,32 +60,17 @@ pub(super) type Placed = HashMap<Inode, std::result::Result<(String, ContentHash
 /// The hashes of old content, where it is known to be there.
 pub(super) type Hashes = HashMap<Inode, std::result::Result<ContentHash, String>>;
 
-impl<'a> Placing<'a> {
-    /// With `places` on their shelves, and `own` for everything else.
-    pub(super) fn new(
-        places: &[(&AbsPath, Option<&Shelf>)],
-        own: &Shelf,
-        limits: &'a Limits,
-    ) -> Result<Self> {
-        let own = own.open()?;
-        let open = |(place, shelf): &(&AbsPath, Option<&Shelf>)| {
-            let shelf = shelf.map_or(Ok(Arc::clone(&own)), Shelf::open)?;
-            // What is not there any more is missed with each file in it.
-            Ok((Dir::open(place).ok(), shelf))
-        };
-        Ok(Self {
-            places: places.iter().map(open).collect::<Result<_>>()?,
-            own,
-            limits,
-        })
-    }
-
+impl Placing<'_> {
     /// Reads the old content of every file in `wanted`.
     pub(super) fn hashes(&self, wanted: &HashMap<Inode, Wanted>) -> Result<Hashes> {
         let all: Vec<(&Inode, &Wanted)> = wanted.iter().collect();
         let hashes = all
             .par_iter()
-            .map(|(inode, wanted)| Ok((**inode, self.hash(wanted)?)))
+            .map(|(inode, wanted)| {
+                let read = self.readings.get(inode);
+                let hash = read.map_or_else(|| self.hash(wanted), |read| Ok(Ok(read.hash)));
+                Ok((**inode, hash?))
+            })
             .collect::<io::Result<_>>();
         hashes.context(Stage::Seal, || "cannot read old content")
     }
@@ -151,7 +108,8 @@ impl<'a> Placing<'a> {
         Ok(match &wanted.source {
             Source::Link(stored) | Source::Copy(stored) => {
                 let file = self
-                    .place_of(stored)?
+                    .places
+                    .dir_of(stored)?
                     .open_file(OsStr::new(&stored.name()))?;
                 Some((file, wanted.size))
             }
@@ -161,110 +119,120 @@ impl<'a> Placing<'a> {
         })
     }
 
-    fn place_of(&self, stored: &Stored) -> io::Result<&Dir> {
-        let place = self.places.get(stored.place as usize);
-        let dir = place.and_then(|(dir, _)| dir.as_ref());
-        Ok(dir.ok_or(io::ErrorKind::NotFound)?)
-    }
-
-    fn shelf_of(&self, source: &Source) -> &Opened {
-        let place = match source {
-            Source::Link(stored) | Source::Copy(stored) => self.places.get(stored.place as usize),
-            _ => None,
-        };
-        place.map_or(&self.own, |(_, shelf)| shelf)
-    }
-
     /// Stores the content of these files. On stable storage on return.
     pub(super) fn place(&self, wanted: &[(Inode, &Wanted, ContentHash)]) -> Result<Placed> {
+        let context = || "cannot keep old content".to_owned();
         let sync_each = wanted.len() <= SYNC_EACH_BELOW;
-        let placed: Placed = wanted
+        let placed = wanted
             .par_iter()
             .enumerate()
             .map(|(number, (inode, wanted, hash))| {
-                let shelf = self.shelf_of(&wanted.source);
-                let name = format!("{}{}", shelf.prefix, stored_name(number, &wanted.path));
-                let stored = self.store(wanted, shelf, &name, sync_each)?;
+                let stored = self.store(*inode, wanted, number, sync_each)?;
                 Ok((
                     *inode,
                     stored
-                        .map(|()| (name, *hash))
+                        .map(|name| (name, *hash))
                         .map_err(|why| why.reason().into()),
                 ))
             })
-            .collect::<io::Result<_>>()
-            .context(Stage::Seal, || "cannot keep old content")?;
+            .collect::<io::Result<Placed>>()
+            .context(Stage::Seal, context)?;
         self.flush(sync_each)?;
         Ok(placed)
     }
 
     fn flush(&self, sync_each: bool) -> Result<()> {
-        let mut done: Vec<*const Opened> = Vec::new();
-        for shelf in self
-            .places
-            .iter()
-            .map(|(_, shelf)| shelf)
-            .chain([&self.own])
-        {
-            if done.contains(&Arc::as_ptr(shelf)) {
-                continue;
-            }
+        for shelf in self.places.shelves() {
             let flushed = if sync_each {
                 shelf.dir.sync()
             } else {
                 sys::sync_volume(&shelf.dir)
             };
             flushed.context(Stage::Seal, || "cannot flush old content")?;
-            done.push(Arc::as_ptr(shelf));
         }
         Ok(())
     }
 
+    /// Gives the name in the snapshot.
     fn store(
         &self,
+        inode: Inode,
         wanted: &Wanted,
-        shelf: &Opened,
-        name: &str,
+        number: usize,
         sync: bool,
-    ) -> io::Result<std::result::Result<(), Unkept>> {
+    ) -> io::Result<std::result::Result<String, Unkept>> {
+        let stored = wanted.source.stored();
+        let shelf = self.places.shelf_of(stored);
         let to = &shelf.dir;
-        let name = OsStr::new(name);
-        if !self.link(wanted, to, name)? {
-            let Some((from, length)) = self.open(wanted)? else {
-                return Ok(Err(Unkept::Unreadable));
-            };
-            let copy = anew(to, name, || to.create_file(name))?;
-            let whole = !matches!(wanted.source, Source::Grown(..));
-            if !(whole && clone_content(&from, &copy)?) {
-                // What is in a place was within the bounds when it was put there.
-                let bounded = matches!(wanted.source, Source::Live(_) | Source::Grown(..));
-                if bounded && length > self.limits.max_file_bytes {
-                    to.unlink(name)?;
-                    return Ok(Err(Unkept::TooLarge));
-                }
-                if whole {
-                    copy_content(&from, &copy)?;
-                } else {
-                    io::copy(&mut (&from).take(length), &mut &copy)?;
-                }
-            }
+        let alone = match (stored, self.readings.get(&inode)) {
+            (None, _) => false,
+            (Some(_), Some(reading)) => reading.alone,
+            (Some(stored), None) => self.is_alone(stored)?,
+        };
+        let name = format!("{}{}", shelf.prefix, stored_name(number, &wanted.path));
+        let linked = match stored.filter(|_| alone) {
+            Some(stored) => self.link(stored, to, &name)?,
+            None => false,
+        };
+        if !linked && let Err(why) = self.copy(wanted, to, OsStr::new(&name))? {
+            return Ok(Err(why));
         }
         if sync {
-            to.open_file(name)?.sync_all()?;
+            to.open_file(OsStr::new(&name))?.sync_all()?;
+        }
+        Ok(Ok(name))
+    }
+
+    fn copy(
+        &self,
+        wanted: &Wanted,
+        to: &Dir,
+        name: &OsStr,
+    ) -> io::Result<std::result::Result<(), Unkept>> {
+        let Some((from, length)) = self.open(wanted)? else {
+            return Ok(Err(Unkept::Unreadable));
+        };
+        let copy = anew(to, name, || to.create_file(name))?;
+        let whole = !matches!(wanted.source, Source::Grown(..));
+        if whole && clone_content(&from, &copy)? {
+            return Ok(Ok(()));
+        }
+        // What is in a place was within the bounds when it was put there.
+        let bounded = wanted.source.stored().is_none();
+        if bounded && length > self.limits.max_file_bytes {
+            to.unlink(name)?;
+            return Ok(Err(Unkept::TooLarge));
+        }
+        if whole {
+            copy_content(&from, &copy)?;
+        } else {
+            io::copy(&mut (&from).take(length), &mut &copy)?;
         }
         Ok(Ok(()))
     }
 
-    /// Makes a file of a place one of the snapshot, where no name elsewhere leads to it.
-    fn link(&self, wanted: &Wanted, to: &Dir, name: &OsStr) -> io::Result<bool> {
-        let (Source::Link(stored) | Source::Copy(stored)) = &wanted.source else {
-            return Ok(false);
-        };
-        let from = self.place_of(stored)?;
-        let kept = stored.name();
-        let kept = OsStr::new(&kept);
-        let alone = from.stat(kept)?.identity.links == 1;
-        Ok(alone && anew(to, name, || from.link(kept, to, name)).is_ok())
+    /// Whether no name elsewhere leads to a file of a place.
+    fn is_alone(&self, stored: &Stored) -> io::Result<bool> {
+        let place = self.places.dir_of(stored)?;
+        let stat = place.stat(OsStr::new(&stored.name()))?;
+        Ok(stat.identity.links == 1)
+    }
+
+    /// Makes a file of a place one of the snapshot.
+    fn link(&self, stored: &Stored, to: &Dir, name: &str) -> io::Result<bool> {
+        let from = self.places.dir_of(stored)?;
+        let (kept, name) = (stored.name(), OsStr::new(name));
+        Ok(anew(to, name, || from.link(kept.as_ref(), to, name)).is_ok())
+    }
+}
+
+impl Source {
+    /// The file in a place.
+    fn stored(&self) -> Option<&Stored> {
+        match self {
+            Self::Link(stored) | Self::Copy(stored) => Some(stored),
+            Self::Live(_) | Self::Grown(..) | Self::Lost(_) => None,
+        }
     }
 }
 
