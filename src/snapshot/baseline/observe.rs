@@ -12,7 +12,7 @@ use crate::snapshot::Unobserved;
 use crate::snapshot::tree::IGNORE_FILE;
 use crate::snapshot::tree::compare::unknown;
 use crate::snapshot::tree::links::Groups;
-use crate::snapshot::tree::record::{Child, Content, Record, Row, child_path};
+use crate::snapshot::tree::record::{Child, Content, Record, Row, child_named, child_path};
 use crate::snapshot::tree::walk::{Descend, Step, Visit, Visitor, lock};
 use crate::sys::{Dir, Stat, hash_file, read_open_state, read_state, system_clock};
 
@@ -319,13 +319,6 @@ impl Visitor for Observer<'_> {
             Err(e) => self.skip(Some(path.clone()), &e),
         }
     }
-}
-
-/// The child `name` of a directory.
-fn child_named<'a>(children: &'a [(Vec<u8>, Child)], name: &OsStr) -> Option<&'a Child> {
-    let by_name = |(n, _): &(Vec<u8>, Child)| n.as_slice().cmp(name.as_encoded_bytes());
-    let at = children.binary_search_by(by_name).ok()?;
-    Some(&children[at].1)
 }
 
 /// A directory's own record: the one that is known, if that is still true.

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 
 use rayon::prelude::*;
 
-use super::live::{Looker, Reading, read_entry, read_kept};
+use super::live::{Looker, Reading, read_kept};
 use super::model::Model;
 use super::places::Places;
 use super::record::{Inode, Stored};
@@ -19,6 +19,7 @@ use crate::entry::{EntryKind, EntryState};
 use crate::error::{IoContext, Result, Stage};
 use crate::infer::{Certainty, Depth, ScopePath};
 use crate::path::AbsPath;
+use crate::snapshot::tree::compare::read_after;
 use crate::snapshot::tree::walk::{Bounds, Descend, Visit, Visitor, lock, walk};
 use crate::snapshot::{Exclusions, Unobserved};
 use crate::sys::{Dir, Stat, read_open_state, read_state};
@@ -289,7 +290,7 @@ impl Visitor for Newcomers {
                 if stat.kind != EntryKind::Directory
                     && let Ok(path) = visit.path.join(name)
                 {
-                    self.add(path, read_entry(visit.dir, name, stat));
+                    self.add(path, read_after(visit.dir, name, stat));
                 }
             }
         });

@@ -4,10 +4,10 @@ use std::ffi::OsStr;
 use std::io;
 
 use super::record::Stored;
-use crate::entry::{ContentHash, EntryKind, EntryState, Timestamp};
+use crate::entry::{ContentHash, EntryKind, EntryState};
 use crate::path::AbsPath;
-use crate::snapshot::tree::record::is_racy;
-use crate::sys::{Dir, Stat, hash_file, read_open_state, read_state, system_clock};
+use crate::snapshot::tree::compare::read_after;
+use crate::sys::{Dir, Stat, hash_file, read_open_state, read_state};
 
 /// Looks at entries by their paths. Those in one directory are best asked for one after another.
 #[derive(Default)]
@@ -41,7 +41,7 @@ impl Looker {
             );
         }
         match (self.parent(path)?, path.name()) {
-            (Some(dir), Some(name)) => found(read_entry(dir, name, stat)),
+            (Some(dir), Some(name)) => found(read_after(dir, name, stat)),
             _ => Ok(None),
         }
     }
@@ -61,31 +61,6 @@ impl Looker {
         }
         Ok(self.last.as_ref().and_then(|(_, dir)| dir.as_ref()))
     }
-}
-
-/// The state of an entry that is no directory, with its content's hash.
-pub(super) fn read_entry(dir: &Dir, name: &OsStr, stat: &Stat) -> io::Result<EntryState> {
-    if stat.kind != EntryKind::File {
-        return read_state(dir, name, stat);
-    }
-    let now = system_clock();
-    let (file, stat) = match dir.open_file_with_stat(name) {
-        Ok(opened) => opened,
-        // Its metadata can still be compared; its content then only by identity.
-        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
-            return read_state(dir, name, stat);
-        }
-        Err(e) => return Err(e),
-    };
-    let mut state = read_open_state(&file, &stat)?;
-    state.hash = Some(hash_file(&file)?);
-    let again = Stat::of(&file)?;
-    // A later write could leave the change time as it is: make sure that this identity never
-    // proves anything.
-    if again.identity != stat.identity || is_racy(&stat.identity, now) {
-        state.identity.changed = Timestamp::default();
-    }
-    Ok(state)
 }
 
 /// The state of a file with the attributes and flags that it still has where it is kept.

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use super::before::Before;
 use super::links::Groups;
-use super::record::{Child, Content, Record, Row, child_path, is_racy};
+use super::record::{Child, Content, Record, Row, child_named, child_path, is_racy};
 use super::walk::{Descend, Step, Visit, Visitor, lock};
 use crate::entry::{EntryKind, EntryState, Timestamp};
 use crate::infer::{Depth, ScopePath};
@@ -412,16 +412,18 @@ pub(in crate::snapshot) fn unknown<'a>(
     entries: &'a [(OsString, Stat)],
     known: &[(Vec<u8>, Child)],
 ) -> Vec<&'a OsStr> {
-    let is_known = |name: &OsStr| {
-        let by_name = |(n, _): &(Vec<u8>, Child)| n.as_slice().cmp(name.as_encoded_bytes());
-        known.binary_search_by(by_name).is_ok()
-    };
     let names = entries.iter().map(|(name, _)| name.as_os_str());
-    names.filter(|name| !is_known(name)).collect()
+    names
+        .filter(|name| child_named(known, name).is_none())
+        .collect()
 }
 
 /// The full state of an entry after the command, with its content's hash.
-fn read_after(dir: &Dir, name: &OsStr, stat: &Stat) -> std::io::Result<EntryState> {
+pub(in crate::snapshot) fn read_after(
+    dir: &Dir,
+    name: &OsStr,
+    stat: &Stat,
+) -> std::io::Result<EntryState> {
     if stat.kind != EntryKind::File {
         return read_state(dir, name, stat);
     }

@@ -1,5 +1,7 @@
 //! Rows of the baseline: what is known about one directory and the entries in it.
 
+use std::ffi::OsStr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::entry::{ContentHash, DeviceNumber, EntryKind, EntryState, Identity, Timestamp, Xattr};
@@ -226,6 +228,16 @@ pub(in crate::snapshot) struct Row {
     pub(in crate::snapshot) own: Option<Record>,
     /// What is in it, sorted by name; `None`: it was not looked into, or is not a directory.
     pub(in crate::snapshot) children: Option<Vec<(Vec<u8>, Child)>>,
+}
+
+/// The child `name` of a directory, whose children are sorted by name.
+pub(in crate::snapshot) fn child_named<'a>(
+    children: &'a [(Vec<u8>, Child)],
+    name: &OsStr,
+) -> Option<&'a Child> {
+    let by_name = |(n, _): &(Vec<u8>, Child)| n.as_slice().cmp(name.as_encoded_bytes());
+    let at = children.binary_search_by(by_name).ok()?;
+    Some(&children[at].1)
 }
 
 /// The path of a child by its name as stored.
