@@ -8,6 +8,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -219,7 +220,16 @@ impl Session {
         };
         let end = match &self.recipe.spec.output {
             Output::Inherit { .. } => runtime.block_on(shell.take_turn(turn, None)),
-            Output::Stream(sink) => shell.take_turn_streaming(runtime, turn, sink.as_ref()),
+            Output::Stream(sink) => {
+                let taken =
+                    AssertUnwindSafe(|| shell.take_turn_streaming(runtime, turn, sink.as_ref()));
+                catch_unwind(taken).unwrap_or_else(|panic| {
+                    // The sink's doing. What the ended command left in the pipes must not reach
+                    // it again when the session is dropped.
+                    self.retire();
+                    resume_unwind(panic)
+                })
+            }
         };
         end.map_err(|source| {
             self.retire();
