@@ -27,6 +27,7 @@ mod shrink;
 mod sibling;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 pub use compact::{Compaction, Compression};
 pub(crate) use place::OpenDirs;

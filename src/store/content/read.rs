@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::OpenDirs;
 use super::delta::Delta;
+use super::whole::{WHOLE_UP_TO, copy_whole};
 use crate::entry::{ContentHash, EntryKind};
 use crate::seal::{Change, Form, PreImage};
 use crate::sys::{self, Dir};
@@ -203,6 +204,13 @@ pub(crate) fn copy_into(
         Form::Raw => {
             let dir = dirs.of(stored.name).map_err(|e| unusable(unreachable(e)))?;
             copy_raw(dir, stored, to, sparse)?
+        }
+        Form::Zstd if stored.size <= WHOLE_UP_TO && !sparse => {
+            let dir = dirs.of(stored.name).map_err(|e| unusable(unreachable(e)))?;
+            let from = dir
+                .open_content(stored.name.as_ref())
+                .map_err(|e| unusable(unreadable(&e)))?;
+            copy_whole(&from, stored, to)?
         }
         Form::Zstd | Form::Delta(_) => {
             let mut reader = open(dirs, stored).map_err(unusable)?;

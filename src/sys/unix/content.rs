@@ -18,6 +18,8 @@ const PIECE: usize = 256 * 1024;
 /// reading once for the hash and the copy is faster.
 const KERNEL_COPY_FROM: u64 = 1 << 20;
 
+/// From this size on [`copy_known`] shares blocks where it can: a block at least.
+const KNOWN_CLONED_FROM: u64 = 4 << 10;
 /// The most bytes that [`copy_known`] copies.
 pub const KNOWN_UP_TO: u64 = PIECE as u64 - 1;
 
@@ -81,7 +83,8 @@ pub fn copy_known(from: &File, (size, hash): (u64, &ContentHash), to: &File) -> 
         let content = &content[..length];
         let is_known =
             length as u64 == size && ContentHash(Sha256::digest(content).into()) == *hash;
-        if is_known {
+        // A shared block is not written again.
+        if is_known && !(size >= KNOWN_CLONED_FROM && clone_content(from, to)?) {
             to.write_all_at(content, 0)?;
         }
         Ok(is_known)
