@@ -538,11 +538,20 @@ impl OutputSink for Panicking {
 
 #[test]
 fn a_receiver_of_output_that_panics_ends_the_command() {
+    assert_ends_without_receiver("yes");
+}
+
+#[test]
+fn a_command_that_ignores_interrupts_and_writes_on_ends_with_its_receiver() {
+    assert_ends_without_receiver("trap '' INT; yes");
+}
+
+fn assert_ends_without_receiver(command: &str) {
     let directory = tempfile::tempdir().expect("a directory can be made");
     let file = directory.path().join("pid");
     let sink = Output::Stream(Arc::new(Panicking));
     let mut session = Session::start(spec("sh", sink)).expect("the shell starts");
-    let command = format!("echo $$ >{}; yes", file.display());
+    let command = format!("echo $$ >{}; {command}", file.display());
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         session.run(OsStr::new(&command), false, None, &Cancel::default())
     }));

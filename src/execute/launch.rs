@@ -277,8 +277,13 @@ impl Shell {
         if self.ended.is_none() {
             let _ = self.order(Order::KillShell);
         }
-        let _ = self.order(Order::Release);
-        wait_for(self.supervisor);
+        let released = self.order(Order::Release);
+        let (supervisor, channel) = (self.supervisor, self.channel);
+        if released.is_err() {
+            // It goes when nobody is at the other end.
+            drop(channel);
+        }
+        wait_for(supervisor);
     }
 }
 

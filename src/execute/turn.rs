@@ -224,6 +224,9 @@ impl Shell {
                 room = reserve(pieces.as_ref()), if progress.held.is_some() => {
                     match (room, progress.held.take()) {
                         (Some(room), Some(piece)) => room.send(piece),
+                        // What the ending tree still writes: asking again for its end would begin
+                        // that anew.
+                        _ if ending => {}
                         // The sink is gone: nobody can see what the command does any more.
                         _ => self.end_tree(turn, &mut progress, Order::Interrupt)?,
                     }
