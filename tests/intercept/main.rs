@@ -9,4 +9,5 @@ mod common;
 mod edges;
 mod programs;
 mod survivors;
+mod whole_root;
 mod work;
