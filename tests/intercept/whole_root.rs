@@ -87,9 +87,13 @@ impl System {
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
+        self.run_entering(ENTER, arguments)
+    }
+
+    fn run_entering(&self, enter: &str, arguments: &[&str]) -> Output {
         let mut command = Command::new("unshare");
         command
-            .args(["--mount", "sh", "-c", ENTER])
+            .args(["--mount", "sh", "-c", enter])
             .arg(&self.root)
             .args(arguments)
             .env_clear()
@@ -137,6 +141,35 @@ impl System {
     }
 }
 
+/// The root of a chroot is in no mount table unless something is mounted there.
+fn assert_covered_without_a_mount(system: &System) {
+    let enter = "mount -t proc proc \"$0/proc\" && exec chroot \"$0\" \"$@\"";
+    for strategy in ["copy", "intercept"] {
+        let line = "rm /etc/fstab && echo new > /etc/new";
+        let run = [
+            "deployx",
+            "--snapshot-dir",
+            "/var/lib/deployx",
+            "run",
+            "--strategy",
+        ];
+        let output = system.run_entering(enter, &[&run[..], &[strategy, "--", line]].concat());
+        assert!(output.status.success(), "{strategy}: {}", text(&output));
+        let output = text(&output);
+        assert!(!output.contains("not covered"), "{strategy}: {output}");
+        let back = [
+            "deployx",
+            "--snapshot-dir",
+            "/var/lib/deployx",
+            "rollback",
+            "last",
+        ];
+        let undone = system.run_entering(enter, &back);
+        assert!(undone.status.success(), "{strategy}: {}", text(&undone));
+        assert_eq!(system.rsync(&["-nic"]), "", "{strategy}: {output}");
+    }
+}
+
 #[test]
 fn work_on_a_whole_system_is_taken_back_exactly() {
     let test = "work_on_a_whole_system_is_taken_back_exactly";
@@ -160,6 +193,7 @@ fn work_on_a_whole_system_is_taken_back_exactly() {
         assert!(output.status.success(), "{}", text(&output));
     }
     system.rsync(&[]);
+    assert_covered_without_a_mount(&system);
     let online = if all { ONLINE } else { &[] };
     for line in OFFLINE.iter().chain(online) {
         system.assert_taken_back(line);

@@ -6,6 +6,9 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::StatVfsMountFlags;
+
+use super::dir::Stat;
 use super::quota;
 
 /// One line of the mount table.
@@ -100,10 +103,53 @@ pub struct Space {
 /// The mount table as this process sees it, in the order of mounting.
 pub fn mounts() -> io::Result<Vec<Mount>> {
     let table = std::fs::read("/proc/self/mountinfo")?;
-    Ok(table
+    let mut mounts: Vec<Mount> = table
         .split(|b| *b == b'\n')
         .filter_map(parse_mount)
-        .collect())
+        .collect();
+    if mounts.iter().all(|m| m.mount_point != Path::new("/")) {
+        mounts.insert(0, root_of_chroot()?);
+    }
+    Ok(mounts)
+}
+
+/// The mount of `/` where the table has none: in a chroot into a directory within a mount.
+fn root_of_chroot() -> io::Result<Mount> {
+    let root = Path::new("/");
+    let stat = Stat::of(&std::fs::File::open(root)?)?;
+    let space = rustix::fs::statvfs(root)?;
+    Ok(Mount {
+        id: stat.mount.unwrap_or_default(),
+        parent: 0,
+        root: root.to_owned(),
+        mount_point: root.to_owned(),
+        filesystem: type_of(rustix::fs::statfs(root)?.f_type as u64).to_owned(),
+        source: String::new(),
+        device: stat.identity.device,
+        read_only: space.f_flag.contains(StatVfsMountFlags::RDONLY),
+    })
+}
+
+/// The name of a filesystem by its magic number (`statfs(2)`).
+fn type_of(magic: u64) -> &'static str {
+    match magic {
+        0xef53 => "ext4",
+        0x5846_5342 => "xfs",
+        0x9123_683e => "btrfs",
+        0x0102_1994 => "tmpfs",
+        0x8584_58f6 => "ramfs",
+        0x794c_7630 => "overlay",
+        0xf2f5_2010 => "f2fs",
+        0xca45_1a4e => "bcachefs",
+        0x2fc1_2fc1 => "zfs",
+        0x6573_5546 => "fuse",
+        0x6969 => "nfs",
+        0xff53_4d42 => "cifs",
+        0xfe53_4d42 => "smb3",
+        0x0102_1997 => "9p",
+        0x00c3_6400 => "ceph",
+        _ => "unknown",
+    }
 }
 
 /// The mount that `path` (absolute, without symbolic links) is on, as the kernel finds it: from the
@@ -220,6 +266,16 @@ mod tests {
         assert!(mount.read_only, "the filesystem is");
         assert!(parse_mount(b"garbage").is_none());
         assert!(parse_mount(b"").is_none());
+    }
+
+    #[test]
+    fn the_root_is_described_without_the_table_as_with_it() {
+        let mounts = mounts().unwrap();
+        let (listed, seen) = (mount_of(Path::new("/"), &mounts).unwrap(), root_of_chroot());
+        let seen = seen.unwrap();
+        assert_eq!(seen.id, listed.id);
+        assert_eq!(seen.read_only, listed.read_only);
+        assert!([listed.filesystem.as_str(), "unknown"].contains(&seen.filesystem.as_str()));
     }
 
     #[test]
