@@ -24,6 +24,7 @@ mod doctor;
 mod live;
 mod own_rules;
 mod query;
+mod receipt;
 mod recover;
 mod report;
 mod restore;

@@ -43,6 +43,7 @@ impl Engine {
             environment_vars: meta.environment_vars,
             metadata: meta.metadata,
             coverage: meta.coverage,
+            receipt: meta.receipt,
             strategies: meta.strategies,
             places: meta.places,
             error: meta.error,

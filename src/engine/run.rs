@@ -14,7 +14,7 @@ use crate::path::{AbsPath, WirePath};
 use crate::progress::{Event, Phase};
 use crate::request::{BatchRequest, OnConflict, RunRequest, SnapshotOptions};
 use crate::rollback::RollbackReport;
-use crate::seal::ChangeCounts;
+use crate::seal::{ChangeCounts, Limit, LimitKind};
 use crate::snapshot::Registry;
 use crate::snapshot::intercept::{self, Interception};
 use crate::store::{CoverageRecord, Outcome, SnapshotId, SnapshotMeta};
@@ -189,6 +189,7 @@ impl Engine {
             match secured.seal(
                 stored_outcome(&outcome),
                 survivors_note(&outcome),
+                survivors_limit(&outcome),
                 context.progress,
             ) {
                 Ok(meta) => {
@@ -318,6 +319,7 @@ impl RunReport {
             monitored_paths: Vec::new(),
             changes: ChangeCounts::default(),
             coverage: CoverageRecord::default(),
+            receipt: None,
             stored_bytes: 0,
             snapshot_error: None,
             rollback: None,
@@ -330,6 +332,7 @@ impl RunReport {
         self.monitored_paths.clone_from(&meta.monitored_paths);
         self.changes = meta.changes;
         self.coverage = meta.coverage.clone();
+        self.receipt = meta.receipt.clone();
         self.stored_bytes = meta.stored_bytes;
     }
 }
@@ -341,7 +344,12 @@ fn abandon(secured: Option<Secured>, error: Error, context: &RunContext<'_>) -> 
             interrupted: true,
             ..Outcome::default()
         };
-        if let Err(error) = secured.seal(outcome, vec![error.to_string()], context.progress) {
+        if let Err(error) = secured.seal(
+            outcome,
+            vec![error.to_string()],
+            Vec::new(),
+            context.progress,
+        ) {
             tracing::warn!(%error, "the snapshot could not be sealed");
         }
     }
@@ -388,6 +396,12 @@ fn survivors_note(outcome: &CommandOutcome) -> Vec<String> {
         "processes of the command still run ({}): what they change from now on is not covered",
         pids.join(", ")
     )]
+}
+
+/// The same in the receipt.
+fn survivors_limit(outcome: &CommandOutcome) -> Vec<Limit> {
+    let limit = |note| Limit::new(LimitKind::Survivors, note);
+    survivors_note(outcome).into_iter().map(limit).collect()
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -44,7 +44,7 @@ use crate::infer::ScopePath;
 use crate::path::AbsPath;
 use crate::progress::Progress;
 use crate::request::Limits;
-use crate::seal::Change;
+use crate::seal::{Change, Observed};
 
 /// What a strategy can do. The default is nothing, so a forgotten field fails closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -122,6 +122,8 @@ pub struct CaptureRequest<'a> {
     pub scope: &'a [ScopePath],
     /// What is left alone.
     pub exclusions: Exclusions,
+    /// The snapshot that it is part of, by its id.
+    pub snapshot: &'a str,
     /// Bounds.
     pub limits: Limits,
     /// Makes room in the store for what is needed and says how much there is then. Asked once the
@@ -155,6 +157,8 @@ pub struct Sealed {
     pub stored_bytes: u64,
     /// Remarks on how changes were found, for people.
     pub notes: Vec<String>,
+    /// What was seen of the command besides.
+    pub observed: Observed,
 }
 
 /// A way to preserve the state before a command.

@@ -233,6 +233,7 @@ pub(crate) mod tests {
                 complete: true,
                 ..CoverageRecord::default()
             },
+            receipt: None,
             stored_bytes: 0,
             snapshot_error: None,
             rollback: None,

@@ -256,6 +256,7 @@ mod tests {
                 complete: true,
                 ..CoverageRecord::default()
             },
+            receipt: None,
             strategies: vec![StrategyUse {
                 volume: AbsPath::new("/").unwrap(),
                 strategy: "copy".into(),

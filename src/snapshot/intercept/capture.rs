@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::changes::{Candidates, is_unchanged};
 use super::expand::expand;
+use super::late::write_list;
 use super::log;
 use super::model::Model;
 use super::names::add_names;
@@ -21,7 +22,7 @@ use crate::entry::EntryState;
 use crate::error::{Error, ErrorKind, IoContext, Result, Stage};
 use crate::path::AbsPath;
 use crate::progress::{Event, Phase, Progress};
-use crate::seal::{Change, PreImage};
+use crate::seal::{Change, Effect, KnownBy, LateChange, Limit, LimitKind, Observed, PreImage};
 use crate::snapshot::tree::IGNORE_FILE;
 use crate::snapshot::{Capture, CaptureRequest, Exclusions, Placement, Sealed, Unobserved};
 use crate::store::{SIBLINGS, Store};
@@ -36,6 +37,8 @@ pub(super) struct InterceptCapture {
     session: Option<Arc<Interception>>,
     token: Token,
     directory: AbsPath,
+    /// Its snapshot; `None`: a later process seals it.
+    snapshot: Option<String>,
     notes: Vec<String>,
     /// Where content of further volumes goes.
     further: Vec<(AbsPath, Shelf)>,
@@ -71,27 +74,25 @@ impl InterceptCapture {
         let root = AbsPath::new(store.path())
             .map_err(io::Error::other)
             .context(Stage::Capture, context)?;
+        let began = sys::ticks_since_boot();
         session.ask(&Ask::Begin(Begin {
             number,
             directory: directory.clone(),
             store: root,
             excluded: token.exclusions.subtrees.clone(),
             limits: token.limits,
+            snapshot: request.snapshot.to_owned(),
+            began,
+            earlier: session.note_begin(request.snapshot, began),
         }))?;
-        let mut notes = Vec::new();
-        if !sys::is_root() {
-            notes.push(
-                "set-uid programs (sudo) gain no rights under interception without the \
-                 administrator's rights"
-                    .to_owned(),
-            );
-        }
+        let notes = without_set_uid().map(|limit| limit.reason);
         Ok(Self {
             store: store.clone(),
             session: Some(Arc::clone(session)),
             token,
             directory,
-            notes,
+            snapshot: Some(request.snapshot.to_owned()),
+            notes: notes.into_iter().collect(),
             further: Vec::new(),
             ended: None,
             places: None,
@@ -112,6 +113,7 @@ impl InterceptCapture {
             session: None,
             token,
             directory,
+            snapshot: None,
             notes: Vec::new(),
             further: Vec::new(),
             ended: None,
@@ -189,6 +191,24 @@ impl InterceptCapture {
             .collect()
     }
 
+    /// Leaves of `late` what is in the record, and writes that down for those whose processes they were.
+    fn keep_late(&self, late: &mut Vec<LateChange>, changes: &[Change]) {
+        late.retain(|one| {
+            let found = changes.binary_search_by(|change| change.path.cmp(&one.path));
+            found.is_ok()
+        });
+        let Some(snapshot) = &self.snapshot else {
+            return;
+        };
+        let session = self.token.session.as_path();
+        let written = AbsPath::new(self.store.path())
+            .map_err(io::Error::other)
+            .and_then(|store| write_list(&store, session, snapshot, late));
+        if let Err(error) = written {
+            tracing::warn!(%error, "late changes were not listed with their command");
+        }
+    }
+
     fn open_places(&self, model: &Model, placement: Placement<'_>) -> Result<Places> {
         let own = Shelf {
             files: placement.files.to_path_buf(),
@@ -262,10 +282,12 @@ impl Capture for InterceptCapture {
         self.ended()?;
         // Sealed again, it is read again.
         let (mut model, unseen) = self.ended.take().unwrap_or_default();
+        let complete = unseen.is_none();
         if let Some(reason) = unseen {
             let root = AbsPath::new("/").map_err(|_| damaged("no root"))?;
             model.missed.insert(root, reason);
         }
+        let mut observed = observed(&mut model, complete);
         let mut notes: Vec<String> = model.notes.iter().cloned().collect();
         let places = self.open_places(&model, placement)?;
         let old_files = Self::old_ignore_files(&model, &places);
@@ -293,7 +315,9 @@ impl Capture for InterceptCapture {
             .filter(|(inode, ..)| placed.get(inode).is_some_and(std::result::Result::is_ok))
             .map(|(_, wanted, _)| wanted.size)
             .sum();
-        let changes = finish(candidates, &hashes, &placed, &mut unobserved);
+        let (changes, written) = finish(candidates, &hashes, &placed, &mut unobserved);
+        observed.written_as_before = written;
+        self.keep_late(&mut observed.late, &changes);
         self.token.exclusions.files = files;
         progress.event(Event::End);
         Ok(Sealed {
@@ -302,6 +326,7 @@ impl Capture for InterceptCapture {
             entries,
             stored_bytes,
             notes,
+            observed,
         })
     }
 
@@ -346,13 +371,51 @@ fn differing<'c>(
     all
 }
 
-/// Makes changes of what differs.
+/// What the records say besides what is to be restored.
+fn observed(model: &mut Model, complete: bool) -> Observed {
+    let effects = std::mem::take(&mut model.effects).into_iter();
+    let late = std::mem::take(&mut model.late).into_iter();
+    let listener = model.own_listener.then(|| {
+        let reason = "a program wanted to intercept calls by itself, which only one can";
+        Limit::new(LimitKind::OwnListener, reason)
+    });
+    Observed {
+        every_call: complete,
+        outside: std::mem::take(&mut model.outside).into_iter().collect(),
+        effects: effects
+            .map(|(what, reason)| Effect {
+                what,
+                reason,
+                known_by: KnownBy::Call,
+            })
+            .collect(),
+        limits: without_set_uid().into_iter().chain(listener).collect(),
+        late: late
+            .map(|(path, command)| LateChange {
+                path,
+                command,
+                recorded_with: None,
+            })
+            .collect(),
+        written_as_before: Vec::new(),
+    }
+}
+
+/// What holds for commands of ordinary users.
+fn without_set_uid() -> Option<Limit> {
+    let reason = "set-uid programs (sudo) gain no rights under interception without the \
+                  administrator's rights";
+    (!sys::is_root()).then(|| Limit::new(LimitKind::SetUid, reason))
+}
+
+/// Makes changes of what differs; gives them, and the files that were opened for writing and do not.
 fn finish(
     candidates: Candidates,
     hashes: &Hashes,
     placed: &Placed,
     unobserved: &mut Vec<Unobserved>,
-) -> Vec<Change> {
+) -> (Vec<Change>, Vec<AbsPath>) {
+    let mut written_as_before = Vec::new();
     let mut changes = Vec::with_capacity(candidates.entries.len());
     for mut entry in candidates.entries {
         let mut content = PreImage::NotNeeded;
@@ -382,6 +445,9 @@ fn finish(
         if content == PreImage::NotNeeded
             && is_unchanged(entry.before.as_deref(), entry.after.as_ref())
         {
+            if entry.wanted.is_some() {
+                written_as_before.push(entry.path);
+            }
             continue;
         }
         if let PreImage::Lost { reason } = &content {
@@ -397,7 +463,7 @@ fn finish(
             content,
         });
     }
-    changes
+    (changes, written_as_before)
 }
 
 /// Text that a file had.

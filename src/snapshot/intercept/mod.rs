@@ -22,6 +22,7 @@ mod capture;
 mod changes;
 mod expand;
 mod host;
+mod late;
 mod live;
 mod log;
 mod model;
@@ -37,6 +38,7 @@ mod territory;
 mod token;
 
 pub use host::answer;
+pub use late::late_changes;
 pub use session::{Interception, InterceptionHost};
 
 use std::sync::{Arc, OnceLock};
@@ -53,9 +55,10 @@ use crate::sys;
 pub const NAME: &str = "intercept";
 
 /// Files in a session's directory that are worth nothing once it is over.
-const LEFTOVERS: [&str; 4] = [
+const LEFTOVERS: [&str; 5] = [
     protocol::CONTROL,
     protocol::CURRENT,
+    protocol::OVER,
     "current.new",
     "problems",
 ];

@@ -26,6 +26,14 @@ pub(super) struct Model {
     pub(super) notes: BTreeSet<String>,
     /// Where changes may have been missed, and why.
     pub(super) missed: BTreeMap<AbsPath, String>,
+    /// What cannot be taken back: what it is on, and what was seen.
+    pub(super) effects: BTreeSet<(String, String)>,
+    /// What changed and is not kept.
+    pub(super) outside: BTreeSet<AbsPath>,
+    /// What processes of earlier commands changed, and the command's snapshot.
+    pub(super) late: BTreeMap<AbsPath, Option<String>>,
+    /// A program wanted a listener of its own.
+    pub(super) own_listener: bool,
     next_serial: u64,
     next_number: u64,
 }
@@ -77,6 +85,16 @@ impl Model {
             Record::Note { text } => {
                 self.notes.insert(text);
             }
+            Record::Effect { what, reason } => {
+                self.effects.insert((what, reason));
+            }
+            Record::Outside { path } => {
+                self.outside.insert(path);
+            }
+            Record::Late { path, command } => {
+                self.late.entry(path).or_insert(command);
+            }
+            Record::OwnListener => self.own_listener = true,
         }
     }
 

@@ -19,6 +19,8 @@ use crate::request::Limits;
 pub(super) const CONTROL: &str = "control";
 /// The name of the file with the [`Begin`] of the command that runs.
 pub(super) const CURRENT: &str = "current";
+/// The name it has once that command is over.
+pub(super) const OVER: &str = "over";
 /// The records of a command, in its directory.
 pub(super) const LOG: &str = "log";
 /// Content that is kept in the store, in the command's directory.
@@ -54,6 +56,21 @@ pub(super) struct Begin {
     pub(super) excluded: Vec<AbsPath>,
     /// Bounds on what is copied.
     pub(super) limits: Limits,
+    /// Its snapshot.
+    pub(super) snapshot: String,
+    /// When it began, in ticks since boot.
+    pub(super) began: u64,
+    /// The session's commands before it, in their order.
+    pub(super) earlier: Vec<Earlier>,
+}
+
+/// A command that is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Earlier {
+    /// Its snapshot.
+    pub(super) snapshot: String,
+    /// When it began, in ticks since boot.
+    pub(super) began: u64,
 }
 
 /// An answer.

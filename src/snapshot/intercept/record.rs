@@ -39,6 +39,18 @@ pub(super) enum Record {
     Missed { path: AbsPath, reason: String },
     /// Something that people should know.
     Note { text: String },
+    /// Something that cannot be taken back: what it is on, and what was seen.
+    Effect { what: String, reason: String },
+    /// What is at this path changes, and is not kept.
+    Outside { path: AbsPath },
+    /// A process that an earlier command left behind changes what is at this path. `command` is that
+    /// command's snapshot, where it is known.
+    Late {
+        path: AbsPath,
+        command: Option<String>,
+    },
+    /// A program wanted a listener of its own.
+    OwnListener,
 }
 
 /// Where content is kept.

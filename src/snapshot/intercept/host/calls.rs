@@ -87,15 +87,13 @@ impl Watch {
                 self.metadata_of_open(caller, a[0])
             }
             Asked::Bind => self.bind(call, caller),
+            Asked::Connect => self.connect(call, caller),
             Asked::ChangeRoot => Ok(()),
             Asked::Mount => self.note(
-                "the command mounted or unmounted filesystems: that itself is not taken back".into(),
-            ),
-            Asked::OwnListener => self.note(
-                "a program of the command wanted to intercept calls by itself, which it could not: \
-                 only one can"
+                "the command mounted or unmounted filesystems: that itself is not taken back"
                     .into(),
             ),
+            Asked::OwnListener => self.meet_listener(),
         }
     }
 
@@ -278,19 +276,18 @@ impl Watch {
         if i32::from(family) != libc::AF_UNIX || length <= 3 {
             return Ok(());
         }
-        let most = (length as usize - 2).min(108);
-        let whole: [u8; 110] = {
-            let mut whole = [0; 110];
-            let name = read_c_string(call.thread, address + 2, most)
-                .or_else(|_| read_bytes::<1>(call.thread, address + 2).map(|_| Vec::new()))?;
-            let length = name.len().min(most);
-            whole[..length].copy_from_slice(&name[..length]);
-            whole
-        };
-        let end = whole.iter().position(|byte| *byte == 0).unwrap_or(most);
-        if end == 0 {
-            return Ok(());
+        match socket_name(call.thread, address, length)? {
+            name if name.is_empty() => Ok(()),
+            name => self.create(&caller.spot(HERE, &name, false)?, false),
         }
-        self.create(&caller.spot(HERE, &whole[..end], false)?, false)
     }
+}
+
+/// The name in the address of a local socket; empty: it is none of the filesystem.
+pub(super) fn socket_name(thread: u32, address: u64, length: u64) -> io::Result<Vec<u8>> {
+    let most = (length as usize).saturating_sub(2).min(108);
+    let mut name = read_c_string(thread, address + 2, most)
+        .or_else(|_| read_bytes::<1>(thread, address + 2).map(|_| Vec::new()))?;
+    name.truncate(most);
+    Ok(name)
 }

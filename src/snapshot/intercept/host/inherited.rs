@@ -11,9 +11,16 @@ use crate::entry::EntryKind;
 
 impl Watch {
     /// Keeps the content of every file that one of `shells`, or a process which descends from the
-    /// parent of one, may write to without opening it.
-    pub(super) fn keep_what_is_open(&mut self, shells: &[u32], other_root: bool) {
+    /// parent of one, may write to without opening it. `whose` tells of a process which earlier
+    /// command left it behind.
+    pub(super) fn keep_what_is_open(
+        &mut self,
+        shells: &[u32],
+        other_root: bool,
+        whose: impl Fn(u32) -> Option<Option<String>>,
+    ) {
         for process in relatives(shells) {
+            self.late = whose(process);
             let caller = Caller {
                 thread: process,
                 other_root,
@@ -24,6 +31,7 @@ impl Watch {
                 let _ = self.keep_open(caller, descriptor, fate);
             }
         }
+        self.late = None;
     }
 
     fn keep_open(&mut self, caller: Caller, descriptor: i32, fate: Fate) -> io::Result<()> {

@@ -1,6 +1,5 @@
 //! The loop that answers.
 
-use std::collections::HashMap;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -10,14 +9,14 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::guard::{Guard, Side};
+use super::late::{Owner, Owners};
 use super::resolve::Caller;
 use super::watch::Watch;
 use crate::path::AbsPath;
 use crate::snapshot::intercept::protocol::{
-    Answer, Ask, Begin, CURRENT, ENTRY, QUESTIONS, receive, send,
+    Answer, Ask, Begin, CURRENT, ENTRY, OVER, QUESTIONS, receive, send,
 };
 use crate::snapshot::intercept::sweep::remove_when_done;
-use crate::sys;
 use crate::sys::seccomp::{Asked, Call, Listener, SharedSlot, asked, receive_descriptor};
 
 /// How long records may wait to be put on stable storage while calls come in, and while none do.
@@ -46,10 +45,11 @@ pub(super) struct Host {
     watch: Option<Watch>,
     /// A process may have another root than this one.
     other_root: bool,
-    /// Whether each thread belongs to the command that runs.
-    known_threads: HashMap<u32, bool>,
-    /// When the command began, in ticks since boot, as processes' beginnings are given.
-    began: u64,
+    owners: Owners,
+    /// The command that ran last, when none runs.
+    over: Option<Begin>,
+    /// Where what its processes change since is listed, once they did.
+    listing: Option<Watch>,
     had_company: bool,
 }
 
@@ -66,8 +66,9 @@ impl Host {
             slot: SharedSlot::new()?,
             watch: None,
             other_root: false,
-            known_threads: HashMap::new(),
-            began: 0,
+            owners: Owners::default(),
+            over: None,
+            listing: None,
             had_company: false,
         })
     }
@@ -139,6 +140,10 @@ impl Host {
             }
             Err(_) => None,
         };
+        self.listing = None;
+        self.over = std::fs::read(self.session.join(OVER))
+            .ok()
+            .and_then(|bytes| postcard::from_bytes(&bytes).ok());
         // The roots of processes that ran meanwhile are not known.
         self.other_root = true;
         if let Some(call) = self.slot.get().pending() {
@@ -175,8 +180,7 @@ impl Host {
         if matches!(asked, Asked::ChangeRoot | Asked::Mount) {
             self.other_root = true;
         }
-        self.tell_late(call.thread);
-        let Some(watch) = &mut self.watch else {
+        let Some(watch) = self.watch_for(call.thread) else {
             return;
         };
         if let Err(error) = watch.before(call, asked, caller)
@@ -189,28 +193,25 @@ impl Host {
         watch.flush();
     }
 
-    /// Notes where a process of an earlier command is at work.
-    fn tell_late(&mut self, thread: u32) {
-        let Some(watch) = &mut self.watch else {
-            return;
-        };
-        if self.known_threads.contains_key(&thread) {
-            return;
+    /// What writes down what a thread does: of the command that runs, else the list of late changes.
+    fn watch_for(&mut self, thread: u32) -> Option<&mut Watch> {
+        let shells: Vec<u64> = self.listeners.iter().map(|one| one.shell).collect();
+        if let Some(watch) = &mut self.watch {
+            let owner = self.owners.of(thread, &shells, &watch.begin, false);
+            watch.set_owner(owner);
+            return Some(watch);
         }
-        let is_shell = self
-            .listeners
-            .iter()
-            .any(|one| one.shell == u64::from(thread));
-        let began = sys::process_started(thread);
-        let late = !is_shell && began.is_some_and(|began| began < self.began);
-        self.known_threads.insert(thread, late);
-        if late && watch.begin.number > 0 {
-            let _ = watch.note(
-                "processes of an earlier command were still at work: what they changed meanwhile is \
-                 recorded with this command"
-                    .into(),
-            );
+        let over = self.over.as_ref()?;
+        let owner = self.owners.of(thread, &shells, over, true);
+        if owner == Owner::Current {
+            return None;
         }
+        if self.listing.is_none() {
+            self.listing = Watch::list_late(over, &self.session).ok();
+        }
+        let listing = self.listing.as_mut().filter(|one| !one.is_full())?;
+        listing.set_owner(owner);
+        Some(listing)
     }
 
     fn meet(&mut self) -> io::Result<()> {
@@ -286,16 +287,26 @@ impl Host {
                 let bytes = postcard::to_stdvec(&begin).map_err(io::Error::other)?;
                 let mut watch = Watch::new(begin)?;
                 if number > 0 {
-                    let shells: Vec<u32> =
-                        self.listeners.iter().map(|one| one.shell as u32).collect();
-                    watch.keep_what_is_open(&shells, self.other_root);
+                    let shells: Vec<u64> = self.listeners.iter().map(|one| one.shell).collect();
+                    let pids: Vec<u32> = shells.iter().map(|shell| *shell as u32).collect();
+                    let about = watch.begin.clone();
+                    watch.keep_what_is_open(
+                        &pids,
+                        self.other_root,
+                        |process| match Owners::default().of(process, &shells, &about, false) {
+                            Owner::Current => None,
+                            Owner::Earlier(snapshot) => Some(snapshot),
+                        },
+                    );
                     watch.flush();
                 }
                 let new = self.session.join("current.new");
                 std::fs::write(&new, bytes)?;
                 std::fs::rename(&new, self.session.join(CURRENT))?;
-                self.known_threads.clear();
-                self.began = sys::ticks_since_boot();
+                let _ = std::fs::remove_file(self.session.join(OVER));
+                self.owners.clear();
+                self.over = None;
+                self.listing = None;
                 self.watch = Some(watch);
                 Ok(())
             }
@@ -306,8 +317,9 @@ impl Host {
                 watch.settle(None)?;
                 watch.sync()?;
                 let failed = watch.take_failure();
-                self.watch = None;
-                std::fs::remove_file(self.session.join(CURRENT))?;
+                self.over = self.watch.take().map(|watch| watch.begin);
+                self.owners.clear();
+                std::fs::rename(self.session.join(CURRENT), self.session.join(OVER))?;
                 failed.map_or(Ok(()), Err)
             }
         }

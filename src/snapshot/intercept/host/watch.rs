@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::path::Path;
 use std::time::Instant;
 
 use super::resolve::{Caller, Spot, path_of, same};
@@ -27,6 +28,10 @@ pub(super) struct Watch {
     pub(super) places: Vec<Dir>,
     /// Bytes that were copied.
     pub(super) copied: u64,
+    /// Whose process asks, where it is one that an earlier command left behind.
+    pub(super) late: Option<Option<String>>,
+    /// What is touched is listed, and nothing is kept: no command runs.
+    listing: bool,
     left_alone: Vec<AbsPath>,
     log: Log,
     synced: Instant,
@@ -36,7 +41,17 @@ pub(super) struct Watch {
 impl Watch {
     /// Begins, or takes up what another process began.
     pub(super) fn new(begin: Begin) -> io::Result<Self> {
-        let (log, records) = Log::open(&begin.directory.as_path().join(LOG))?;
+        let log = begin.directory.as_path().join(LOG);
+        Self::with_log(begin, &log, false)
+    }
+
+    /// Lists in `log` what is touched from now on, after the command of `begin`.
+    pub(super) fn listing(begin: Begin, log: &Path) -> io::Result<Self> {
+        Self::with_log(begin, log, true)
+    }
+
+    fn with_log(begin: Begin, log: &Path, listing: bool) -> io::Result<Self> {
+        let (log, records) = Log::open(log)?;
         let model = Model::of(records);
         let places = model
             .places
@@ -54,6 +69,8 @@ impl Watch {
             volumes: Volumes::default(),
             places,
             copied: 0,
+            late: None,
+            listing,
             left_alone,
             log,
             synced: Instant::now(),
@@ -129,6 +146,7 @@ impl Watch {
             || directory.windows(sibling.len()).any(|part| part == sibling)
             || path.name() == Some(OsStr::new(SIBLINGS))
         {
+            self.see_outside(path)?;
             return Ok(None);
         }
         // What is mounted over a name is on another mount than the directory.
@@ -145,7 +163,10 @@ impl Watch {
             self.miss(path, reason)?;
         }
         match volume {
-            Volume::Followed(_) => Ok(Some(mount)),
+            Volume::Followed(_) => {
+                self.see_late(&path)?;
+                Ok((!self.listing).then_some(mount))
+            }
             Volume::LeftAlone => Ok(None),
             Volume::Hidden => self.seen_elsewhere(spot),
         }
