@@ -8,6 +8,7 @@ pub(crate) mod infer;
 pub(crate) mod list;
 pub(crate) mod maintain;
 pub(crate) mod plugins;
+pub(crate) mod receipt;
 pub(crate) mod rollback;
 pub(crate) mod run;
 pub(crate) mod show;

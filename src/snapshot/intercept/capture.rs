@@ -375,10 +375,9 @@ fn differing<'c>(
 fn observed(model: &mut Model, complete: bool) -> Observed {
     let effects = std::mem::take(&mut model.effects).into_iter();
     let late = std::mem::take(&mut model.late).into_iter();
-    let listener = model.own_listener.then(|| {
-        let reason = "a program wanted to intercept calls by itself, which only one can";
-        Limit::new(LimitKind::OwnListener, reason)
-    });
+    let listener = model
+        .own_listener
+        .then(|| Limit::new(LimitKind::OwnListener, super::record::OWN_LISTENER));
     Observed {
         every_call: complete,
         outside: std::mem::take(&mut model.outside).into_iter().collect(),

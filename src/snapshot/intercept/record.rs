@@ -8,6 +8,9 @@ use crate::path::AbsPath;
 /// A file's device and inode.
 pub(super) type Inode = (u64, u64);
 
+/// What people read of a program that wanted a listener of its own.
+pub(super) const OWN_LISTENER: &str = "a program of the command wanted to intercept calls by itself, which it could not: only one can";
+
 /// One step. Paths are those of the moment, but for [`Record::Was`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Record {

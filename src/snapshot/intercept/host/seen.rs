@@ -12,7 +12,7 @@ use super::watch::Watch;
 use crate::path::AbsPath;
 use crate::snapshot::intercept::late;
 use crate::snapshot::intercept::protocol::Begin;
-use crate::snapshot::intercept::record::Record;
+use crate::snapshot::intercept::record::{OWN_LISTENER, Record};
 use crate::sys::seccomp::{Call, read_bytes};
 
 /// The most of each that is written down of one command.
@@ -88,11 +88,7 @@ impl Watch {
         if !self.model.own_listener {
             self.add(Record::OwnListener)?;
         }
-        self.note(
-            "a program of the command wanted to intercept calls by itself, which it could not: \
-             only one can"
-                .into(),
-        )
+        self.note(OWN_LISTENER.into())
     }
 
     /// A connection to somebody, who may do anything on the command's behalf.
