@@ -7,6 +7,8 @@
 mod common;
 
 mod edges;
+mod ordinary;
 mod programs;
+mod receipts;
 mod survivors;
 mod work;

@@ -21,6 +21,7 @@
 mod capture;
 mod changes;
 mod expand;
+mod gains;
 mod host;
 mod late;
 mod live;
@@ -41,6 +42,8 @@ pub use host::answer;
 pub use late::late_changes;
 pub use session::{Interception, InterceptionHost};
 
+use std::ffi::OsStr;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use self::capture::InterceptCapture;
@@ -71,6 +74,17 @@ pub struct Intercept {
     tried: OnceLock<std::result::Result<(), String>>,
 }
 
+/// What is known of a shell before it is started.
+#[derive(Debug)]
+pub struct ToStart<'a> {
+    /// The names of programs in its lines, as far as those are known.
+    pub programs: Vec<String>,
+    /// Where it looks for programs.
+    pub path: &'a OsStr,
+    /// Where it starts.
+    pub cwd: &'a Path,
+}
+
 /// What there is to be asked.
 enum Session {
     /// The shell has not been started.
@@ -95,8 +109,12 @@ impl Intercept {
     /// The same for the commands of one shell, which is about to be started: with what it has to take
     /// on, or with the reason why that is not possible.
     #[must_use]
-    pub fn for_shell(&self) -> (Self, Option<Arc<Interception>>) {
-        let started = self.usable().and_then(|host| {
+    pub fn for_shell(&self, shell: &ToStart<'_>) -> (Self, Option<Arc<Interception>>) {
+        let fit = self.usable().and_then(|host| {
+            let obstacle = gains::obstacle(&shell.programs, shell.path, shell.cwd);
+            obstacle.map_or(Ok(host), Err)
+        });
+        let started = fit.and_then(|host| {
             let started = Interception::start(host, &self.store);
             started.map(Arc::new).map_err(|e| e.to_string())
         });

@@ -1,7 +1,7 @@
 //! The `intercept` strategy where the system cannot be asked to stop calls: it says so.
 
 use std::convert::Infallible;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -35,6 +35,17 @@ impl InterceptionHost {
     }
 }
 
+/// What is known of a shell before it is started.
+#[derive(Debug)]
+pub struct ToStart<'a> {
+    /// The names of programs in its lines, as far as those are known.
+    pub programs: Vec<String>,
+    /// Where it looks for programs.
+    pub path: &'a OsStr,
+    /// Where it starts.
+    pub cwd: &'a Path,
+}
+
 /// There is none.
 pub struct Interception(#[allow(dead_code)] Infallible);
 
@@ -59,7 +70,7 @@ impl Intercept {
 
     /// The same.
     #[must_use]
-    pub fn for_shell(&self) -> (Self, Option<Arc<Interception>>) {
+    pub fn for_shell(&self, _: &ToStart<'_>) -> (Self, Option<Arc<Interception>>) {
         (Self(()), None)
     }
 }
