@@ -31,12 +31,14 @@ mod restore;
 mod rules;
 mod run;
 mod scope;
+mod score;
 mod secure;
 mod space;
 
 pub use live::LiveShell;
 pub use report::*;
 pub use rules::Rules;
+pub use score::{CommandScore, Miss, Score, ScoreReport};
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;

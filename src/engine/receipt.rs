@@ -1,11 +1,13 @@
 //! Makes the receipt of a command: begun with what is known before it runs, completed with what was
 //! seen of it.
 
+use super::scope::physical;
 use crate::infer::Scope;
 use crate::seal::{
     By, Effect, Expected, Late, LateChange, Limit, LimitKind, Observed, Outside, Preserved,
     Receipt, Seen, UndoRecord, Watch,
 };
+use crate::snapshot::select::Selected;
 use crate::store::SnapshotId;
 
 /// Beyond so many paths the rules' answer is not kept: no person wrote such a line.
@@ -14,16 +16,19 @@ const MOST_EXPECTED: usize = 1000;
 /// The kinds of effects that somebody else has on the command's behalf, whom no strategy watches.
 const OF_OTHERS: [&str; 5] = ["container", "database", "network", "remote", "service"];
 
-/// What is known before the command runs. `scope` is the rules' answer, `stepped_aside` why strategies
-/// that were asked for are not used.
-pub(super) fn begin(scope: &Scope, stepped_aside: &[String]) -> Receipt {
+/// What is known before the command runs. `scope` is the rules' answer.
+pub(super) fn begin(scope: &Scope, selected: &Selected) -> Receipt {
+    let mut strategies = selected.assignments.iter().map(|one| &one.strategy);
+    let keeps = strategies.any(|one| one.spans_volumes()) && scope.paths.len() <= MOST_EXPECTED;
     let guessed = scope.not_understood.iter().map(|part| part.text.clone());
-    let expected = (scope.paths.len() <= MOST_EXPECTED).then(|| Expected {
-        paths: scope.paths.clone(),
+    let paths = scope.paths.iter().cloned();
+    let expected = keeps.then(|| Expected {
+        paths: paths.filter_map(physical).collect(),
         guessed: guessed.collect(),
         written_as_before: Vec::new(),
     });
-    let limits = stepped_aside
+    let limits = selected
+        .notes
         .iter()
         .map(|why| Limit::new(LimitKind::SteppedAside, why.as_str()));
     Receipt {

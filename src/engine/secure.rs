@@ -60,8 +60,8 @@ impl Engine {
             volume_of(p, &mounts)
         })?;
         let mut meta = self.new_meta(subject, &scope);
+        meta.receipt = Some(receipt::begin(&subject.scope, &selected));
         meta.strategies = selected.uses;
-        meta.receipt = Some(receipt::begin(&subject.scope, &selected.notes));
         meta.coverage.irreversible = read.irreversible;
         meta.coverage.not_understood = read.not_understood;
         meta.coverage.notes = self.overlapping(&scope);

@@ -238,3 +238,71 @@ fn lists_of_late_changes_go_with_their_snapshots() {
     cleanup(&[]);
     assert_eq!(lists(), 0);
 }
+
+#[test]
+fn rules_are_scored_by_what_was_touched_misses_first() {
+    let site = Site::new();
+    let script = site.tree.with_file_name("tool");
+    let elsewhere = site.tree.with_file_name("elsewhere");
+    fs::write(
+        &script,
+        format!("echo x > '{}'; echo x > here\n", elsewhere.display()),
+    )
+    .unwrap();
+    fs::write(site.tree.join("f"), "f").unwrap();
+    fs::write(site.tree.join("g"), "g").unwrap();
+    run(&site, "rm f; touch g");
+    run(&site, "rm -f missing");
+    run(&site, &format!("sh '{}'", script.display()));
+    // Without interception it is not known what was touched.
+    assert!(site.run("echo x > h").status.success());
+    let report = site.json(&["rules", "score"]);
+    assert_eq!(report["snapshots"], 3, "{report:#}");
+    let commands = report["commands"].as_array().unwrap();
+    assert_eq!(commands[0]["command"], "sh", "{report:#}");
+    assert_eq!(
+        commands[0]["misses"][0]["path"],
+        elsewhere.to_str().unwrap()
+    );
+    assert_eq!(commands[0]["touched"], 2);
+    assert_eq!(commands[0]["recall"], 0.5);
+    let of = |name: &str| {
+        let found = commands.iter().find(|one| one["command"] == name);
+        found.unwrap_or_else(|| panic!("{name}: {report:#}"))
+    };
+    let (rm, touch) = (of("rm"), of("touch"));
+    assert_eq!(
+        (&rm["recall"], &touch["recall"]),
+        (&1.0.into(), &1.0.into())
+    );
+    assert_eq!(rm["lines"], 2);
+    let precision = rm["precision"].as_f64().unwrap();
+    assert!(
+        precision < 1.0 && precision > 0.0,
+        "one file was missing: {rm:#}"
+    );
+    assert_eq!(touch["precision"], 1.0, "{touch:#}");
+    let said = site.deployx().args(["rules", "score"]).output().unwrap();
+    let said = text(&said);
+    let row = said.lines().nth(2).unwrap_or_default();
+    assert!(
+        row.starts_with("sh ") && row.contains("50 % (1/2)"),
+        "{said}"
+    );
+    assert!(said.contains("Missed by sh"), "{said}");
+}
+
+#[test]
+fn a_command_within_a_command_says_that_interception_stepped_aside() {
+    let site = Site::new();
+    let line = format!(
+        "'{}' --snapshot-dir ../inner run --json --strategy intercept,copy -- 'echo x > inner'",
+        env!("CARGO_BIN_EXE_deployx")
+    );
+    let output = site.run_with(INTERCEPT, &line);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["receipt"]["limits"][0]["kind"], "stepped_aside");
+    assert_eq!(report["receipt"]["outside"]["watch"], "not_watched");
+    let own = receipt(&site)["limits"].to_string();
+    assert!(own.contains("own_listener"), "{own}");
+}

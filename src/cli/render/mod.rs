@@ -11,6 +11,7 @@ pub(crate) mod plugins;
 pub(crate) mod receipt;
 pub(crate) mod rollback;
 pub(crate) mod run;
+pub(crate) mod score;
 pub(crate) mod show;
 pub(crate) mod table;
 pub(crate) mod text;

@@ -10,16 +10,15 @@ use super::watch::Watch;
 use crate::entry::EntryKind;
 
 impl Watch {
-    /// Keeps the content of every file that one of `shells`, or a process which descends from the
-    /// parent of one, may write to without opening it. `whose` tells of a process which earlier
+    /// Keeps the content of every file that one of `relatives` of shells may write to without opening it. `whose` tells of a process which earlier
     /// command left it behind.
     pub(super) fn keep_what_is_open(
         &mut self,
-        shells: &[u32],
+        relatives: &[u32],
         other_root: bool,
-        whose: impl Fn(u32) -> Option<Option<String>>,
+        mut whose: impl FnMut(u32) -> Option<Option<String>>,
     ) {
-        for process in relatives(shells) {
+        for process in relatives.iter().copied() {
             self.late = whose(process);
             let caller = Caller {
                 thread: process,
@@ -45,7 +44,7 @@ impl Watch {
 }
 
 /// The shells and everything that descends from their parents.
-fn relatives(shells: &[u32]) -> Vec<u32> {
+pub(super) fn relatives(shells: &[u32]) -> Vec<u32> {
     let mut parents: Vec<(u32, u32)> = Vec::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let process = entry

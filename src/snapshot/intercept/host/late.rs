@@ -21,11 +21,21 @@ pub(super) enum Owner {
 #[derive(Debug, Default)]
 pub(super) struct Owners {
     known: HashMap<u32, Owner>,
+    /// The processes that were there when the command began, each with when it was started: its number
+    /// alone may be another's by now.
+    inherited: HashMap<u32, u64>,
 }
 
 impl Owners {
-    /// Forgets everything: another command begins.
-    pub(super) fn clear(&mut self) {
+    /// Another command begins: what there is of `processes` is none of its own.
+    pub(super) fn begin(&mut self, processes: &[u32]) {
+        self.known.clear();
+        let started = |process: &u32| Some((*process, sys::process_started(*process)?));
+        self.inherited = processes.iter().filter_map(started).collect();
+    }
+
+    /// The command is over.
+    pub(super) fn end(&mut self) {
         self.known.clear();
     }
 
@@ -34,56 +44,66 @@ impl Owners {
         if let Some(known) = self.known.get(&thread) {
             return known.clone();
         }
-        let owner = owner(thread, shells, begin, over);
+        let owner = self.look_up(thread, shells, begin, over);
         self.known.insert(thread, owner.clone());
         owner
     }
-}
 
-fn owner(thread: u32, shells: &[u64], begin: &Begin, over: bool) -> Owner {
-    if shells.contains(&u64::from(thread)) {
-        return Owner::Current;
-    }
-    if begin.earlier.is_empty() && !over {
-        return Owner::Current;
-    }
-    let Some(began) = began(thread, shells) else {
-        return Owner::Current;
-    };
-    if began >= begin.began {
-        return match over {
-            true => Owner::Earlier(Some(begin.snapshot.clone())),
-            false => Owner::Current,
-        };
-    }
-    let before = begin.earlier.iter().rev();
-    let found = before.clone().find(|one| one.began <= began);
-    Owner::Earlier(found.or(before.last()).map(|one| one.snapshot.clone()))
-}
-
-/// When the work began that a thread does, in ticks since boot: the beginning of its oldest ancestor
-/// beneath the shell. `None`: it is a shell's own, or it is gone.
-fn began(thread: u32, shells: &[u64]) -> Option<u64> {
-    let mut process = sys::process_family(thread)?;
-    if shells.contains(&u64::from(process.process)) {
-        return None;
-    }
-    let filters = process.filters;
-    let mut began = sys::process_started(process.process)?;
-    for _ in 0..GENERATIONS {
-        if shells.contains(&u64::from(process.parent)) {
-            break;
+    fn look_up(&self, thread: u32, shells: &[u64], begin: &Begin, over: bool) -> Owner {
+        let nothing_earlier = begin.earlier.is_empty() && !over;
+        if nothing_earlier || shells.contains(&u64::from(thread)) {
+            return Owner::Current;
         }
-        // What adopts orphans is not under the filter.
-        let Some(parent) = sys::process_family(process.parent).filter(|p| p.filters >= filters)
-        else {
-            break;
+        let Some(origin) = self.origin(thread, shells) else {
+            return Owner::Current;
         };
-        let Some(earlier) = sys::process_started(parent.process) else {
-            break;
-        };
-        began = began.min(earlier);
-        process = parent;
+        // A command's beginning is known to a hundredth of a second only.
+        if origin.began >= begin.began && !origin.inherited {
+            return match over {
+                true => Owner::Earlier(Some(begin.snapshot.clone())),
+                false => Owner::Current,
+            };
+        }
+        let before = begin.earlier.iter().rev();
+        let found = before.clone().find(|one| one.began <= origin.began);
+        Owner::Earlier(found.or(before.last()).map(|one| one.snapshot.clone()))
     }
-    Some(began)
+
+    /// Where the work comes from that a thread does: its oldest ancestor beneath the shell. `None`: it is
+    /// a shell's own, or the thread is gone.
+    fn origin(&self, thread: u32, shells: &[u64]) -> Option<Origin> {
+        let mut process = sys::process_family(thread)?;
+        if shells.contains(&u64::from(process.process)) {
+            return None;
+        }
+        let filters = process.filters;
+        let mut origin = Origin {
+            began: u64::MAX,
+            inherited: false,
+        };
+        for _ in 0..GENERATIONS {
+            let Some(began) = sys::process_started(process.process) else {
+                break;
+            };
+            origin.began = origin.began.min(began);
+            origin.inherited |= self.inherited.get(&process.process) == Some(&began);
+            if shells.contains(&u64::from(process.parent)) {
+                break;
+            }
+            // What adopts orphans is not under the filter.
+            match sys::process_family(process.parent) {
+                Some(parent) if parent.filters >= filters => process = parent,
+                _ => break,
+            }
+        }
+        (origin.began != u64::MAX).then_some(origin)
+    }
+}
+
+/// Where work comes from.
+struct Origin {
+    /// When it began, in ticks since boot.
+    began: u64,
+    /// Its process was there when the command began.
+    inherited: bool,
 }

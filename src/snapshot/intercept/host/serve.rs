@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::guard::{Guard, Side};
+use super::inherited::relatives;
 use super::late::{Owner, Owners};
 use super::resolve::Caller;
 use super::watch::Watch;
@@ -289,22 +290,21 @@ impl Host {
                 if number > 0 {
                     let shells: Vec<u64> = self.listeners.iter().map(|one| one.shell).collect();
                     let pids: Vec<u32> = shells.iter().map(|shell| *shell as u32).collect();
+                    let relatives = relatives(&pids);
+                    self.owners.begin(&relatives);
                     let about = watch.begin.clone();
-                    watch.keep_what_is_open(
-                        &pids,
-                        self.other_root,
-                        |process| match Owners::default().of(process, &shells, &about, false) {
+                    watch.keep_what_is_open(&relatives, self.other_root, |process| {
+                        match self.owners.of(process, &shells, &about, false) {
                             Owner::Current => None,
                             Owner::Earlier(snapshot) => Some(snapshot),
-                        },
-                    );
+                        }
+                    });
                     watch.flush();
                 }
                 let new = self.session.join("current.new");
                 std::fs::write(&new, bytes)?;
                 std::fs::rename(&new, self.session.join(CURRENT))?;
                 let _ = std::fs::remove_file(self.session.join(OVER));
-                self.owners.clear();
                 self.over = None;
                 self.listing = None;
                 self.watch = Some(watch);
@@ -318,7 +318,7 @@ impl Host {
                 watch.sync()?;
                 let failed = watch.take_failure();
                 self.over = self.watch.take().map(|watch| watch.begin);
-                self.owners.clear();
+                self.owners.end();
                 std::fs::rename(self.session.join(CURRENT), self.session.join(OVER))?;
                 failed.map_or(Ok(()), Err)
             }
