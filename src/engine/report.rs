@@ -6,6 +6,7 @@ use crate::entry::EntryState;
 use crate::path::{AbsPath, WirePath};
 use crate::rollback::RollbackReport;
 use crate::seal::{ChangeCounts, ChangeKind, Receipt};
+use crate::snapshot::intercept::SessionReport;
 use crate::snapshot::probe::Fidelity;
 use crate::store::{
     CoverageRecord, Place, SnapshotMeta, SnapshotState, StrategyUse, VerifyProblem,
@@ -299,6 +300,8 @@ pub struct DoctorReport {
     pub shells: Vec<ShellReport>,
     /// Rule sets.
     pub plugins: Vec<crate::infer::RuleSetReport>,
+    /// Sessions whose calls are intercepted, or were when their processes died.
+    pub interception: Vec<SessionReport>,
     /// Limits in force.
     pub limits: LimitsReport,
     /// Things to look at, each with what to do.

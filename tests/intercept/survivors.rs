@@ -186,3 +186,85 @@ fn a_batch_gives_each_command_its_own_record() {
     site.undo();
     assert_eq!(site.differences(), "");
 }
+
+#[test]
+fn the_doctor_shows_who_answers_for_a_session() {
+    let site = Site::new();
+    let output = site.run_with(&["--strategy", "intercept"], WRITER);
+    assert!(output.status.success(), "{}", text(&output));
+    goes_on(&site);
+    wait_until("two that answer", || answerers(&site.store).len() == 2);
+    let id = site.json(&["show", "last"])["snapshot_id"].clone();
+    let doctor = || site.json(&["doctor", site.tree.to_str().unwrap()]);
+    let report = doctor()["interception"].clone();
+    assert_eq!(report.as_array().map(Vec::len), Some(1), "{report:#}");
+    let holders = report[0]["holders"].as_array().unwrap();
+    let mut pids: Vec<u64> = holders
+        .iter()
+        .filter_map(|one| one["pid"].as_u64())
+        .collect();
+    pids.sort_unstable();
+    let mut expected: Vec<u64> = answerers(&site.store)
+        .iter()
+        .map(|pid| u64::from(*pid))
+        .collect();
+    expected.sort_unstable();
+    assert_eq!(pids, expected);
+    for holder in holders {
+        assert_eq!(
+            (&holder["alive"], &holder["listeners"]),
+            (&true.into(), &1.into())
+        );
+    }
+    assert_eq!(report[0]["last_command"], id);
+    assert!(report[0]["late"].as_u64() > Some(0), "{report:#}");
+    assert_eq!(report[0]["problem"], serde_json::Value::Null);
+    let said = site
+        .deployx()
+        .arg("doctor")
+        .arg(&site.tree)
+        .output()
+        .unwrap();
+    assert!(
+        text(&said).contains("Intercepted sessions"),
+        "{}",
+        text(&said)
+    );
+    fs::write(site.tree.with_file_name("stop"), "").unwrap();
+    all_gone(&site);
+    assert_eq!(doctor()["interception"], serde_json::json!([]));
+}
+
+/// Stops both that answer before either is killed: none can make itself another.
+fn kill_both(site: &Site) {
+    wait_until("two that answer", || answerers(&site.store).len() == 2);
+    for signal in ["-STOP", "-KILL"] {
+        for pid in answerers(&site.store) {
+            let done = Command::new("kill")
+                .args([signal, &pid.to_string()])
+                .status();
+            assert!(done.unwrap().success());
+        }
+    }
+}
+
+#[test]
+fn the_doctor_says_what_it_means_that_both_that_answer_were_killed() {
+    let site = Site::new();
+    let output = site.run_with(&["--strategy", "intercept"], WRITER);
+    assert!(output.status.success(), "{}", text(&output));
+    goes_on(&site);
+    kill_both(&site);
+    // The survivor cannot write that it failed either.
+    let before = progress(&site);
+    let report = site.json(&["doctor", site.tree.to_str().unwrap()]);
+    let problem = report["interception"][0]["problem"].as_str().unwrap();
+    assert!(problem.contains("nobody answers any more"), "{problem}");
+    let warnings = report["warnings"].to_string();
+    assert!(warnings.contains("nobody answers any more"), "{warnings}");
+    assert_eq!(progress(&site), before, "the survivor still changes files");
+    fs::write(site.tree.with_file_name("stop"), "").unwrap();
+    let cleaned = site.deployx().arg("cleanup").output().unwrap();
+    assert!(cleaned.status.success(), "{}", text(&cleaned));
+    all_gone(&site);
+}

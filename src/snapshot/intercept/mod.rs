@@ -34,6 +34,7 @@ mod protocol;
 mod record;
 mod rules;
 mod session;
+mod sessions;
 mod sweep;
 mod territory;
 mod token;
@@ -41,6 +42,7 @@ mod token;
 pub use host::answer;
 pub use late::late_changes;
 pub use session::{Interception, InterceptionHost};
+pub use sessions::{HolderReport, SessionReport, sessions};
 
 use std::ffi::OsStr;
 use std::path::Path;

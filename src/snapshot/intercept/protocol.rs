@@ -41,6 +41,8 @@ pub(super) enum Ask {
     Begin(Begin),
     /// It is over: nothing more is written into its log.
     End { number: u64 },
+    /// How it is.
+    About,
 }
 
 /// What is to be known of a command.
@@ -74,10 +76,28 @@ pub(super) struct Earlier {
 }
 
 /// An answer.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Answer {
     Done,
     Failed(String),
+    About(About),
+}
+
+/// How a session is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct About {
+    /// The process that answers.
+    pub(super) host: u32,
+    /// Its stand-in.
+    pub(super) stand_in: Option<u32>,
+    /// The shells whose listeners it has.
+    pub(super) shells: Vec<u32>,
+    /// The snapshot of the command that runs.
+    pub(super) command: Option<String>,
+    /// That of the command that ran last, when none runs.
+    pub(super) last_command: Option<String>,
+    /// Entries that were changed since by what is left of commands.
+    pub(super) late: u64,
 }
 
 /// Listens in the session's directory.

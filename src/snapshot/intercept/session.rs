@@ -138,6 +138,7 @@ pub(super) fn ask_with(known: &mut Option<UnixStream>, session: &Path, ask: &Ask
                 *known = Some(stream);
                 return match answer {
                     Answer::Done => Ok(()),
+                    Answer::About(_) => Ok(()),
                     Answer::Failed(why) => Err(Error::new(ErrorKind::Io, Stage::Capture, why)),
                 };
             }

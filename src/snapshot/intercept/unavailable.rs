@@ -5,6 +5,8 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::path::AbsPath;
 use crate::seal::LateChange;
@@ -48,6 +50,43 @@ pub struct ToStart<'a> {
 
 /// There is none.
 pub struct Interception(#[allow(dead_code)] Infallible);
+
+/// A session of which processes are, or were, intercepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SessionReport {
+    /// Its name: that of its directory in the store.
+    pub session: String,
+    /// The processes that answer for its calls: the one at work, and its stand-in.
+    pub holders: Vec<HolderReport>,
+    /// Its shells that are under a filter, or left processes that are.
+    pub shells: Vec<u32>,
+    /// The snapshot of the command that runs.
+    pub command: Option<String>,
+    /// The snapshot of the command that ran last, when none runs.
+    pub last_command: Option<String>,
+    /// Entries that processes of commands that are over have changed since the last one ended.
+    pub late: u64,
+    /// What is wrong with it, and what that means.
+    pub problem: Option<String>,
+}
+
+/// A process that holds the listeners of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HolderReport {
+    /// The process.
+    pub pid: u32,
+    /// It waits to take over.
+    pub stand_in: bool,
+    /// It lives.
+    pub alive: bool,
+    /// How many listeners it holds; `None` where that cannot be seen.
+    pub listeners: Option<u64>,
+}
+
+/// None.
+pub fn sessions(_: &Store) -> Vec<SessionReport> {
+    Vec::new()
+}
 
 /// None: no call is seen.
 pub fn late_changes(_: &Store, _: &SnapshotId) -> Vec<LateChange> {

@@ -14,6 +14,7 @@ use crate::sys::seccomp::{Copied, copy_process, end_of, receive_descriptor, send
 pub(super) struct Guard {
     channel: UnixStream,
     end: OwnedFd,
+    process: u32,
 }
 
 /// What became of a process that makes itself a stand-in.
@@ -32,6 +33,7 @@ impl Guard {
             Copied::Original(process) => Ok(Side::Guarded(Self {
                 channel: own,
                 end: end_of(process)?,
+                process,
             })),
             Copied::Copy => {
                 drop(own);
@@ -51,6 +53,11 @@ impl Guard {
         if let Ok(null) = std::fs::File::open("/dev/null") {
             let _ = self.give(null.as_fd(), DISMISSED);
         }
+    }
+
+    /// Its process.
+    pub(super) fn process(&self) -> u32 {
+        self.process
     }
 
     /// Becomes readable when the stand-in is gone.

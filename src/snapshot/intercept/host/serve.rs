@@ -15,7 +15,7 @@ use super::resolve::Caller;
 use super::watch::Watch;
 use crate::path::AbsPath;
 use crate::snapshot::intercept::protocol::{
-    Answer, Ask, Begin, CURRENT, ENTRY, OVER, QUESTIONS, receive, send,
+    About, Answer, Ask, Begin, CURRENT, ENTRY, OVER, QUESTIONS, receive, send,
 };
 use crate::snapshot::intercept::sweep::remove_when_done;
 use crate::sys::seccomp::{Asked, Call, Listener, SharedSlot, asked, receive_descriptor};
@@ -246,10 +246,11 @@ impl Host {
                 continue;
             }
             if let Ok(Some(ask)) = receive::<Ask>(&mut stream) {
-                let answer = match self.consider(ask) {
-                    Ok(()) => Answer::Done,
-                    Err(error) => Answer::Failed(error.to_string()),
+                let answer = match ask {
+                    Ask::About => Ok(Answer::About(self.about())),
+                    ask => self.consider(ask).map(|()| Answer::Done),
                 };
+                let answer = answer.unwrap_or_else(|error| Answer::Failed(error.to_string()));
                 if send(&mut stream, &answer).is_ok() {
                     self.questions.push(stream);
                 }
@@ -310,6 +311,8 @@ impl Host {
                 self.watch = Some(watch);
                 Ok(())
             }
+            // Answered by itself.
+            Ask::About => Ok(()),
             Ask::End { number } => {
                 let Some(watch) = self.watch.as_mut().filter(|w| w.begin.number == number) else {
                     return Ok(());
@@ -322,6 +325,21 @@ impl Host {
                 std::fs::rename(self.session.join(CURRENT), self.session.join(OVER))?;
                 failed.map_or(Ok(()), Err)
             }
+        }
+    }
+
+    fn about(&self) -> About {
+        let snapshot = |begin: &Begin| begin.snapshot.clone();
+        About {
+            host: std::process::id(),
+            stand_in: self.guard.as_ref().map(Guard::process),
+            shells: self.listeners.iter().map(|one| one.shell as u32).collect(),
+            command: self.watch.as_ref().map(|watch| snapshot(&watch.begin)),
+            last_command: self.over.as_ref().map(snapshot),
+            late: self
+                .listing
+                .as_ref()
+                .map_or(0, |one| one.model.late.len() as u64),
         }
     }
 
