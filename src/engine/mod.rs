@@ -22,6 +22,7 @@
 mod diff;
 mod doctor;
 mod live;
+mod outside;
 mod own_rules;
 mod query;
 mod receipt;

@@ -45,7 +45,7 @@ pub(super) fn complete(
     snapshot: &SnapshotId,
     record: &UndoRecord,
     observed: Observed,
-    outside: impl FnOnce() -> Outside,
+    outside: Outside,
 ) -> Receipt {
     receipt.preserved = Preserved::of(record);
     receipt.outside = if observed.every_call {
@@ -56,7 +56,7 @@ pub(super) fn complete(
         let reason = "every call of the command's processes was seen";
         Outside::of(Watch::Calls, reason, seen.collect())
     } else {
-        outside()
+        outside
     };
     receipt.expected = receipt.expected.filter(|_| observed.every_call);
     if let Some(expected) = &mut receipt.expected {

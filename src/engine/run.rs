@@ -197,7 +197,10 @@ impl Engine {
             scope,
             strategies: &shell.strategies,
         };
-        let (secured, mut snapshot_error) = self.secure_unless_disabled(&subject, context)?;
+        let (mut secured, mut snapshot_error) = self.secure_unless_disabled(&subject, context)?;
+        if let Some(secured) = secured.as_mut().filter(|_| request.snapshot.watch_outside) {
+            secured.look_outside(self, shell.session.ancestor());
+        }
         context.progress.event(Event::Begin {
             phase: Phase::Command,
             total: None,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
+use super::outside::Look;
 use super::scope::{drop_covered, named, no_longer_read_only, prepare, volume_of};
 use super::space::{Budget, Spared};
 use super::{Engine, receipt};
@@ -15,7 +16,7 @@ use crate::infer::{Scope, ScopePath};
 use crate::path::{AbsPath, WirePath};
 use crate::progress::Progress;
 use crate::request::RunRequest;
-use crate::seal::{Limit, Observed, Outside, PreImage, RecordedVolume, UndoRecord, Watch};
+use crate::seal::{Limit, Observed, PreImage, RecordedVolume, UndoRecord};
 use crate::snapshot::select::{self, Assignment, assign};
 use crate::snapshot::{
     Capture, CaptureRequest, Exclusions, Placement, Registry, Sealed, Unobserved,
@@ -48,6 +49,8 @@ pub(super) struct Secured {
     captures: Vec<(String, Box<dyn Capture>)>,
     scope: Vec<ScopePath>,
     compression: Compression,
+    /// What changes outside, where the strategies do not see it.
+    look: Look,
 }
 
 impl Engine {
@@ -120,6 +123,7 @@ impl Engine {
             captures,
             scope,
             compression: self.config.compression,
+            look: Look::Not("not asked for".into()),
         })
     }
 
@@ -274,6 +278,14 @@ impl Secured {
         self.open.meta()
     }
 
+    /// Begins to look at what changes outside of the scope, unless the strategies see that. Processes of
+    /// the command descend from `ancestor`.
+    pub(super) fn look_outside(&mut self, engine: &Engine, ancestor: Option<u32>) {
+        if !self.captures.iter().any(|(_, one)| one.spans_volumes()) {
+            self.look = Look::begin(&self.scope, engine.excluded_subtrees(), ancestor);
+        }
+    }
+
     /// Gives the snapshot up before its command ran.
     pub(super) fn discard(self) -> Result<()> {
         self.captures
@@ -292,6 +304,7 @@ impl Secured {
         limits: Vec<Limit>,
         progress: &dyn Progress,
     ) -> Result<SnapshotMeta> {
+        let outside = self.look.end();
         let (mut record, found) =
             gather(&mut self.captures, &mut self.open, &self.scope, progress)?;
         let changed = no_longer_read_only(&self.open.meta().strategies, &self.scope);
@@ -312,9 +325,7 @@ impl Secured {
         let mut observed = found.observed;
         observed.limits.extend(limits);
         let begun = self.open.meta().receipt.clone().unwrap_or_default();
-        let receipt = receipt::complete(begun, self.open.id(), &record, observed, || {
-            Outside::of(Watch::NotWatched, "", Vec::new())
-        });
+        let receipt = receipt::complete(begun, self.open.id(), &record, observed, outside);
         let sealed = self.open.seal(&record, |meta| {
             meta.receipt = Some(receipt);
             meta.scope.extend(beyond);
@@ -344,6 +355,7 @@ impl Secured {
                     captures,
                     scope,
                     compression: engine.config.compression,
+                    look: Look::Not("what ran the command was interrupted".into()),
                 })
             }
             Err(error) => Err(Box::new((open, error))),

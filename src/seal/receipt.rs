@@ -72,6 +72,8 @@ pub struct Outside {
     pub changed: Vec<Seen>,
     /// How many entries they are.
     pub count: u64,
+    /// How many of them a process of the command changed, for sure.
+    pub by_command: u64,
 }
 
 /// An entry that was seen to change and is not preserved.
@@ -256,12 +258,16 @@ impl Preserved {
 impl Outside {
     /// What was seen, in order and listed up to a bound.
     pub fn of(watch: Watch, reason: impl Into<String>, mut changed: Vec<Seen>) -> Self {
+        changed.sort();
+        changed.dedup_by(|a, b| a.path == b.path);
+        let by_command = changed.iter().filter(|one| one.by == By::Command).count() as u64;
         let count = in_order(&mut changed, |a, b| a.path == b.path);
         Self {
             watch,
             reason: reason.into(),
             changed,
             count,
+            by_command,
         }
     }
 }
@@ -315,7 +321,7 @@ mod tests {
             seen("/a", By::Command),
         ];
         let outside = Outside::of(Watch::Events, "events on /", changed);
-        assert_eq!(outside.count, 2);
+        assert_eq!((outside.count, outside.by_command), (2, 1));
         let expected = [seen("/a", By::Command), seen("/b", By::Anyone)];
         assert_eq!(outside.changed, expected);
     }

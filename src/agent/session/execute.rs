@@ -176,6 +176,7 @@ pub(super) fn snapshot(
         disabled: wanted == Some(false) && !required,
         required,
         strategies: strategy.map(str::to_owned).into_iter().collect(),
+        watch_outside: true,
         ..SnapshotOptions::default()
     }
 }

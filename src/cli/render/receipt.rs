@@ -34,10 +34,14 @@ pub(crate) fn line(receipt: &Receipt) -> Option<String> {
         return None;
     }
     let mut parts = vec![preserved(&receipt.preserved)];
-    if receipt.outside.count == 0 {
-        parts.push(match receipt.outside.watch {
-            Watch::NotWatched => "outside not watched".into(),
-            Watch::Calls | Watch::Events => "nothing seen to change outside".into(),
+    if receipt.outside.by_command == 0 {
+        parts.push(match (receipt.outside.watch, receipt.outside.count) {
+            (Watch::NotWatched, _) => "outside not watched".into(),
+            (_, 0) => "nothing seen to change outside".into(),
+            (_, others) => {
+                let entries = text::count(others, "entry", "entries");
+                format!("{entries} outside changed meanwhile, by whom is not known")
+            }
         });
     }
     parts.extend(warnings);
@@ -52,8 +56,8 @@ pub(crate) fn warning(receipt: &Receipt) -> Option<String> {
 
 fn warnings(receipt: &Receipt) -> Vec<String> {
     let mut parts = Vec::new();
-    if receipt.outside.count > 0 {
-        let entries = text::count(receipt.outside.count, "entry", "entries");
+    if receipt.outside.by_command > 0 {
+        let entries = text::count(receipt.outside.by_command, "entry", "entries");
         parts.push(format!("{entries} outside seen to change, not preserved"));
     }
     let mut kinds: Vec<&str> = receipt
@@ -204,6 +208,26 @@ mod tests {
         receipt.outside = Outside::default();
         let line = line(&receipt).unwrap();
         assert!(line.ends_with("; outside not watched"), "{line}");
+    }
+
+    #[test]
+    fn what_others_may_have_changed_is_no_warning() {
+        let mut receipt = receipt();
+        let seen = Seen {
+            path: AbsPath::new("/var/log/x").unwrap(),
+            by: By::Anyone,
+        };
+        receipt.outside = Outside::of(Watch::Events, "events on /", vec![seen]);
+        assert_eq!(warning(&receipt), None);
+        let line = line(&receipt).unwrap();
+        let end = "; 1 entry outside changed meanwhile, by whom is not known";
+        assert!(line.ends_with(end), "{line}");
+        let sections = sections(&receipt, "a");
+        let expected = [
+            "/var/log/x (while the command ran, by any process)",
+            "seen by: events on /",
+        ];
+        assert_eq!(sections[1].1, expected);
     }
 
     #[test]
