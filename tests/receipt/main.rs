@@ -134,7 +134,7 @@ fn after_many_events_the_watch_ends_and_says_so() {
         return;
     }
     let site = Site::new();
-    run(&site, WATCHED, "for i in $(seq 4000); do : > f$i; done");
+    run(&site, WATCHED, "for i in $(seq 6000); do : > f$i; done");
     let reason = shown(&site)["outside"]["reason"].to_string();
     assert!(reason.contains("not all of them"), "{reason}");
 }
