@@ -363,7 +363,7 @@ impl RunReport {
         self.monitored_paths.clone_from(&meta.monitored_paths);
         self.changes = meta.changes;
         self.coverage = meta.coverage.clone();
-        self.receipt = meta.receipt.clone();
+        self.receipt.clone_from(&meta.receipt);
         self.stored_bytes = meta.stored_bytes;
     }
 }

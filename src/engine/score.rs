@@ -111,13 +111,13 @@ impl Engine {
         let mut scores = Scores::default();
         for listed in &metas {
             let id = &listed.snapshot_id;
-            let found = self
-                .store
-                .meta(id)
-                .and_then(|meta| match expected(&meta).is_some() {
-                    true => Ok((meta, self.store.record(id)?)),
-                    false => Ok((meta, UndoRecord::default())),
-                });
+            let found = self.store.meta(id).and_then(|meta| {
+                let record = match expected(&meta) {
+                    Some(_) => self.store.record(id)?,
+                    None => UndoRecord::default(),
+                };
+                Ok((meta, record))
+            });
             match found {
                 Ok((meta, record)) => scores.count(&meta, &record),
                 Err(error) => damaged.push((id.to_string(), error)),

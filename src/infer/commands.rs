@@ -16,12 +16,18 @@ pub fn program_names(line: &str) -> Vec<String> {
     let mut names = Vec::new();
     let mut wanted = true;
     let mut after_prefix = false;
+    // The next word is where something is redirected to.
+    let mut target = false;
     for word in words(line) {
         let Word::Text(word) = word else {
             (wanted, after_prefix) = (true, false);
             continue;
         };
-        if !wanted || is_assignment(&word) {
+        if !wanted || std::mem::take(&mut target) || is_assignment(&word) {
+            continue;
+        }
+        if let Some(rest) = redirection(&word) {
+            target = rest.is_empty();
             continue;
         }
         if PREFIXES.contains(&word.as_str()) {
@@ -52,7 +58,6 @@ fn words(line: &str) -> Vec<Word> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut characters = line.chars().peekable();
-    // A redirection's target is no argument, but it never stands where a name does: it is kept as one.
     while let Some(c) = characters.next() {
         match c {
             '\'' => {
@@ -98,6 +103,14 @@ fn words(line: &str) -> Vec<Word> {
     words
 }
 
+/// What follows the sign of a redirection: its target, unless that is the next word.
+fn redirection(word: &str) -> Option<&str> {
+    let signs = ['<', '>', '&', '|'];
+    let sign = word.trim_start_matches(|c: char| c.is_ascii_digit());
+    let is_one = sign.starts_with(['<', '>']) || sign.starts_with("&>");
+    is_one.then(|| sign.trim_start_matches(signs))
+}
+
 fn is_assignment(word: &str) -> bool {
     word.split_once('=').is_some_and(|(name, _)| {
         let part = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -133,6 +146,7 @@ mod tests {
                 "(cd x; make) 2>&1 >|out &>log | tee f & wait",
                 &["cd", "make", "tee", "wait"],
             ),
+            (">out < in 2>> log sort", &["sort"]),
             ("$TOOL x; `which y`", &[]),
             ("", &[]),
             ("'open", &["open"]),

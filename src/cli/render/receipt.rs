@@ -93,11 +93,11 @@ fn preserved(preserved: &Preserved) -> String {
         };
     }
     let entries = text::count(entries, "entry", "entries");
-    let mut line = format!("preserved {entries} ({})", text::size(bytes));
-    if lost > 0 {
-        line += &format!(", content of {lost} could not be kept");
+    let size = text::size(bytes);
+    match lost {
+        0 => format!("preserved {entries} ({size})"),
+        _ => format!("preserved {entries} ({size}), content of {lost} could not be kept"),
     }
-    line
 }
 
 fn outside(receipt: &Receipt) -> Vec<String> {

@@ -137,8 +137,7 @@ pub(super) fn ask_with(known: &mut Option<UnixStream>, session: &Path, ask: &Ask
             Ok((stream, answer)) => {
                 *known = Some(stream);
                 return match answer {
-                    Answer::Done => Ok(()),
-                    Answer::About(_) => Ok(()),
+                    Answer::Done | Answer::About(_) => Ok(()),
                     Answer::Failed(why) => Err(Error::new(ErrorKind::Io, Stage::Capture, why)),
                 };
             }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::io;
 
 use super::keep::Fate;
+use super::late::Owner;
 use super::resolve::Caller;
 use super::watch::Watch;
 use crate::entry::EntryKind;
@@ -16,10 +17,10 @@ impl Watch {
         &mut self,
         relatives: &[u32],
         other_root: bool,
-        mut whose: impl FnMut(u32) -> Option<Option<String>>,
+        mut whose: impl FnMut(u32) -> Owner,
     ) {
         for process in relatives.iter().copied() {
-            self.late = whose(process);
+            self.owner = whose(process);
             let caller = Caller {
                 thread: process,
                 other_root,
@@ -30,7 +31,7 @@ impl Watch {
                 let _ = self.keep_open(caller, descriptor, fate);
             }
         }
-        self.late = None;
+        self.owner = Owner::Current;
     }
 
     fn keep_open(&mut self, caller: Caller, descriptor: i32, fate: Fate) -> io::Result<()> {

@@ -59,14 +59,16 @@ impl Owners {
         };
         // A command's beginning is known to a hundredth of a second only.
         if origin.began >= begin.began && !origin.inherited {
-            return match over {
-                true => Owner::Earlier(Some(begin.snapshot.clone())),
-                false => Owner::Current,
+            return if over {
+                Owner::Earlier(Some(begin.snapshot.clone()))
+            } else {
+                Owner::Current
             };
         }
-        let before = begin.earlier.iter().rev();
-        let found = before.clone().find(|one| one.began <= origin.began);
-        Owner::Earlier(found.or(before.last()).map(|one| one.snapshot.clone()))
+        let mut before = begin.earlier.iter().rev();
+        let found = before.find(|one| one.began <= origin.began);
+        let found = found.or(begin.earlier.first());
+        Owner::Earlier(found.map(|one| one.snapshot.clone()))
     }
 
     /// Where the work comes from that a thread does: its oldest ancestor beneath the shell. `None`: it is

@@ -43,17 +43,9 @@ impl Watch {
         self.model.late.len() >= MOST_LATE
     }
 
-    /// Whose process asks.
-    pub(super) fn set_owner(&mut self, owner: Owner) {
-        self.late = match owner {
-            Owner::Current => None,
-            Owner::Earlier(snapshot) => Some(snapshot),
-        };
-    }
-
     /// What is at `path` is about to be changed, and changes there are followed.
     pub(super) fn see_late(&mut self, path: &AbsPath) -> io::Result<()> {
-        let Some(command) = &self.late else {
+        let Owner::Earlier(command) = &self.owner else {
             return Ok(());
         };
         // As the record names it.
@@ -70,7 +62,7 @@ impl Watch {
     pub(super) fn see_outside(&mut self, path: AbsPath) -> io::Result<()> {
         let lasting = path.as_path().starts_with("/run") && !self.is_excluded(&path);
         if !lasting
-            || self.late.is_some()
+            || self.owner != Owner::Current
             || self.model.outside.contains(&path)
             || self.model.outside.len() >= MOST_OUTSIDE
         {
@@ -101,9 +93,11 @@ impl Watch {
                 self.connect_here(caller, &name)
             }
             libc::AF_INET => {
-                let [_, _, p, q, a, b, c, d]: [u8; 8] = read_bytes(call.thread, address)?;
-                let ip = Ipv4Addr::new(a, b, c, d);
-                self.connect_to(SocketAddr::new(ip.into(), u16::from_be_bytes([p, q])))
+                let bytes: [u8; 8] = read_bytes(call.thread, address)?;
+                let mut ip = [0; 4];
+                ip.copy_from_slice(&bytes[4..]);
+                let port = u16::from_be_bytes([bytes[2], bytes[3]]);
+                self.connect_to(SocketAddr::new(Ipv4Addr::from(ip).into(), port))
             }
             libc::AF_INET6 => {
                 let bytes: [u8; 24] = read_bytes(call.thread, address)?;
@@ -138,16 +132,14 @@ impl Watch {
     }
 
     fn connect_to(&mut self, address: SocketAddr) -> io::Result<()> {
-        let what = match address.ip().is_loopback() {
-            true => "service",
-            false => "network",
-        };
+        let own = address.ip().is_loopback();
+        let what = if own { "service" } else { "network" };
         self.effect(what, format!("connected to {address}"))
     }
 
     fn effect(&mut self, what: &str, reason: String) -> io::Result<()> {
         let effect = (what.to_owned(), reason);
-        if self.late.is_some()
+        if self.owner != Owner::Current
             || self.model.effects.contains(&effect)
             || self.model.effects.len() >= MOST_EFFECTS
         {

@@ -199,7 +199,7 @@ impl Host {
         let shells: Vec<u64> = self.listeners.iter().map(|one| one.shell).collect();
         if let Some(watch) = &mut self.watch {
             let owner = self.owners.of(thread, &shells, &watch.begin, false);
-            watch.set_owner(owner);
+            watch.owner = owner;
             return Some(watch);
         }
         let over = self.over.as_ref()?;
@@ -211,7 +211,7 @@ impl Host {
             self.listing = Watch::list_late(over, &self.session).ok();
         }
         let listing = self.listing.as_mut().filter(|one| !one.is_full())?;
-        listing.set_owner(owner);
+        listing.owner = owner;
         Some(listing)
     }
 
@@ -295,10 +295,7 @@ impl Host {
                     self.owners.begin(&relatives);
                     let about = watch.begin.clone();
                     watch.keep_what_is_open(&relatives, self.other_root, |process| {
-                        match self.owners.of(process, &shells, &about, false) {
-                            Owner::Current => None,
-                            Owner::Earlier(snapshot) => Some(snapshot),
-                        }
+                        self.owners.of(process, &shells, &about, false)
                     });
                     watch.flush();
                 }

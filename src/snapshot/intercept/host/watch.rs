@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::Instant;
 
+use super::late::Owner;
 use super::resolve::{Caller, Spot, path_of, same};
 use super::volumes::{Volume, Volumes};
 use crate::entry::{EntryKind, EntryState};
@@ -28,8 +29,8 @@ pub(super) struct Watch {
     pub(super) places: Vec<Dir>,
     /// Bytes that were copied.
     pub(super) copied: u64,
-    /// Whose process asks, where it is one that an earlier command left behind.
-    pub(super) late: Option<Option<String>>,
+    /// Whose process asks.
+    pub(super) owner: Owner,
     /// What is touched is listed, and nothing is kept: no command runs.
     listing: bool,
     left_alone: Vec<AbsPath>,
@@ -69,7 +70,7 @@ impl Watch {
             volumes: Volumes::default(),
             places,
             copied: 0,
-            late: None,
+            owner: Owner::Current,
             listing,
             left_alone,
             log,
