@@ -1,11 +1,8 @@
 //! A look at what changes outside of a scope while its command runs.
 
-use std::collections::HashMap;
-
-use crate::infer::{Depth, ScopePath};
+use crate::infer::ScopePath;
 use crate::path::AbsPath;
 use crate::seal::{Outside, Watch};
-use crate::store::SIBLINGS;
 
 /// The look, or why there is none.
 pub(super) enum Look {
@@ -24,7 +21,9 @@ impl Look {
         ancestor: Option<u32>,
     ) -> Self {
         use crate::snapshot::journal::outside::Lookout;
+        use crate::store::SIBLINGS;
         use crate::sys;
+        use covered::Covered;
         if !sys::is_root() {
             return Self::Not("only the administrator may watch whole filesystems".into());
         }
@@ -60,34 +59,41 @@ impl Look {
 }
 
 /// A scope that is asked often.
-struct Covered(HashMap<AbsPath, Depth>);
+#[cfg(target_os = "linux")]
+mod covered {
+    use std::collections::HashMap;
 
-impl Covered {
-    fn by(scope: &[ScopePath]) -> Self {
-        Self(
-            scope
-                .iter()
-                .map(|one| (one.path.clone(), one.depth))
-                .collect(),
-        )
-    }
+    use crate::infer::{Depth, ScopePath};
+    use crate::path::AbsPath;
 
-    fn has(&self, path: &AbsPath) -> bool {
-        let above = path.as_path().ancestors().enumerate();
-        above
-            .filter_map(|(up, path)| Some((up, *self.0.get(path)?)))
-            .any(|(up, depth)| match depth {
-                Depth::Entry => up == 0,
-                Depth::Children => up <= 1,
-                Depth::Tree => true,
-            })
+    /// See the module.
+    pub(super) struct Covered(HashMap<AbsPath, Depth>);
+
+    impl Covered {
+        pub(super) fn by(scope: &[ScopePath]) -> Self {
+            let depths = scope.iter().map(|one| (one.path.clone(), one.depth));
+            Self(depths.collect())
+        }
+
+        /// Whether the scope covers what is at `path`.
+        pub(super) fn has(&self, path: &AbsPath) -> bool {
+            let above = path.as_path().ancestors().enumerate();
+            above
+                .filter_map(|(up, path)| Some((up, *self.0.get(path)?)))
+                .any(|(up, depth)| match depth {
+                    Depth::Entry => up == 0,
+                    Depth::Children => up <= 1,
+                    Depth::Tree => true,
+                })
+        }
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
+    use super::covered::Covered;
     use super::*;
-    use crate::infer::Certainty;
+    use crate::infer::{Certainty, Depth};
 
     #[test]
     fn a_path_is_covered_as_deep_as_the_scope_says() {

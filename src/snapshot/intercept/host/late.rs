@@ -8,6 +8,9 @@ use crate::sys;
 /// How far up a process's ancestors are looked at.
 const GENERATIONS: usize = 64;
 
+/// Whether a process is one of the session's shells.
+pub(super) type IsShell<'a> = &'a dyn Fn(u32) -> bool;
+
 /// Whose process something is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Owner {
@@ -40,21 +43,26 @@ impl Owners {
     }
 
     /// Whose `thread` is while the command of `begin` runs (`over`: has run).
-    pub(super) fn of(&mut self, thread: u32, shells: &[u64], begin: &Begin, over: bool) -> Owner {
+    pub(super) fn of(
+        &mut self,
+        thread: u32,
+        is_shell: IsShell<'_>,
+        begin: &Begin,
+        over: bool,
+    ) -> Owner {
+        if begin.earlier.is_empty() && !over {
+            return Owner::Current;
+        }
         if let Some(known) = self.known.get(&thread) {
             return known.clone();
         }
-        let owner = self.look_up(thread, shells, begin, over);
+        let owner = self.look_up(thread, is_shell, begin, over);
         self.known.insert(thread, owner.clone());
         owner
     }
 
-    fn look_up(&self, thread: u32, shells: &[u64], begin: &Begin, over: bool) -> Owner {
-        let nothing_earlier = begin.earlier.is_empty() && !over;
-        if nothing_earlier || shells.contains(&u64::from(thread)) {
-            return Owner::Current;
-        }
-        let Some(origin) = self.origin(thread, shells) else {
+    fn look_up(&self, thread: u32, is_shell: IsShell<'_>, begin: &Begin, over: bool) -> Owner {
+        let Some(origin) = self.origin(thread, is_shell) else {
             return Owner::Current;
         };
         // A command's beginning is known to a hundredth of a second only.
@@ -73,9 +81,12 @@ impl Owners {
 
     /// Where the work comes from that a thread does: its oldest ancestor beneath the shell. `None`: it is
     /// a shell's own, or the thread is gone.
-    fn origin(&self, thread: u32, shells: &[u64]) -> Option<Origin> {
+    fn origin(&self, thread: u32, is_shell: IsShell<'_>) -> Option<Origin> {
+        if is_shell(thread) {
+            return None;
+        }
         let mut process = sys::process_family(thread)?;
-        if shells.contains(&u64::from(process.process)) {
+        if is_shell(process.process) {
             return None;
         }
         let filters = process.filters;
@@ -89,7 +100,7 @@ impl Owners {
             };
             origin.began = origin.began.min(began);
             origin.inherited |= self.inherited.get(&process.process) == Some(&began);
-            if shells.contains(&u64::from(process.parent)) {
+            if is_shell(process.parent) {
                 break;
             }
             // What adopts orphans is not under the filter.

@@ -196,14 +196,15 @@ impl Host {
 
     /// What writes down what a thread does: of the command that runs, else the list of late changes.
     fn watch_for(&mut self, thread: u32) -> Option<&mut Watch> {
-        let shells: Vec<u64> = self.listeners.iter().map(|one| one.shell).collect();
+        let listeners = &self.listeners;
+        let is_shell = |process: u32| listeners.iter().any(|one| one.shell == u64::from(process));
         if let Some(watch) = &mut self.watch {
-            let owner = self.owners.of(thread, &shells, &watch.begin, false);
+            let owner = self.owners.of(thread, &is_shell, &watch.begin, false);
             watch.owner = owner;
             return Some(watch);
         }
         let over = self.over.as_ref()?;
-        let owner = self.owners.of(thread, &shells, over, true);
+        let owner = self.owners.of(thread, &is_shell, over, true);
         if owner == Owner::Current {
             return None;
         }
@@ -289,13 +290,14 @@ impl Host {
                 let bytes = postcard::to_stdvec(&begin).map_err(io::Error::other)?;
                 let mut watch = Watch::new(begin)?;
                 if number > 0 {
-                    let shells: Vec<u64> = self.listeners.iter().map(|one| one.shell).collect();
-                    let pids: Vec<u32> = shells.iter().map(|shell| *shell as u32).collect();
-                    let relatives = relatives(&pids);
+                    let shells: Vec<u32> =
+                        self.listeners.iter().map(|one| one.shell as u32).collect();
+                    let is_shell = |process: u32| shells.contains(&process);
+                    let relatives = relatives(&shells);
                     self.owners.begin(&relatives);
                     let about = watch.begin.clone();
                     watch.keep_what_is_open(&relatives, self.other_root, |process| {
-                        self.owners.of(process, &shells, &about, false)
+                        self.owners.of(process, &is_shell, &about, false)
                     });
                     watch.flush();
                 }
