@@ -179,11 +179,11 @@ impl InterceptCapture {
         let is_ignore_file = |path: &AbsPath| path.name().is_some_and(|name| name == IGNORE_FILE);
         let files = model.was.iter().filter(|(path, _)| is_ignore_file(path));
         files
-            .filter_map(|(path, state)| match state {
-                None => Some((path.clone(), None)),
+            .filter_map(|(path, was)| match &was.state {
+                None => Some(((**path).clone(), None)),
                 Some(state) => {
                     let text = kept_text(model, places, state)?;
-                    Some((path.clone(), Some(text)))
+                    Some(((**path).clone(), Some(text)))
                 }
             })
             .collect()
@@ -279,7 +279,7 @@ impl Capture for InterceptCapture {
         unobserved.extend(missed.map(|(path, reason)| Unobserved { path, reason }));
         let entries = expanded.after.len() as u64;
         let readings = std::mem::take(&mut expanded.readings);
-        let candidates = Candidates::of(expanded, &model.kept);
+        let candidates = Candidates::of(expanded, &model);
         let placing = Placing {
             places,
             readings,
@@ -403,12 +403,12 @@ fn finish(
 /// Text that a file had.
 fn kept_text(model: &Model, places: &Places, state: &EntryState) -> Option<String> {
     let inode = (state.identity.device, state.identity.inode);
-    let stored: &Stored = match model.kept.get(&inode)? {
+    let stored: Stored = match model.kept(inode)? {
         Kept::Link(stored) | Kept::Copy(stored) => stored,
         Kept::Empty => return Some(String::new()),
         Kept::Prefix(_) | Kept::Lost(_) => return None,
     };
-    let place = places.dir_of(stored).ok()?;
+    let place = places.dir_of(&stored).ok()?;
     let file = place.open_file(stored.name().as_ref()).ok()?;
     let mut bytes = Vec::new();
     file.take(IGNORE_BYTES).read_to_end(&mut bytes).ok()?;

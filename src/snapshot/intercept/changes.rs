@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::expand::Expanded;
+use super::model::Model;
 use super::place::{Source, Wanted};
 use super::record::{Inode, Kept};
 use crate::entry::{ContentHash, EntryState};
@@ -26,11 +27,11 @@ pub(super) struct Candidates {
 }
 
 impl Candidates {
-    /// Sorts out what `expanded` has. `kept` is where old content is.
-    pub(super) fn of(expanded: Expanded, kept: &HashMap<Inode, Kept>) -> Self {
+    /// Sorts out what `expanded` has. `model` tells where old content is.
+    pub(super) fn of(expanded: Expanded, model: &Model) -> Self {
         let mut candidates = Self {
             entries: Vec::with_capacity(expanded.before.len()),
-            wanted: HashMap::with_capacity(kept.len()),
+            wanted: HashMap::new(),
         };
         let Expanded {
             before,
@@ -41,9 +42,9 @@ impl Candidates {
         for (path, before) in before {
             let mut after = after.remove(&path);
             if let Some(after) = &mut after {
-                without_own_link(after, kept);
+                without_own_link(after, model);
             }
-            candidates.add(path, before, after, kept, &places);
+            candidates.add(path, before, after, model, &places);
         }
         candidates
     }
@@ -53,7 +54,7 @@ impl Candidates {
         path: AbsPath,
         mut before: Option<Box<EntryState>>,
         after: Option<EntryState>,
-        kept: &HashMap<Inode, Kept>,
+        model: &Model,
         places: &HashMap<Inode, AbsPath>,
     ) {
         let mut wanted = None;
@@ -61,7 +62,7 @@ impl Candidates {
             (None, None) => return,
             (Some(before), after) if before.is_file() => {
                 let inode = inode(before);
-                let source = source_of(before, kept.get(&inode), places.get(&inode));
+                let source = source_of(before, model.kept(inode), places.get(&inode));
                 if before.size == 0 {
                     before.hash = Some(ContentHash::EMPTY);
                 } else if let (Some(after), Source::Live(_)) = (after, &source)
@@ -101,14 +102,14 @@ pub(super) fn is_unchanged(before: Option<&EntryState>, after: Option<&EntryStat
 }
 
 /// Where the content is that a file had.
-fn source_of(before: &EntryState, kept: Option<&Kept>, place: Option<&AbsPath>) -> Source {
+fn source_of(before: &EntryState, kept: Option<Kept>, place: Option<&AbsPath>) -> Source {
     let at = || place.cloned();
     match kept {
-        Some(Kept::Link(stored)) => Source::Link(stored.clone()),
-        Some(Kept::Copy(stored)) => Source::Copy(stored.clone()),
-        Some(Kept::Lost(reason)) => Source::Lost(reason.clone()),
+        Some(Kept::Link(stored)) => Source::Link(stored),
+        Some(Kept::Copy(stored)) => Source::Copy(stored),
+        Some(Kept::Lost(reason)) => Source::Lost(reason),
         Some(Kept::Prefix(length)) => match at() {
-            Some(path) => Source::Grown(path, *length),
+            Some(path) => Source::Grown(path, length),
             None => Source::Lost(NOT_FOUND.into()),
         },
         Some(Kept::Empty) if before.size > 0 => Source::Lost(NOT_FOUND.into()),
@@ -122,8 +123,8 @@ fn source_of(before: &EntryState, kept: Option<&Kept>, place: Option<&AbsPath>) 
 const NOT_FOUND: &str = "it went without a call that was seen";
 
 /// A file that is kept under another name has one name more than everybody else sees.
-fn without_own_link(after: &mut EntryState, kept: &HashMap<Inode, Kept>) {
-    if matches!(kept.get(&inode(after)), Some(Kept::Link(_))) {
+fn without_own_link(after: &mut EntryState, model: &Model) {
+    if matches!(model.kept(inode(after)), Some(Kept::Link(_))) {
         after.identity.links = after.identity.links.saturating_sub(1);
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::io;
 
 use super::keep::Fate;
+use super::known::{Directories, Threads};
 use super::resolve::Caller;
 use super::watch::Watch;
 use crate::entry::EntryKind;
@@ -13,10 +14,13 @@ impl Watch {
     /// Keeps the content of every file that one of `shells`, or a process which descends from the
     /// parent of one, may write to without opening it.
     pub(super) fn keep_what_is_open(&mut self, shells: &[u32], other_root: bool) {
+        let (threads, directories) = (Threads::default(), Directories::default());
         for process in relatives(shells) {
             let caller = Caller {
                 thread: process,
                 other_root,
+                threads: &threads,
+                directories: &directories,
             };
             for (descriptor, appends) in open_for_writing(process).unwrap_or_default() {
                 let fate = if appends { Fate::Grown } else { Fate::Written };
@@ -26,7 +30,7 @@ impl Watch {
         }
     }
 
-    fn keep_open(&mut self, caller: Caller, descriptor: i32, fate: Fate) -> io::Result<()> {
+    fn keep_open(&mut self, caller: Caller<'_>, descriptor: i32, fate: Fate) -> io::Result<()> {
         match Self::spot_of_open(caller, descriptor as u64)? {
             Some((spot, stat)) if stat.kind == EntryKind::File => {
                 self.content_at(&spot, &stat, fate)

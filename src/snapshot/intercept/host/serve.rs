@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::guard::{Guard, Side};
+use super::known::{Directories, Threads};
 use super::resolve::Caller;
 use super::watch::Watch;
 use crate::path::AbsPath;
@@ -44,6 +45,8 @@ pub(super) struct Host {
     listeners: Vec<Watched>,
     slot: SharedSlot,
     watch: Option<Watch>,
+    threads: Threads,
+    directories: Directories,
     /// A process may have another root than this one.
     other_root: bool,
     /// Whether each thread belongs to the command that runs.
@@ -65,6 +68,8 @@ impl Host {
             listeners: Vec::new(),
             slot: SharedSlot::new()?,
             watch: None,
+            threads: Threads::default(),
+            directories: Directories::default(),
             other_root: false,
             known_threads: HashMap::new(),
             began: 0,
@@ -108,8 +113,15 @@ impl Host {
         Ok(())
     }
 
+    /// Lets go of what can be found out again.
+    fn forget(&self) {
+        self.threads.forget();
+        self.directories.forget();
+    }
+
     /// Makes a stand-in. Returns in the stand-in too, when it has to take over.
     fn get_guarded(&mut self) -> io::Result<()> {
+        self.forget();
         loop {
             match Guard::make()? {
                 Side::Guarded(guard) => {
@@ -139,6 +151,7 @@ impl Host {
             }
             Err(_) => None,
         };
+        self.directories.begin();
         // The roots of processes that ran meanwhile are not known.
         self.other_root = true;
         if let Some(call) = self.slot.get().pending() {
@@ -168,16 +181,19 @@ impl Host {
         let Some(asked) = asked(call.number) else {
             return;
         };
-        let caller = Caller {
-            thread: call.thread,
-            other_root: self.other_root,
-        };
+        let other_root = self.other_root;
         if matches!(asked, Asked::ChangeRoot | Asked::Mount) {
             self.other_root = true;
         }
         self.tell_late(call.thread);
         let Some(watch) = &mut self.watch else {
             return;
+        };
+        let caller = Caller {
+            thread: call.thread,
+            other_root,
+            threads: &self.threads,
+            directories: &self.directories,
         };
         if let Err(error) = watch.before(call, asked, caller)
             && let Some(reason) = remark(asked, &error)
@@ -295,6 +311,7 @@ impl Host {
                 std::fs::write(&new, bytes)?;
                 std::fs::rename(&new, self.session.join(CURRENT))?;
                 self.known_threads.clear();
+                self.directories.begin();
                 self.began = sys::ticks_since_boot();
                 self.watch = Some(watch);
                 Ok(())
@@ -303,10 +320,11 @@ impl Host {
                 let Some(watch) = self.watch.as_mut().filter(|w| w.begin.number == number) else {
                     return Ok(());
                 };
-                watch.settle(None)?;
+                watch.settle(None, &self.directories)?;
                 watch.sync()?;
                 let failed = watch.take_failure();
                 self.watch = None;
+                self.forget();
                 std::fs::remove_file(self.session.join(CURRENT))?;
                 failed.map_or(Ok(()), Err)
             }
