@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::changes::{Candidates, is_unchanged};
 use super::expand::expand;
-use super::log;
+use super::follow::{self, Followed, Follower};
 use super::model::Model;
 use super::names::add_names;
 use super::place::{Hashes, Placed, Placing};
@@ -30,6 +30,13 @@ use crate::sys::{self, Dir};
 /// The most bytes of an ignore file.
 const IGNORE_BYTES: u64 = 1 << 20;
 
+/// What is on record, and where something may be missing why.
+#[derive(Default)]
+struct Ended {
+    followed: Followed,
+    unseen: Option<String>,
+}
+
 /// A capture in progress.
 pub(super) struct InterceptCapture {
     store: Store,
@@ -39,8 +46,10 @@ pub(super) struct InterceptCapture {
     notes: Vec<String>,
     /// Where content of further volumes goes.
     further: Vec<(AbsPath, Shelf)>,
-    /// What is on record, once nothing more is written down, and where something may be missing why.
-    ended: Option<(Model, Option<String>)>,
+    /// Reads what is written down while the command runs.
+    follower: Option<Follower>,
+    /// What is on record, once nothing more is written down.
+    ended: Option<Ended>,
     /// Where content was kept, once that is known.
     places: Option<Vec<AbsPath>>,
 }
@@ -93,6 +102,7 @@ impl InterceptCapture {
             directory,
             notes,
             further: Vec::new(),
+            follower: None,
             ended: None,
             places: None,
         })
@@ -114,6 +124,7 @@ impl InterceptCapture {
             directory,
             notes: Vec::new(),
             further: Vec::new(),
+            follower: None,
             ended: None,
             places: None,
         })
@@ -142,33 +153,38 @@ impl InterceptCapture {
     }
 
     /// What is on record, with renames settled.
-    fn model(&self) -> Result<Model> {
-        let records = match log::read(&self.directory.as_path().join(LOG)) {
-            Ok(records) => records,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
+    fn read(&mut self) -> Result<Followed> {
+        let followed = self.follower.take().and_then(Follower::finish);
+        let mut followed = match followed.map_or_else(|| self.read_all(), Ok) {
+            Ok(followed) => followed,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Followed::default(),
             Err(e) => {
                 return Err(e).context(Stage::Seal, || "cannot read what the command changed");
             }
         };
-        let mut model = Model::of(records);
+        let model = &mut followed.model;
         for moving in std::mem::take(&mut model.moving) {
             let moved = inode_at(&moving.to) == Some(moving.inode);
             let serial = moving.serial;
             model.moving.push(moving);
             model.apply(super::record::Record::Settled { serial, moved });
         }
-        Ok(model)
+        Ok(followed)
+    }
+
+    fn read_all(&self) -> io::Result<Followed> {
+        follow::read_all(&self.directory.as_path().join(LOG))
     }
 
     /// What is on record when nothing more is written down.
-    fn ended(&mut self) -> Result<&mut (Model, Option<String>)> {
+    fn ended(&mut self) -> Result<&mut Ended> {
         let ended = match self.ended.take() {
             Some(ended) => ended,
             None => {
                 let unseen = self.end();
-                let model = self.model()?;
-                self.places = Some(model.places.clone());
-                (model, unseen)
+                let followed = self.read()?;
+                self.places = Some(followed.model.places.clone());
+                Ended { followed, unseen }
             }
         };
         Ok(self.ended.insert(ended))
@@ -236,7 +252,8 @@ impl Capture for InterceptCapture {
     fn further_volumes(&mut self) -> Result<Vec<AbsPath>> {
         let mut volumes: Vec<AbsPath> = self
             .ended()?
-            .0
+            .followed
+            .model
             .places
             .iter()
             .filter_map(volume_of)
@@ -244,6 +261,17 @@ impl Capture for InterceptCapture {
         volumes.sort();
         volumes.dedup();
         Ok(volumes)
+    }
+
+    fn prepare(&mut self, placement: Placement<'_>) {
+        let shelf = Shelf {
+            files: placement.files.to_path_buf(),
+            prefix: placement.prefix.to_owned(),
+        };
+        match Follower::start(self.directory.as_path().join(LOG), &shelf) {
+            Ok(follower) => self.follower = Some(follower),
+            Err(error) => tracing::debug!(%error, "records are read when the command is over"),
+        }
     }
 
     fn place_further(&mut self, volume: &AbsPath, placement: Placement<'_>) {
@@ -261,7 +289,10 @@ impl Capture for InterceptCapture {
         });
         self.ended()?;
         // Sealed again, it is read again.
-        let (mut model, unseen) = self.ended.take().unwrap_or_default();
+        let Ended { followed, unseen } = self.ended.take().unwrap_or_default();
+        let Followed {
+            mut model, looked, ..
+        } = followed;
         if let Some(reason) = unseen {
             let root = AbsPath::new("/").map_err(|_| damaged("no root"))?;
             model.missed.insert(root, reason);
@@ -269,6 +300,7 @@ impl Capture for InterceptCapture {
         let mut notes: Vec<String> = model.notes.iter().cloned().collect();
         let places = self.open_places(&model, placement)?;
         let old_files = Self::old_ignore_files(&model, &places);
+        let mut readings = looked.still_true(&model, &places);
         let exclusions = self.token.exclusions.clone();
         let mut rules = Rulebook::new(&exclusions, old_files);
         let mut expanded = expand(&mut model, &exclusions, &mut rules, &places)?;
@@ -278,16 +310,19 @@ impl Capture for InterceptCapture {
         let missed = std::mem::take(&mut model.missed).into_iter();
         unobserved.extend(missed.map(|(path, reason)| Unobserved { path, reason }));
         let entries = expanded.after.len() as u64;
-        let readings = std::mem::take(&mut expanded.readings);
+        readings.extend(std::mem::take(&mut expanded.readings));
         let candidates = Candidates::of(expanded, &model);
         let placing = Placing {
             places,
             readings,
+            shelved: looked.shelved,
+            first_number: model.number(),
             limits: &self.token.limits,
         };
         let hashes = placing.hashes(&candidates.wanted)?;
         let differing = differing(&candidates, &hashes);
         let placed = placing.place(&differing)?;
+        placing.clear_away(&placed)?;
         let stored_bytes = differing
             .iter()
             .filter(|(inode, ..)| placed.get(inode).is_some_and(std::result::Result::is_ok))
@@ -305,11 +340,11 @@ impl Capture for InterceptCapture {
         })
     }
 
-    fn finish(self: Box<Self>) {
+    fn finish(mut self: Box<Self>) {
         let places = self.places.clone().unwrap_or_else(|| {
             // Nothing more is written down, whether it was sealed or not.
             let _ = self.end();
-            self.model().unwrap_or_default().places
+            self.read().unwrap_or_default().model.places
         });
         for place in &places {
             let _ = std::fs::remove_dir_all(place.as_path());
@@ -426,7 +461,7 @@ fn inode_at(path: &AbsPath) -> Option<super::record::Inode> {
 
 /// The mount point of the volume on which a place is, unless it is in the store itself:
 /// `<mount point>/.deployx_snapshots/<store name>/intercept/<name>`.
-fn volume_of(place: &AbsPath) -> Option<AbsPath> {
+pub(super) fn volume_of(place: &AbsPath) -> Option<AbsPath> {
     let siblings = place.as_path().ancestors().nth(3)?;
     if siblings.file_name()? != SIBLINGS
         || place.as_path().ancestors().nth(1)?.file_name()? != DIRECTORY

@@ -21,6 +21,7 @@
 mod capture;
 mod changes;
 mod expand;
+mod follow;
 mod host;
 mod live;
 mod log;

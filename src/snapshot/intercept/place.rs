@@ -51,6 +51,10 @@ pub(super) struct Placing<'a> {
     pub(super) places: Places,
     /// Of content that was read already.
     pub(super) readings: HashMap<Inode, Reading>,
+    /// What has its name in the snapshot already.
+    pub(super) shelved: HashMap<Inode, String>,
+    /// From here on numbers are free for names.
+    pub(super) first_number: u64,
     pub(super) limits: &'a Limits,
 }
 
@@ -141,6 +145,22 @@ impl Placing<'_> {
         Ok(placed)
     }
 
+    /// Removes what was put into the snapshot while the command ran and is not needed.
+    pub(super) fn clear_away(&self, placed: &Placed) -> Result<()> {
+        let shelf = &self.places.shelf_of(None).dir;
+        let is_used = |inode: &Inode, name: &String| {
+            let placed = placed.get(inode);
+            matches!(placed, Some(Ok((used, _))) if used == name)
+        };
+        for (inode, name) in &self.shelved {
+            if !is_used(inode, name) {
+                let removed = shelf.unlink(OsStr::new(name));
+                removed.context(Stage::Seal, || "cannot remove content that is not needed")?;
+            }
+        }
+        Ok(())
+    }
+
     fn flush(&self, sync_each: bool) -> Result<()> {
         for shelf in self.places.shelves() {
             let flushed = if sync_each {
@@ -162,6 +182,15 @@ impl Placing<'_> {
         sync: bool,
     ) -> io::Result<std::result::Result<String, Unkept>> {
         let stored = wanted.source.stored();
+        if let Some(name) = self.shelved.get(&inode)
+            && self.readings.get(&inode).is_some_and(|known| known.alone)
+        {
+            if sync {
+                let shelf = &self.places.shelf_of(None).dir;
+                shelf.open_file(OsStr::new(name))?.sync_all()?;
+            }
+            return Ok(Ok(name.clone()));
+        }
         let shelf = self.places.shelf_of(stored);
         let to = &shelf.dir;
         let alone = match (stored, self.readings.get(&inode)) {
@@ -169,7 +198,11 @@ impl Placing<'_> {
             (Some(_), Some(reading)) => reading.alone,
             (Some(stored), None) => self.is_alone(stored)?,
         };
-        let name = format!("{}{}", shelf.prefix, stored_name(number, &wanted.path));
+        let name = format!(
+            "{}{}",
+            shelf.prefix,
+            stored_name(self.first_number as usize + number, &wanted.path)
+        );
         let linked = match stored.filter(|_| alone) {
             Some(stored) => self.link(stored, to, &name)?,
             None => false,
