@@ -27,6 +27,8 @@ use crate::snapshot::{Capture, CaptureRequest, Exclusions, Placement, Sealed, Un
 use crate::store::{SIBLINGS, Store};
 use crate::sys::{self, Dir};
 
+/// So many kept files are removed before a command's end is told; more, by another process after it.
+const REMOVED_AT_ONCE: u64 = 200;
 /// The most bytes of an ignore file.
 const IGNORE_BYTES: u64 = 1 << 20;
 
@@ -52,6 +54,8 @@ pub(super) struct InterceptCapture {
     ended: Option<Ended>,
     /// Where content was kept, once that is known.
     places: Option<Vec<AbsPath>>,
+    /// How many files were at most.
+    kept: u64,
 }
 
 impl InterceptCapture {
@@ -105,6 +109,7 @@ impl InterceptCapture {
             follower: None,
             ended: None,
             places: None,
+            kept: 0,
         })
     }
 
@@ -127,6 +132,7 @@ impl InterceptCapture {
             follower: None,
             ended: None,
             places: None,
+            kept: 0,
         })
     }
 
@@ -184,6 +190,7 @@ impl InterceptCapture {
                 let unseen = self.end();
                 let followed = self.read()?;
                 self.places = Some(followed.model.places.clone());
+                self.kept = followed.model.number();
                 Ended { followed, unseen }
             }
         };
@@ -291,7 +298,9 @@ impl Capture for InterceptCapture {
         // Sealed again, it is read again.
         let Ended { followed, unseen } = self.ended.take().unwrap_or_default();
         let Followed {
-            mut model, looked, ..
+            mut model,
+            mut looked,
+            ..
         } = followed;
         if let Some(reason) = unseen {
             let root = AbsPath::new("/").map_err(|_| damaged("no root"))?;
@@ -300,7 +309,7 @@ impl Capture for InterceptCapture {
         let mut notes: Vec<String> = model.notes.iter().cloned().collect();
         let places = self.open_places(&model, placement)?;
         let old_files = Self::old_ignore_files(&model, &places);
-        let mut readings = looked.still_true(&model, &places);
+        let mut readings = looked.still_true(&places);
         let exclusions = self.token.exclusions.clone();
         let mut rules = Rulebook::new(&exclusions, old_files);
         let mut expanded = expand(&mut model, &exclusions, &mut rules, &places)?;
@@ -311,24 +320,24 @@ impl Capture for InterceptCapture {
         unobserved.extend(missed.map(|(path, reason)| Unobserved { path, reason }));
         let entries = expanded.after.len() as u64;
         readings.extend(std::mem::take(&mut expanded.readings));
-        let candidates = Candidates::of(expanded, &model);
+        let candidates = Candidates::of(expanded, &model, &mut readings);
         let placing = Placing {
             places,
-            readings,
-            shelved: looked.shelved,
             first_number: model.number(),
             limits: &self.token.limits,
         };
         let hashes = placing.hashes(&candidates.wanted)?;
-        let differing = differing(&candidates, &hashes);
-        let placed = placing.place(&differing)?;
-        placing.clear_away(&placed)?;
-        let stored_bytes = differing
-            .iter()
-            .filter(|(inode, ..)| placed.get(inode).is_some_and(std::result::Result::is_ok))
-            .map(|(_, wanted, _)| wanted.size)
+        let needed = needed(&candidates, &hashes);
+        let placed = placing.place(&candidates.wanted, &needed)?;
+        let mut strays = looked.strays;
+        strays.extend(readings.into_values().filter_map(|reading| reading.shelved));
+        placing.clear_away(strays, &candidates.wanted, &placed)?;
+        let stored = candidates.wanted.iter().zip(&placed);
+        let stored_bytes = stored
+            .filter(|(_, placed)| matches!(placed, Some(Ok(_))))
+            .map(|(wanted, _)| wanted.size)
             .sum();
-        let changes = finish(candidates, &hashes, &placed, &mut unobserved);
+        let changes = finish(candidates, &hashes, placed, &mut unobserved);
         self.token.exclusions.files = files;
         progress.event(Event::End);
         Ok(Sealed {
@@ -346,55 +355,48 @@ impl Capture for InterceptCapture {
             let _ = self.end();
             self.read().unwrap_or_default().model.places
         });
-        for place in &places {
-            let _ = std::fs::remove_dir_all(place.as_path());
+        let mut directories = places;
+        directories.push(self.directory.clone());
+        let by_host = self.session.as_ref().is_some_and(|session| {
+            let directories = directories.clone();
+            self.kept > REMOVED_AT_ONCE && session.ask(&Ask::Remove { directories }).is_ok()
+        });
+        if !by_host {
+            for directory in &directories {
+                let _ = std::fs::remove_dir_all(directory.as_path());
+            }
         }
-        let _ = std::fs::remove_dir_all(self.directory.as_path());
         super::sweep::forget_session(&self.store, &self.token.session, self.session.is_some());
     }
 }
 
-/// The old content that differs from what is there now, each file once.
-fn differing<'c>(
-    candidates: &'c Candidates,
-    hashes: &Hashes,
-) -> Vec<(
-    super::record::Inode,
-    &'c super::place::Wanted,
-    crate::entry::ContentHash,
-)> {
-    let mut all = Vec::with_capacity(hashes.len());
-    let mut known = std::collections::HashSet::with_capacity(hashes.len());
+/// Which old content differs from what is there now.
+fn needed(candidates: &Candidates, hashes: &Hashes) -> Vec<bool> {
+    let mut needed = vec![false; candidates.wanted.len()];
     for entry in &candidates.entries {
-        let Some(inode) = entry.wanted else { continue };
-        let (Some(Ok(hash)), Some(wanted)) = (hashes.get(&inode), candidates.wanted.get(&inode))
-        else {
-            continue;
-        };
+        let Some(number) = entry.wanted else { continue };
+        let Ok(hash) = &hashes[number] else { continue };
+        let size = candidates.wanted[number].size;
         let same = entry.after.as_ref().is_some_and(|after| {
-            after.is_file() && after.size == wanted.size && after.hash == Some(*hash)
+            after.is_file() && after.size == size && after.hash == Some(*hash)
         });
-        if !same && known.insert(inode) {
-            all.push((inode, wanted, *hash));
-        }
+        needed[number] |= !same;
     }
-    all
+    needed
 }
 
 /// Makes changes of what differs.
 fn finish(
     candidates: Candidates,
     hashes: &Hashes,
-    placed: &Placed,
+    mut placed: Placed,
     unobserved: &mut Vec<Unobserved>,
 ) -> Vec<Change> {
     let mut changes = Vec::with_capacity(candidates.entries.len());
     for mut entry in candidates.entries {
         let mut content = PreImage::NotNeeded;
-        if let Some(inode) = entry.wanted {
-            let hash = hashes
-                .get(&inode)
-                .and_then(|hash| hash.as_ref().ok().copied());
+        if let Some(number) = entry.wanted {
+            let hash = hashes[number].as_ref().ok().copied();
             if let Some(before) = &mut entry.before {
                 before.hash = hash;
             }
@@ -403,9 +405,16 @@ fn finish(
                 .as_ref()
                 .is_some_and(|after| after.is_file() && hash.is_some() && after.hash == hash);
             if needed {
-                content = match (placed.get(&inode), hashes.get(&inode)) {
-                    (Some(Ok((name, hash))), _) => PreImage::raw(name.clone(), *hash),
-                    (Some(Err(reason)), _) | (None, Some(Err(reason))) => PreImage::Lost {
+                // Of a file with several names, each has the same content.
+                let placed = if candidates.shared.is_empty() {
+                    placed[number].take()
+                } else {
+                    placed[number].clone()
+                };
+                content = match (placed, &hashes[number]) {
+                    (Some(Ok(name)), Ok(hash)) => PreImage::raw(name, *hash),
+                    (Some(Err(reason)), _) => PreImage::Lost { reason },
+                    (_, Err(reason)) => PreImage::Lost {
                         reason: reason.clone(),
                     },
                     (None, _) => PreImage::Lost {

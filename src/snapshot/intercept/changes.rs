@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::expand::Expanded;
+use super::live::Reading;
 use super::model::Model;
 use super::place::{Source, Wanted};
 use super::record::{Inode, Kept};
@@ -16,22 +17,30 @@ pub(super) struct Candidate {
     pub(super) before: Option<Box<EntryState>>,
     pub(super) after: Option<EntryState>,
     /// Its old content, where that may be needed.
-    pub(super) wanted: Option<Inode>,
+    /// By its number.
+    pub(super) wanted: Option<usize>,
 }
 
 /// Candidates, and the files whose old content they want.
 #[derive(Default)]
 pub(super) struct Candidates {
     pub(super) entries: Vec<Candidate>,
-    pub(super) wanted: HashMap<Inode, Wanted>,
+    pub(super) wanted: Vec<Wanted>,
+    /// The numbers of those that had several names.
+    pub(super) shared: HashMap<Inode, usize>,
 }
 
 impl Candidates {
-    /// Sorts out what `expanded` has. `model` tells where old content is.
-    pub(super) fn of(expanded: Expanded, model: &Model) -> Self {
+    /// Sorts out what `expanded` has. `model` tells where old content is, and `readings` what is known
+    /// of it.
+    pub(super) fn of(
+        expanded: Expanded,
+        model: &Model,
+        readings: &mut HashMap<Inode, Reading>,
+    ) -> Self {
         let mut candidates = Self {
             entries: Vec::with_capacity(expanded.before.len()),
-            wanted: HashMap::new(),
+            ..Self::default()
         };
         let Expanded {
             before,
@@ -44,7 +53,7 @@ impl Candidates {
             if let Some(after) = &mut after {
                 without_own_link(after, model);
             }
-            candidates.add(path, before, after, model, &places);
+            candidates.add(path, before, after, model, &places, readings);
         }
         candidates
     }
@@ -56,6 +65,7 @@ impl Candidates {
         after: Option<EntryState>,
         model: &Model,
         places: &HashMap<Inode, AbsPath>,
+        readings: &mut HashMap<Inode, Reading>,
     ) {
         let mut wanted = None;
         match (&mut before, &after) {
@@ -71,13 +81,20 @@ impl Candidates {
                     // Nobody wrote to it.
                     before.hash = after.hash;
                 } else {
-                    wanted = Some(inode);
-                    let first = || Wanted {
-                        path: path.clone(),
-                        size: before.size,
-                        source,
-                    };
-                    self.wanted.entry(inode).or_insert_with(first);
+                    let several = before.identity.links > 1;
+                    let known = self.shared.get(&inode).filter(|_| several);
+                    wanted = Some(known.copied().unwrap_or(self.wanted.len()));
+                    if known.is_none() {
+                        if several {
+                            self.shared.insert(inode, self.wanted.len());
+                        }
+                        self.wanted.push(Wanted {
+                            path: path.clone(),
+                            size: before.size,
+                            source,
+                            reading: readings.remove(&inode),
+                        });
+                    }
                 }
             }
             _ => {}

@@ -4,6 +4,7 @@
 //! Nothing depends on it. Whatever was not read in time is read by the seal.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -19,7 +20,7 @@ use super::log::{self, decode};
 use super::model::Model;
 use super::places::{Opened, Places as KeptPlaces, Shelf};
 use super::record::{Inode, Record, Stored};
-use crate::entry::ContentHash;
+use crate::entry::{ContentHash, Timestamp};
 use crate::path::AbsPath;
 use crate::snapshot::tree::stored::stored_name;
 use crate::snapshot::tree::walk::lock;
@@ -56,10 +57,19 @@ pub(super) struct Followed {
 /// What is known of files that are kept whole.
 #[derive(Debug, Default)]
 pub(super) struct Looked {
-    /// Of each file where it is kept, and the hash of its content.
-    pub(super) hashes: HashMap<Inode, (Stored, ContentHash)>,
-    /// The name of each that is in the snapshot already.
-    pub(super) shelved: HashMap<Inode, String>,
+    files: HashMap<Inode, WholeFile>,
+    /// Names in the snapshot that are not needed.
+    pub(super) strays: Vec<String>,
+}
+
+/// A file that is kept whole, and was read.
+#[derive(Debug)]
+struct WholeFile {
+    stored: Stored,
+    size: u64,
+    modified: Timestamp,
+    hash: ContentHash,
+    shelved: Option<String>,
 }
 
 impl Follower {
@@ -184,7 +194,10 @@ impl Followed {
             }
             Record::Kept { inode, .. } => {
                 // What stands for it now is something else.
-                self.looked.hashes.remove(inode);
+                let known = self.looked.files.remove(inode);
+                self.looked
+                    .strays
+                    .extend(known.and_then(|file| file.shelved));
             }
             _ => {}
         }
@@ -215,43 +228,63 @@ impl Followed {
             return;
         };
         let inode = (state.identity.device, state.identity.inode);
-        self.looked.hashes.insert(inode, (stored, reading.hash));
+        let file = WholeFile {
+            stored,
+            size: state.size,
+            modified: state.modified,
+            hash: reading.hash,
+            shelved: reading
+                .alone
+                .then(|| put(path, stored, place, shelf))
+                .flatten(),
+        };
+        self.looked.files.insert(inode, file);
         self.model.apply(Record::Was {
             path: path.clone(),
             state: Some(Box::new(state)),
         });
-        if !reading.alone {
-            return;
-        }
-        let name = format!(
-            "{}{}",
-            shelf.prefix,
-            stored_name(stored.number as usize, path)
-        );
-        let (kept, to) = (stored.name(), std::ffi::OsStr::new(&name));
-        let linked = anew(&shelf.dir, to, || place.link(kept.as_ref(), &shelf.dir, to));
-        if linked.is_ok() {
-            self.looked.shelved.insert(inode, name);
-        }
     }
+}
+
+/// Gives a file that is kept a name in the snapshot.
+fn put(path: &AbsPath, stored: Stored, place: &Dir, shelf: &Opened) -> Option<String> {
+    let name = format!(
+        "{}{}",
+        shelf.prefix,
+        stored_name(stored.number as usize, path)
+    );
+    let (kept, to) = (stored.name(), OsStr::new(&name));
+    let linked = anew(&shelf.dir, to, || place.link(kept.as_ref(), &shelf.dir, to));
+    linked.is_ok().then_some(name)
 }
 
 impl Looked {
     /// What was read of files that are as they were then.
-    pub(super) fn still_true(&self, model: &Model, places: &KeptPlaces) -> HashMap<Inode, Reading> {
-        let check = |(inode, (stored, hash)): (&Inode, &(Stored, ContentHash))| {
-            let was = model.known(*inode)?;
-            let place = places.dir_of(stored).ok()?;
-            let stat = place.stat(stored.name().as_ref()).ok()?;
-            let names = 1 + u64::from(self.shelved.contains_key(inode));
-            let reading = Reading {
-                hash: *hash,
-                alone: stat.identity.links == names,
-            };
-            let same = stat.size == was.size && stat.modified == was.modified;
-            same.then_some((*inode, reading))
+    pub(super) fn still_true(&mut self, places: &KeptPlaces) -> HashMap<Inode, Reading> {
+        let check = |(inode, file): (Inode, WholeFile)| {
+            let place = places.dir_of(&file.stored);
+            let stat = place.and_then(|place| place.stat(file.stored.name().as_ref()));
+            let names = 1 + u64::from(file.shelved.is_some());
+            match stat {
+                Ok(stat) if stat.size == file.size && stat.modified == file.modified => {
+                    let reading = Reading {
+                        hash: file.hash,
+                        alone: stat.identity.links == names,
+                        shelved: file.shelved,
+                    };
+                    (Some((inode, reading)), None)
+                }
+                _ => (None, file.shelved),
+            }
         };
-        self.hashes.par_iter().filter_map(check).collect()
+        let files = std::mem::take(&mut self.files);
+        let checked: Vec<_> = files.into_par_iter().map(check).collect();
+        let mut readings = HashMap::with_capacity(checked.len());
+        for (reading, stray) in checked {
+            readings.extend(reading);
+            self.strays.extend(stray);
+        }
+        readings
     }
 }
 

@@ -22,6 +22,7 @@ mod capture;
 mod changes;
 mod expand;
 mod follow;
+mod hasher;
 mod host;
 mod live;
 mod log;

@@ -1,10 +1,11 @@
 //! What the records of a command say so far.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::hasher::QuickMap;
 use super::record::{Inode, Kept, Moving, Record, Stored};
 use super::territory::Territory;
 use crate::entry::EntryState;
@@ -23,11 +24,11 @@ pub(super) struct Was {
 #[derive(Debug, Default)]
 pub(super) struct Model {
     /// What was at each path that was touched.
-    pub(super) was: HashMap<Arc<AbsPath>, Was>,
+    pub(super) was: QuickMap<Arc<AbsPath>, Was>,
     /// The inodes that existed before and were touched, each with the path where it was first met.
-    old: HashMap<Inode, Arc<AbsPath>>,
+    old: QuickMap<Inode, Arc<AbsPath>>,
     /// Where old content is, but for files that are kept whole.
-    kept: HashMap<Inode, Kept>,
+    kept: QuickMap<Inode, Kept>,
     /// Where content is kept.
     pub(super) places: Vec<AbsPath>,
     pub(super) territory: Territory,

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::guard::{Guard, Side};
+use super::guard::{Guard, Side, remove_beside, wait_for_end};
 use super::known::{Directories, Threads};
 use super::resolve::Caller;
 use super::watch::Watch;
@@ -45,6 +45,8 @@ pub(super) struct Host {
     listeners: Vec<Watched>,
     slot: SharedSlot,
     watch: Option<Watch>,
+    /// The ends of processes that remove what is not needed any more.
+    removers: Vec<OwnedFd>,
     threads: Threads,
     directories: Directories,
     /// A process may have another root than this one.
@@ -68,6 +70,7 @@ impl Host {
             listeners: Vec::new(),
             slot: SharedSlot::new()?,
             watch: None,
+            removers: Vec::new(),
             threads: Threads::default(),
             directories: Directories::default(),
             other_root: false,
@@ -109,6 +112,8 @@ impl Host {
         if let Some(guard) = self.guard.take() {
             guard.dismiss();
         }
+        // The session's directory is not empty before.
+        self.removers.iter().for_each(wait_for_end);
         remove_when_done(&self.session);
         Ok(())
     }
@@ -134,7 +139,7 @@ impl Host {
     }
 
     /// Goes on where the process before this one was killed.
-    fn take_over(&mut self, came: Vec<(std::os::fd::OwnedFd, u64)>) -> io::Result<()> {
+    fn take_over(&mut self, came: Vec<(OwnedFd, u64)>) -> io::Result<()> {
         self.guard = None;
         // Whoever was connected to the other process connects anew.
         self.newcomers.clear();
@@ -328,6 +333,11 @@ impl Host {
                 std::fs::remove_file(self.session.join(CURRENT))?;
                 failed.map_or(Ok(()), Err)
             }
+            Ask::Remove { directories } => {
+                self.removers.retain(|end| !is_ready(end).unwrap_or(true));
+                self.removers.push(remove_beside(&directories)?);
+                Ok(())
+            }
         }
     }
 
@@ -399,7 +409,7 @@ struct Ready {
 }
 
 /// Whether reading gives something, or tells the end.
-fn is_ready(stream: &UnixStream) -> io::Result<bool> {
+fn is_ready(stream: &impl AsFd) -> io::Result<bool> {
     let mut watched = [PollFd::new(stream, PollFlags::IN)];
     let now = Timespec {
         tv_sec: 0,

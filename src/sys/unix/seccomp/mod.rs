@@ -24,5 +24,6 @@ pub(crate) use listener::{Call, Listener};
 pub(crate) use memory::{read_bytes, read_c_string};
 pub(crate) use numbers::{Asked, asked};
 pub(crate) use process::{
-    Copied, SharedSlot, copy_process, detach, end_of, handle_of, take_descriptor, try_out,
+    Copied, SharedSlot, copy_process, detach, end_of, handle_of, let_go_of_descriptors,
+    take_descriptor, try_out,
 };
