@@ -331,7 +331,7 @@ impl Capture for InterceptCapture {
         let placed = placing.place(&candidates.wanted, &needed)?;
         let mut strays = looked.strays;
         strays.extend(readings.into_values().filter_map(|reading| reading.shelved));
-        placing.clear_away(strays, &candidates.wanted, &placed)?;
+        placing.clear_away(&strays, &candidates.wanted, &placed)?;
         let stored = candidates.wanted.iter().zip(&placed);
         let stored_bytes = stored
             .filter(|(_, placed)| matches!(placed, Some(Ok(_))))

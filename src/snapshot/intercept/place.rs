@@ -142,7 +142,7 @@ impl Placing<'_> {
     /// what is wanted but not `placed`.
     pub(super) fn clear_away(
         &self,
-        strays: Vec<String>,
+        strays: &[String],
         wanted: &[Wanted],
         placed: &Placed,
     ) -> Result<()> {
