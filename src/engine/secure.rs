@@ -83,7 +83,7 @@ impl Engine {
             subject,
             progress,
         );
-        let captures = match begun {
+        let mut captures = match begun {
             Ok(captures) => captures,
             Err(error) => {
                 open.discard()?;
@@ -117,6 +117,15 @@ impl Engine {
             // The first error says more than a second one would.
             let _ = open.discard();
             return Err(error);
+        }
+        let alone = captures.len() == 1;
+        for (at, (_, capture)) in captures.iter_mut().enumerate() {
+            if capture.content_beside().is_none() {
+                capture.prepare(Placement {
+                    files: &open.files_dir(),
+                    prefix: &prefix_of(at, alone),
+                });
+            }
         }
         Ok(Secured {
             open,
@@ -401,12 +410,7 @@ fn gather(
     let mut found = Found::default();
     let mut record = UndoRecord::default();
     for (at, (_, capture)) in captures.iter_mut().enumerate() {
-        // Which capture a name is of can be told from its digits up to the first hyphen.
-        let prefix = if alone {
-            String::new()
-        } else {
-            format!("{at}-")
-        };
+        let prefix = prefix_of(at, alone);
         let files = match capture.content_beside() {
             Some(volume) => open.place_on(volume, &prefix)?,
             None => open.files_dir(),
@@ -434,7 +438,11 @@ fn gather(
         found.stored_bytes += sealed.stored_bytes;
         found.notes.extend(sealed.notes);
         found.observed.extend(sealed.observed);
-        record.changes.extend(sealed.changes);
+        if record.changes.is_empty() {
+            record.changes = sealed.changes;
+        } else {
+            record.changes.extend(sealed.changes);
+        }
         record
             .unobserved
             .extend(capture.unobserved().iter().cloned());
@@ -462,6 +470,16 @@ fn gather(
     record.exclusions.patterns.dedup();
     record.volumes = volumes(&record, scope);
     Ok((record, found))
+}
+
+/// What the names of a capture's content begin with. Which capture a name is of can be told from its
+/// digits up to the first hyphen.
+fn prefix_of(at: usize, alone: bool) -> String {
+    if alone {
+        String::new()
+    } else {
+        format!("{at}-")
+    }
 }
 
 /// The directories in the record that are on another mount than the path of the scope which they lie

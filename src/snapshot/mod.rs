@@ -274,6 +274,11 @@ pub trait Capture: Send {
     /// Where old content of one of [`further_volumes`](Self::further_volumes) goes.
     fn place_further(&mut self, _volume: &AbsPath, _placement: Placement<'_>) {}
 
+    /// Tells, once the snapshot is begun and before the command starts, where old content will go, so
+    /// that some of it can be put there while the command runs. What is there and not named by
+    /// [`seal`](Self::seal) must be gone when that returns.
+    fn prepare(&mut self, _placement: Placement<'_>) {}
+
     /// What is left alone, with every ignore file that was found.
     fn exclusions(&self) -> &Exclusions;
 

@@ -268,3 +268,93 @@ fn the_doctor_says_what_it_means_that_both_that_answer_were_killed() {
     assert!(cleaned.status.success(), "{}", text(&cleaned));
     all_gone(&site);
 }
+
+/// Descriptors that are open, and kilobytes of memory that are in use.
+fn used_by(pid: u32) -> (usize, u64) {
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let resident = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
+    let resident = resident.unwrap().trim_end_matches("kB").trim();
+    (descriptors, resident.parse().unwrap())
+}
+
+/// `DEPLOYX_TEST_COMMANDS` says how many.
+#[test]
+fn commands_of_one_session_take_no_more_than_the_first_ones() {
+    let site = Site::new();
+    let count = crate::common::size("DEPLOYX_TEST_COMMANDS", 60);
+    let mut lines = String::new();
+    for number in 0..count {
+        if number == 9 || number == count - 1 {
+            let mark = format!("at{number}");
+            lines +=
+                &format!("echo > ../{mark}; while [ ! -e ../go-{mark} ]; do sleep 0.01; done\n");
+        }
+        lines += "mkdir d; echo 1 > d/f; mv d e; rm -r e; echo 2 >> g; chmod 600 g\n";
+    }
+    let file = site.tree.with_file_name("lines");
+    fs::write(&file, lines).unwrap();
+    let mut child = site
+        .deployx()
+        .args([
+            "batch",
+            "--batch-id",
+            "b",
+            "--strategy",
+            "intercept",
+            "--cwd",
+        ])
+        .arg(&site.tree)
+        .arg(&file)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut seen = Vec::new();
+    for number in [9, count - 1] {
+        let mark = site.tree.with_file_name(format!("at{number}"));
+        wait_until("the mark", || mark.exists());
+        wait_until("two that answer", || answerers(&site.store).len() == 2);
+        let mut all = answerers(&site.store);
+        all.push(child.id());
+        seen.push(all.into_iter().map(used_by).collect::<Vec<_>>());
+        fs::write(site.tree.with_file_name(format!("go-at{number}")), "").unwrap();
+    }
+    assert!(child.wait().unwrap().success());
+    for (first, last) in seen[0].iter().zip(&seen[1]) {
+        assert!(last.0 <= first.0 + count / 10, "descriptors: {seen:?}");
+        assert!(last.1 <= first.1 + 16 * 1024, "memory: {seen:?}");
+    }
+    all_gone(&site);
+}
+
+/// `DEPLOYX_TEST_SECONDS` says for how long. Whoever ran the command is gone then, so that it cannot
+/// matter how that came about.
+#[test]
+fn a_daemon_writes_on_and_those_that_answer_need_no_more_for_it() {
+    let site = Site::new();
+    let output = site.run_with(&["--strategy", "intercept"], WRITER);
+    assert!(output.status.success(), "{}", text(&output));
+    let all = || {
+        wait_until("two that answer", || answerers(&site.store).len() == 2);
+        answerers(&site.store)
+    };
+    goes_on(&site);
+    let first: Vec<_> = all().into_iter().map(used_by).collect();
+    let seconds = crate::common::size("DEPLOYX_TEST_SECONDS", 2) as u64;
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(seconds) {
+        goes_on(&site);
+    }
+    let last: Vec<_> = all().into_iter().map(used_by).collect();
+    for (first, last) in first.iter().zip(&last) {
+        assert!(last.0 <= first.0 + 70, "descriptors: {first:?} {last:?}");
+        assert!(last.1 <= first.1 + 8 * 1024, "memory: {first:?} {last:?}");
+    }
+    fs::write(site.tree.with_file_name("stop"), "").unwrap();
+    wait_until("the writer's end", || {
+        site.tree.with_file_name("ended").exists()
+    });
+    assert!(!site.tree.with_file_name("failed").exists());
+    all_gone(&site);
+}

@@ -21,7 +21,9 @@
 mod capture;
 mod changes;
 mod expand;
+mod follow;
 mod gains;
+mod hasher;
 mod host;
 mod late;
 mod live;

@@ -41,6 +41,8 @@ pub(super) enum Ask {
     Begin(Begin),
     /// It is over: nothing more is written into its log.
     End { number: u64 },
+    /// These directories are not needed any more. They are removed after the answer.
+    Remove { directories: Vec<AbsPath> },
     /// How it is.
     About,
 }

@@ -72,7 +72,7 @@ pub(super) enum Kept {
 }
 
 /// A file in a place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Stored {
     /// The place's number.
     pub(super) place: u32,

@@ -5,25 +5,29 @@ use std::collections::HashSet;
 use std::io;
 
 use super::keep::Fate;
+use super::known::{Directories, Threads};
 use super::late::Owner;
 use super::resolve::Caller;
 use super::watch::Watch;
 use crate::entry::EntryKind;
 
 impl Watch {
-    /// Keeps the content of every file that one of `relatives` of shells may write to without opening it. `whose` tells of a process which earlier
-    /// command left it behind.
+    /// Keeps the content of every file that one of `relatives` of shells may write to without opening it.
+    /// `whose` tells which command a process belongs to.
     pub(super) fn keep_what_is_open(
         &mut self,
         relatives: &[u32],
         other_root: bool,
         mut whose: impl FnMut(u32) -> Owner,
     ) {
+        let (threads, directories) = (Threads::default(), Directories::default());
         for process in relatives.iter().copied() {
             self.owner = whose(process);
             let caller = Caller {
                 thread: process,
                 other_root,
+                threads: &threads,
+                directories: &directories,
             };
             for (descriptor, appends) in open_for_writing(process).unwrap_or_default() {
                 let fate = if appends { Fate::Grown } else { Fate::Written };
@@ -34,7 +38,7 @@ impl Watch {
         self.owner = Owner::Current;
     }
 
-    fn keep_open(&mut self, caller: Caller, descriptor: i32, fate: Fate) -> io::Result<()> {
+    fn keep_open(&mut self, caller: Caller<'_>, descriptor: i32, fate: Fate) -> io::Result<()> {
         match Self::spot_of_open(caller, descriptor as u64)? {
             Some((spot, stat)) if stat.kind == EntryKind::File => {
                 self.content_at(&spot, &stat, fate)

@@ -8,6 +8,7 @@ mod calls;
 mod guard;
 mod inherited;
 mod keep;
+mod known;
 mod late;
 mod resolve;
 mod seen;

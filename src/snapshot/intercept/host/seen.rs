@@ -49,7 +49,7 @@ impl Watch {
             return Ok(());
         };
         // As the record names it.
-        let path = self.model.territory.slot(path).unwrap_or(path.clone());
+        let path = self.before_at(path).unwrap_or(path.clone());
         if self.model.late.contains_key(&path) || self.is_full() {
             return Ok(());
         }
@@ -69,6 +69,15 @@ impl Watch {
             return Ok(());
         }
         self.add(Record::Outside { path })
+    }
+
+    /// The path that the name at `path` had when the command began; `None`: the directory that holds it
+    /// did not exist.
+    fn before_at(&self, path: &AbsPath) -> Option<AbsPath> {
+        match (path.parent(), path.name()) {
+            (Some(parent), Some(name)) => self.model.territory.origin(&parent)?.join(name).ok(),
+            _ => Some(path.clone()),
+        }
     }
 
     fn is_excluded(&self, path: &AbsPath) -> bool {
@@ -121,9 +130,13 @@ impl Watch {
             return Ok(());
         };
         let only_asked = ONLY_ASKED.iter().any(|one| path.as_path().starts_with(one));
-        let own = match self.model.territory.slot(&path) {
+        let own = match self.before_at(&path) {
             None => true,
-            Some(slot) => matches!(self.model.was.get(&slot), Some(None)),
+            Some(slot) => self
+                .model
+                .was
+                .get(&slot)
+                .is_some_and(|was| was.state.is_none()),
         };
         if only_asked || own {
             return Ok(());

@@ -1,15 +1,16 @@
 //! The loop that answers.
 
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::guard::{Guard, Side};
+use super::guard::{Guard, Side, remove_beside, wait_for_end};
 use super::inherited::relatives;
+use super::known::{Directories, Threads};
 use super::late::{Owner, Owners};
 use super::resolve::Caller;
 use super::watch::Watch;
@@ -44,6 +45,10 @@ pub(super) struct Host {
     listeners: Vec<Watched>,
     slot: SharedSlot,
     watch: Option<Watch>,
+    /// The ends of processes that remove what is not needed any more.
+    removers: Vec<OwnedFd>,
+    threads: Threads,
+    directories: Directories,
     /// A process may have another root than this one.
     other_root: bool,
     owners: Owners,
@@ -66,6 +71,9 @@ impl Host {
             listeners: Vec::new(),
             slot: SharedSlot::new()?,
             watch: None,
+            removers: Vec::new(),
+            threads: Threads::default(),
+            directories: Directories::default(),
             other_root: false,
             owners: Owners::default(),
             over: None,
@@ -106,12 +114,21 @@ impl Host {
         if let Some(guard) = self.guard.take() {
             guard.dismiss();
         }
+        // The session's directory is not empty before.
+        self.removers.iter().for_each(wait_for_end);
         remove_when_done(&self.session);
         Ok(())
     }
 
+    /// Lets go of what can be found out again.
+    fn forget(&self) {
+        self.threads.forget();
+        self.directories.forget();
+    }
+
     /// Makes a stand-in. Returns in the stand-in too, when it has to take over.
     fn get_guarded(&mut self) -> io::Result<()> {
+        self.forget();
         loop {
             match Guard::make()? {
                 Side::Guarded(guard) => {
@@ -124,7 +141,7 @@ impl Host {
     }
 
     /// Goes on where the process before this one was killed.
-    fn take_over(&mut self, came: Vec<(std::os::fd::OwnedFd, u64)>) -> io::Result<()> {
+    fn take_over(&mut self, came: Vec<(OwnedFd, u64)>) -> io::Result<()> {
         self.guard = None;
         // Whoever was connected to the other process connects anew.
         self.newcomers.clear();
@@ -145,6 +162,7 @@ impl Host {
         self.over = std::fs::read(self.session.join(OVER))
             .ok()
             .and_then(|bytes| postcard::from_bytes(&bytes).ok());
+        self.directories.begin();
         // The roots of processes that ran meanwhile are not known.
         self.other_root = true;
         if let Some(call) = self.slot.get().pending() {
@@ -174,15 +192,21 @@ impl Host {
         let Some(asked) = asked(call.number) else {
             return;
         };
-        let caller = Caller {
-            thread: call.thread,
-            other_root: self.other_root,
-        };
+        let other_root = self.other_root;
         if matches!(asked, Asked::ChangeRoot | Asked::Mount) {
             self.other_root = true;
         }
-        let Some(watch) = self.watch_for(call.thread) else {
-            return;
+        let watch = match self.list_for(call.thread) {
+            List::Record => self.watch.as_mut(),
+            List::Late => self.listing.as_mut(),
+            List::None => None,
+        };
+        let Some(watch) = watch else { return };
+        let caller = Caller {
+            thread: call.thread,
+            other_root,
+            threads: &self.threads,
+            directories: &self.directories,
         };
         if let Err(error) = watch.before(call, asked, caller)
             && let Some(reason) = remark(asked, &error)
@@ -195,25 +219,30 @@ impl Host {
     }
 
     /// What writes down what a thread does: of the command that runs, else the list of late changes.
-    fn watch_for(&mut self, thread: u32) -> Option<&mut Watch> {
+    fn list_for(&mut self, thread: u32) -> List {
         let listeners = &self.listeners;
         let is_shell = |process: u32| listeners.iter().any(|one| one.shell == u64::from(process));
         if let Some(watch) = &mut self.watch {
-            let owner = self.owners.of(thread, &is_shell, &watch.begin, false);
-            watch.owner = owner;
-            return Some(watch);
+            watch.owner = self.owners.of(thread, &is_shell, &watch.begin, false);
+            return List::Record;
         }
-        let over = self.over.as_ref()?;
+        let Some(over) = &self.over else {
+            return List::None;
+        };
         let owner = self.owners.of(thread, &is_shell, over, true);
         if owner == Owner::Current {
-            return None;
+            return List::None;
         }
         if self.listing.is_none() {
             self.listing = Watch::list_late(over, &self.session).ok();
         }
-        let listing = self.listing.as_mut().filter(|one| !one.is_full())?;
-        listing.owner = owner;
-        Some(listing)
+        match self.listing.as_mut().filter(|one| !one.is_full()) {
+            Some(listing) => {
+                listing.owner = owner;
+                List::Late
+            }
+            None => List::None,
+        }
     }
 
     fn meet(&mut self) -> io::Result<()> {
@@ -307,6 +336,7 @@ impl Host {
                 let _ = std::fs::remove_file(self.session.join(OVER));
                 self.over = None;
                 self.listing = None;
+                self.directories.begin();
                 self.watch = Some(watch);
                 Ok(())
             }
@@ -316,13 +346,19 @@ impl Host {
                 let Some(watch) = self.watch.as_mut().filter(|w| w.begin.number == number) else {
                     return Ok(());
                 };
-                watch.settle(None)?;
+                watch.settle(None, &self.directories)?;
                 watch.sync()?;
                 let failed = watch.take_failure();
                 self.over = self.watch.take().map(|watch| watch.begin);
                 self.owners.end();
+                self.forget();
                 std::fs::rename(self.session.join(CURRENT), self.session.join(OVER))?;
                 failed.map_or(Ok(()), Err)
+            }
+            Ask::Remove { directories } => {
+                self.removers.retain(|end| !is_ready(end).unwrap_or(true));
+                self.removers.push(remove_beside(&directories)?);
+                Ok(())
             }
         }
     }
@@ -399,6 +435,16 @@ impl Host {
     }
 }
 
+/// Where what a thread does is written down.
+enum List {
+    /// With the command that runs.
+    Record,
+    /// Among the late changes.
+    Late,
+    /// Nowhere.
+    None,
+}
+
 /// What there is to do.
 #[derive(Default)]
 struct Ready {
@@ -410,7 +456,7 @@ struct Ready {
 }
 
 /// Whether reading gives something, or tells the end.
-fn is_ready(stream: &UnixStream) -> io::Result<bool> {
+fn is_ready(stream: &impl AsFd) -> io::Result<bool> {
     let mut watched = [PollFd::new(stream, PollFlags::IN)];
     let now = Timespec {
         tv_sec: 0,
