@@ -55,6 +55,10 @@ pub struct SnapshotOptions {
     pub extra_paths: Vec<AbsPath>,
     /// Patterns (gitignore syntax, relative to each root) of entries that are left alone.
     pub exclude: Vec<String>,
+    /// Look at what changes outside of the scope while the command runs, where that is possible (Linux,
+    /// administrator): it is told in the receipt. Costs a command up to some milliseconds, and a process
+    /// that ends after it some more.
+    pub watch_outside: bool,
     /// Free data stored with the snapshot, shown by `show`.
     pub metadata: BTreeMap<String, serde_json::Value>,
 }

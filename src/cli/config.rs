@@ -76,6 +76,7 @@ pub(crate) struct RunSection {
     pub(crate) also: Vec<PathBuf>,
     pub(crate) timeout_seconds: Option<f64>,
     pub(crate) require_snapshot: Option<bool>,
+    pub(crate) watch_outside: Option<bool>,
     pub(crate) no_snapshot: Option<bool>,
     pub(crate) rollback_on_failure: Option<bool>,
     pub(crate) env: BTreeMap<String, String>,

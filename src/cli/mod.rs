@@ -183,6 +183,7 @@ fn command_name(command: &Command) -> &'static str {
         Command::Infer(_) => "infer",
         Command::Doctor(_) => "doctor",
         Command::Plugins(_) => "plugins",
+        Command::Rules(_) => "rules",
         #[cfg(feature = "agent")]
         Command::Agent(_) => "agent",
         Command::Completions(_) => "completions",
@@ -219,6 +220,7 @@ mod tests {
             &["infer", "--", "x"],
             &["doctor"],
             &["plugins", "list"],
+            &["rules", "score"],
             &["completions", "bash"],
             &["man"],
             #[cfg(feature = "agent")]
@@ -229,7 +231,7 @@ mod tests {
         // `help` is clap's own.
         assert_eq!(
             Cli::command().get_subcommands().count(),
-            17 + usize::from(cfg!(feature = "agent"))
+            18 + usize::from(cfg!(feature = "agent"))
         );
     }
 

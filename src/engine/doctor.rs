@@ -9,6 +9,7 @@ use super::{
 use crate::error::{IoContext, Result, Stage};
 use crate::execute::available_shells;
 use crate::path::{AbsPath, WirePath};
+use crate::snapshot::intercept;
 use crate::snapshot::probe::Fidelity;
 use crate::snapshot::select::choose;
 use crate::store::{ListFilter, SIBLINGS};
@@ -60,11 +61,20 @@ impl Engine {
             open_files: sys::open_files_limit(),
             watches: sys::watch_limits(),
         };
+        let interception = intercept::sessions(&self.store);
+        warnings.extend(interception.iter().filter_map(|session| {
+            let problem = session.problem.as_ref()?;
+            Some(format!(
+                "intercepted session {}: {problem}",
+                session.session
+            ))
+        }));
         Ok(DoctorReport {
             store,
             volumes,
             shells,
             plugins,
+            interception,
             limits,
             warnings,
         })

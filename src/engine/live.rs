@@ -66,7 +66,7 @@ impl Engine {
     /// Its output goes where `context` says, for as long as it lives.
     pub fn open_shell(&self, request: &RunRequest, context: &RunContext<'_>) -> Result<LiveShell> {
         let cwd = physical_directory(&request.cwd)?;
-        let mut shell = self.start_shell(request, cwd, context)?;
+        let mut shell = self.start_shell(request, &[], cwd, context)?;
         shell.session.keep_to_one_shell();
         Ok(LiveShell {
             shell,

@@ -22,20 +22,24 @@
 mod diff;
 mod doctor;
 mod live;
+mod outside;
 mod own_rules;
 mod query;
+mod receipt;
 mod recover;
 mod report;
 mod restore;
 mod rules;
 mod run;
 mod scope;
+mod score;
 mod secure;
 mod space;
 
 pub use live::LiveShell;
 pub use report::*;
 pub use rules::Rules;
+pub use score::{CommandScore, Miss, Score, ScoreReport};
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;

@@ -2,8 +2,9 @@
 
 use super::{Engine, EntryChange, SnapshotDetail, SnapshotSummary};
 use crate::error::Result;
-use crate::seal::UndoRecord;
-use crate::store::{Damaged, ListFilter, SnapshotState};
+use crate::seal::{Late, Receipt, UndoRecord};
+use crate::snapshot::intercept::late_changes;
+use crate::store::{Damaged, ListFilter, SnapshotMeta, SnapshotState};
 
 impl Engine {
     /// Snapshots, newest first; damaged ones apart, with their errors.
@@ -36,6 +37,7 @@ impl Engine {
                 after: change.after.as_ref().map(Into::into),
             })
             .collect();
+        let receipt = self.whole_receipt(&meta);
         Ok(SnapshotDetail {
             summary: SnapshotSummary::from(&meta),
             shell: meta.shell,
@@ -43,6 +45,7 @@ impl Engine {
             environment_vars: meta.environment_vars,
             metadata: meta.metadata,
             coverage: meta.coverage,
+            receipt,
             strategies: meta.strategies,
             places: meta.places,
             error: meta.error,
@@ -50,5 +53,17 @@ impl Engine {
             duration_ms: meta.outcome.duration_ms,
             entries,
         })
+    }
+
+    /// The receipt of a snapshot with what its command's processes changed after it was over.
+    pub fn whole_receipt(&self, meta: &SnapshotMeta) -> Option<Receipt> {
+        let mut receipt = meta.receipt.clone()?;
+        let since = late_changes(&self.store, &meta.snapshot_id);
+        if !since.is_empty() {
+            let unlisted = receipt.late.count - receipt.late.changed.len() as u64;
+            receipt.late = Late::of(receipt.late.changed.into_iter().chain(since).collect());
+            receipt.late.count += unlisted;
+        }
+        Some(receipt)
     }
 }

@@ -62,7 +62,7 @@ impl Engine {
             ..Outcome::default()
         };
         let note = "the command was interrupted; sealed when that was noticed".to_owned();
-        match secured.seal(outcome, vec![note], progress) {
+        match secured.seal(outcome, vec![note], Vec::new(), progress) {
             Ok(meta) => Late::Sealed(not_covered(&meta)),
             Err(error) => Late::Postponed(error.to_string()),
         }

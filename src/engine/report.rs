@@ -5,7 +5,8 @@ use serde::Serialize;
 use crate::entry::EntryState;
 use crate::path::{AbsPath, WirePath};
 use crate::rollback::RollbackReport;
-use crate::seal::{ChangeCounts, ChangeKind};
+use crate::seal::{ChangeCounts, ChangeKind, Receipt};
+use crate::snapshot::intercept::SessionReport;
 use crate::snapshot::probe::Fidelity;
 use crate::store::{
     CoverageRecord, Place, SnapshotMeta, SnapshotState, StrategyUse, VerifyProblem,
@@ -45,6 +46,9 @@ pub struct RunReport {
     pub changes: ChangeCounts,
     /// What is covered and what is not.
     pub coverage: CoverageRecord,
+    /// What the snapshot vouches for; `None` where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<Receipt>,
     /// Bytes kept.
     pub stored_bytes: u64,
     /// Why the snapshot failed or is incomplete.
@@ -127,6 +131,9 @@ pub struct SnapshotDetail {
     pub metadata: std::collections::BTreeMap<String, serde_json::Value>,
     /// What is covered and what is not.
     pub coverage: CoverageRecord,
+    /// What it vouches for; `None` where there is no record, or none that gave receipts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<Receipt>,
     /// Which strategy on which volume.
     pub strategies: Vec<StrategyUse>,
     /// Where content lies that is not in the store.
@@ -293,6 +300,8 @@ pub struct DoctorReport {
     pub shells: Vec<ShellReport>,
     /// Rule sets.
     pub plugins: Vec<crate::infer::RuleSetReport>,
+    /// Sessions whose calls are intercepted, or were when their processes died.
+    pub interception: Vec<SessionReport>,
     /// Limits in force.
     pub limits: LimitsReport,
     /// Things to look at, each with what to do.

@@ -1,6 +1,6 @@
 //! Forward: request, snapshot, command, seal.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use crate::execute::{CommandOutcome, Session, SessionSpec};
 use crate::infer;
 use crate::path::{AbsPath, WirePath};
 use crate::progress::{Event, Phase};
-use crate::request::{BatchRequest, OnConflict, RunRequest, SnapshotOptions};
+use crate::request::{BatchRequest, OnConflict, RunRequest};
 use crate::rollback::RollbackReport;
-use crate::seal::ChangeCounts;
+use crate::seal::{ChangeCounts, Limit, LimitKind};
 use crate::snapshot::Registry;
-use crate::snapshot::intercept::{self, Interception};
+use crate::snapshot::intercept::{self, Interception, ToStart};
 use crate::store::{CoverageRecord, Outcome, SnapshotId, SnapshotMeta};
 
 /// Longest command line, in bytes.
@@ -33,7 +33,7 @@ impl Engine {
         let mut context = context;
         check_command(&request.command)?;
         let cwd = physical_directory(&request.cwd)?;
-        let mut shell = self.start_shell(request, cwd, &context)?;
+        let mut shell = self.start_shell(request, &[&request.command], cwd, &context)?;
         let step = Step {
             command: &request.command,
             batch: None,
@@ -62,7 +62,8 @@ impl Engine {
             return Err(invalid("the batch has no commands"));
         }
         let cwd = physical_directory(&request.run.cwd)?;
-        let mut shell = self.start_shell(&request.run, cwd, &context)?;
+        let lines: Vec<&OsString> = request.commands.iter().collect();
+        let mut shell = self.start_shell(&request.run, &lines, cwd, &context)?;
         let mut results: Vec<RunReport> = Vec::new();
         for (index, command) in request.commands.iter().enumerate() {
             let last = index + 1 == request.commands.len();
@@ -94,13 +95,15 @@ impl Engine {
         Ok(report)
     }
 
+    /// Starts a shell for `lines`, as far as they are known.
     pub(super) fn start_shell(
         &self,
         request: &RunRequest,
+        lines: &[&OsString],
         cwd: AbsPath,
         context: &RunContext<'_>,
     ) -> Result<Shell> {
-        let (strategies, interception) = self.strategies_for(&request.snapshot);
+        let (strategies, interception) = self.strategies_for(request, lines, &cwd);
         let session = Session::start(SessionSpec {
             shell: request.shell.clone(),
             cwd: cwd.clone(),
@@ -121,7 +124,13 @@ impl Engine {
 
     /// The strategies for a shell's commands. Interception begins with the shell itself, so that it is
     /// decided here.
-    fn strategies_for(&self, options: &SnapshotOptions) -> (Registry, Option<Arc<Interception>>) {
+    fn strategies_for(
+        &self,
+        request: &RunRequest,
+        lines: &[&OsString],
+        cwd: &AbsPath,
+    ) -> (Registry, Option<Arc<Interception>>) {
+        let options = &request.snapshot;
         let named = options
             .strategies
             .iter()
@@ -129,8 +138,27 @@ impl Engine {
         if !named || options.disabled {
             return (self.strategies.clone(), None);
         }
-        let (strategy, interception) = self.intercept.for_shell();
+        let path = request.env.iter().rev().find(|(name, _)| name == "PATH");
+        let path = path.map(|(_, value)| value.clone());
+        let path = path.or_else(|| self.search_path()).unwrap_or_default();
+        let programs = lines
+            .iter()
+            .flat_map(|line| infer::program_names(&line.to_string_lossy()));
+        let (strategy, interception) = self.intercept.for_shell(&ToStart {
+            programs: programs.collect(),
+            path: &path,
+            cwd: cwd.as_path(),
+        });
         (self.strategies.with(Arc::new(strategy)), interception)
+    }
+
+    /// Where programs are looked for, as the front end said.
+    fn search_path(&self) -> Option<OsString> {
+        let known = self.config.environment.iter();
+        known
+            .rev()
+            .find(|(name, _)| name == "PATH")
+            .map(|(_, value)| value.into())
     }
 
     pub(super) fn run_step(
@@ -169,7 +197,10 @@ impl Engine {
             scope,
             strategies: &shell.strategies,
         };
-        let (secured, mut snapshot_error) = self.secure_unless_disabled(&subject, context)?;
+        let (mut secured, mut snapshot_error) = self.secure_unless_disabled(&subject, context)?;
+        if let Some(secured) = secured.as_mut().filter(|_| request.snapshot.watch_outside) {
+            secured.look_outside(self, shell.session.ancestor());
+        }
         context.progress.event(Event::Begin {
             phase: Phase::Command,
             total: None,
@@ -189,6 +220,7 @@ impl Engine {
             match secured.seal(
                 stored_outcome(&outcome),
                 survivors_note(&outcome),
+                survivors_limit(&outcome),
                 context.progress,
             ) {
                 Ok(meta) => {
@@ -318,6 +350,7 @@ impl RunReport {
             monitored_paths: Vec::new(),
             changes: ChangeCounts::default(),
             coverage: CoverageRecord::default(),
+            receipt: None,
             stored_bytes: 0,
             snapshot_error: None,
             rollback: None,
@@ -330,6 +363,7 @@ impl RunReport {
         self.monitored_paths.clone_from(&meta.monitored_paths);
         self.changes = meta.changes;
         self.coverage = meta.coverage.clone();
+        self.receipt.clone_from(&meta.receipt);
         self.stored_bytes = meta.stored_bytes;
     }
 }
@@ -341,7 +375,12 @@ fn abandon(secured: Option<Secured>, error: Error, context: &RunContext<'_>) -> 
             interrupted: true,
             ..Outcome::default()
         };
-        if let Err(error) = secured.seal(outcome, vec![error.to_string()], context.progress) {
+        if let Err(error) = secured.seal(
+            outcome,
+            vec![error.to_string()],
+            Vec::new(),
+            context.progress,
+        ) {
             tracing::warn!(%error, "the snapshot could not be sealed");
         }
     }
@@ -388,6 +427,12 @@ fn survivors_note(outcome: &CommandOutcome) -> Vec<String> {
         "processes of the command still run ({}): what they change from now on is not covered",
         pids.join(", ")
     )]
+}
+
+/// The same in the receipt.
+fn survivors_limit(outcome: &CommandOutcome) -> Vec<Limit> {
+    let limit = |note| Limit::new(LimitKind::Survivors, note);
+    survivors_note(outcome).into_iter().map(limit).collect()
 }
 
 fn millis(duration: Duration) -> u64 {

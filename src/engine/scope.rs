@@ -43,7 +43,7 @@ pub(super) fn prepare(
 
 /// Resolves everything but the last component; where directories above it are missing, the first
 /// missing one stands for the path, since whatever comes into being lies beneath it.
-fn physical(scope: ScopePath) -> Option<ScopePath> {
+pub(super) fn physical(scope: ScopePath) -> Option<ScopePath> {
     let mut above: Option<PathBuf> = None;
     let mut missing: Option<PathBuf> = None;
     let mut name = scope.path.name().map(Path::new);

@@ -6,16 +6,17 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::Engine;
+use super::outside::Look;
 use super::scope::{drop_covered, named, no_longer_read_only, prepare, volume_of};
 use super::space::{Budget, Spared};
+use super::{Engine, receipt};
 use crate::entry::EntryState;
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::infer::{Scope, ScopePath};
 use crate::path::{AbsPath, WirePath};
 use crate::progress::Progress;
 use crate::request::RunRequest;
-use crate::seal::{PreImage, RecordedVolume, UndoRecord};
+use crate::seal::{Limit, Observed, PreImage, RecordedVolume, UndoRecord};
 use crate::snapshot::select::{self, Assignment, assign};
 use crate::snapshot::{
     Capture, CaptureRequest, Exclusions, Placement, Registry, Sealed, Unobserved,
@@ -48,6 +49,8 @@ pub(super) struct Secured {
     captures: Vec<(String, Box<dyn Capture>)>,
     scope: Vec<ScopePath>,
     compression: Compression,
+    /// What changes outside, where the strategies do not see it.
+    look: Look,
 }
 
 impl Engine {
@@ -60,6 +63,7 @@ impl Engine {
             volume_of(p, &mounts)
         })?;
         let mut meta = self.new_meta(subject, &scope);
+        meta.receipt = Some(receipt::begin(&subject.scope, &selected));
         meta.strategies = selected.uses;
         meta.coverage.irreversible = read.irreversible;
         meta.coverage.not_understood = read.not_understood;
@@ -73,8 +77,13 @@ impl Engine {
                 ids: vec![open.id().clone()],
             },
         );
-        let begun = self.begin_within(&budget, &selected.assignments, subject, progress);
-        let captures = match begun {
+        let begun = self.begin_within(
+            &budget,
+            (&selected.assignments, open.id().as_str()),
+            subject,
+            progress,
+        );
+        let mut captures = match begun {
             Ok(captures) => captures,
             Err(error) => {
                 open.discard()?;
@@ -109,11 +118,21 @@ impl Engine {
             let _ = open.discard();
             return Err(error);
         }
+        let alone = captures.len() == 1;
+        for (at, (_, capture)) in captures.iter_mut().enumerate() {
+            if capture.content_beside().is_none() {
+                capture.prepare(Placement {
+                    files: &open.files_dir(),
+                    prefix: &prefix_of(at, alone),
+                });
+            }
+        }
         Ok(Secured {
             open,
             captures,
             scope,
             compression: self.config.compression,
+            look: Look::Not("not asked for".into()),
         })
     }
 
@@ -152,12 +171,12 @@ impl Engine {
     fn begin_within(
         &self,
         budget: &Budget<'_>,
-        assignments: &[Assignment],
+        what: (&[Assignment], &str),
         subject: &Subject<'_>,
         progress: &dyn Progress,
     ) -> Result<Vec<(String, Box<dyn Capture>)>> {
         let started = Instant::now();
-        let captures = self.begin_captures(budget, assignments, subject, progress)?;
+        let captures = self.begin_captures(budget, what, subject, progress)?;
         if !budget.was_short() {
             return Ok(captures);
         }
@@ -169,13 +188,13 @@ impl Engine {
         if let Err(error) = self.volumes.own().forget_unused(unused) {
             tracing::warn!(%error, "the baseline was not trimmed");
         }
-        self.begin_captures(budget, assignments, subject, progress)
+        self.begin_captures(budget, what, subject, progress)
     }
 
     fn begin_captures(
         &self,
         budget: &Budget<'_>,
-        assignments: &[Assignment],
+        (assignments, snapshot): (&[Assignment], &str),
         subject: &Subject<'_>,
         progress: &dyn Progress,
     ) -> Result<Vec<(String, Box<dyn Capture>)>> {
@@ -194,6 +213,7 @@ impl Engine {
             let request = CaptureRequest {
                 scope: &assignment.scope,
                 exclusions,
+                snapshot,
                 limits: self.config.limits,
                 room: &|needed| budget.grant(needed),
                 progress,
@@ -267,6 +287,14 @@ impl Secured {
         self.open.meta()
     }
 
+    /// Begins to look at what changes outside of the scope, unless the strategies see that. Processes of
+    /// the command descend from `ancestor`.
+    pub(super) fn look_outside(&mut self, engine: &Engine, ancestor: Option<u32>) {
+        if !self.captures.iter().any(|(_, one)| one.spans_volumes()) {
+            self.look = Look::begin(&self.scope, engine.excluded_subtrees(), ancestor);
+        }
+    }
+
     /// Gives the snapshot up before its command ran.
     pub(super) fn discard(self) -> Result<()> {
         self.captures
@@ -282,16 +310,18 @@ impl Secured {
         mut self,
         outcome: Outcome,
         notes: Vec<String>,
+        limits: Vec<Limit>,
         progress: &dyn Progress,
     ) -> Result<SnapshotMeta> {
-        let (mut record, gathered_bytes, remarks) =
+        let outside = self.look.end();
+        let (mut record, found) =
             gather(&mut self.captures, &mut self.open, &self.scope, progress)?;
         let changed = no_longer_read_only(&self.open.meta().strategies, &self.scope);
         record.unobserved.extend(changed);
         drop_covered(&mut record.unobserved, &self.scope);
         let unobserved = record.unobserved.clone();
         let saved = self.open.shrink(&mut record, self.compression)?;
-        let stored_bytes = gathered_bytes.saturating_sub(saved);
+        let stored_bytes = found.stored_bytes.saturating_sub(saved);
         let spans = self
             .captures
             .iter()
@@ -301,12 +331,17 @@ impl Secured {
         } else {
             Vec::new()
         };
+        let mut observed = found.observed;
+        observed.limits.extend(limits);
+        let begun = self.open.meta().receipt.clone().unwrap_or_default();
+        let receipt = receipt::complete(begun, self.open.id(), &record, observed, outside);
         let sealed = self.open.seal(&record, |meta| {
+            meta.receipt = Some(receipt);
             meta.scope.extend(beyond);
             meta.outcome = outcome;
             meta.stored_bytes = stored_bytes;
             meta.coverage.observed(unobserved);
-            meta.coverage.notes.extend(remarks);
+            meta.coverage.notes.extend(found.notes);
             meta.coverage.notes.extend(notes);
             meta.capture_tokens = Vec::new();
         })?;
@@ -329,6 +364,7 @@ impl Secured {
                     captures,
                     scope,
                     compression: engine.config.compression,
+                    look: Look::Not("what ran the command was interrupted".into()),
                 })
             }
             Err(error) => Err(Box::new((open, error))),
@@ -355,25 +391,26 @@ fn resume_captures(
         .collect()
 }
 
-/// Seals every capture and joins what they found. Gives the record, the bytes stored and
-/// remarks.
+/// What captures found besides the record.
+#[derive(Default)]
+struct Found {
+    stored_bytes: u64,
+    notes: Vec<String>,
+    observed: Observed,
+}
+
+/// Seals every capture and joins what they found.
 fn gather(
     captures: &mut [(String, Box<dyn Capture>)],
     open: &mut OpenSnapshot,
     scope: &[ScopePath],
     progress: &dyn Progress,
-) -> Result<(UndoRecord, u64, Vec<String>)> {
+) -> Result<(UndoRecord, Found)> {
     let alone = captures.len() == 1;
-    let mut notes = Vec::new();
+    let mut found = Found::default();
     let mut record = UndoRecord::default();
-    let mut stored_bytes = 0;
     for (at, (_, capture)) in captures.iter_mut().enumerate() {
-        // Which capture a name is of can be told from its digits up to the first hyphen.
-        let prefix = if alone {
-            String::new()
-        } else {
-            format!("{at}-")
-        };
+        let prefix = prefix_of(at, alone);
         let files = match capture.content_beside() {
             Some(volume) => open.place_on(volume, &prefix)?,
             None => open.files_dir(),
@@ -398,9 +435,14 @@ fn gather(
             progress,
         )?;
         check_names(&sealed, &prefix)?;
-        stored_bytes += sealed.stored_bytes;
-        notes.extend(sealed.notes);
-        record.changes.extend(sealed.changes);
+        found.stored_bytes += sealed.stored_bytes;
+        found.notes.extend(sealed.notes);
+        found.observed.extend(sealed.observed);
+        if record.changes.is_empty() {
+            record.changes = sealed.changes;
+        } else {
+            record.changes.extend(sealed.changes);
+        }
         record
             .unobserved
             .extend(capture.unobserved().iter().cloned());
@@ -427,7 +469,17 @@ fn gather(
     record.exclusions.patterns.sort();
     record.exclusions.patterns.dedup();
     record.volumes = volumes(&record, scope);
-    Ok((record, stored_bytes, notes))
+    Ok((record, found))
+}
+
+/// What the names of a capture's content begin with. Which capture a name is of can be told from its
+/// digits up to the first hyphen.
+fn prefix_of(at: usize, alone: bool) -> String {
+    if alone {
+        String::new()
+    } else {
+        format!("{at}-")
+    }
 }
 
 /// The directories in the record that are on another mount than the path of the scope which they lie

@@ -196,6 +196,12 @@ impl Session {
         self.inner.is_alive()
     }
 
+    /// The process that everything which the shell starts descends from, whatever becomes of the shell;
+    /// `None` where there is none, or no shell.
+    pub fn ancestor(&self) -> Option<u32> {
+        self.inner.ancestor()
+    }
+
     /// Where the next command starts: the shell's physical working directory. `None` when it was
     /// deleted.
     pub fn cwd(&self) -> Option<AbsPath> {

@@ -60,6 +60,11 @@ impl Session {
         Ok(session)
     }
 
+    pub(super) fn ancestor(&self) -> Option<u32> {
+        let shell = self.running.as_ref()?;
+        Some(shell.supervisor.as_raw_nonzero().get().cast_unsigned())
+    }
+
     pub(super) fn cwd(&self) -> Option<AbsPath> {
         self.cwd.clone()
     }

@@ -114,6 +114,10 @@ impl Session {
         Ok(session)
     }
 
+    pub(super) fn ancestor(&self) -> Option<u32> {
+        None
+    }
+
     pub(super) fn cwd(&self) -> Option<AbsPath> {
         self.cwd.clone()
     }

@@ -13,7 +13,7 @@ use deployx_plugin_sdk::{Certainty, Depth, FileView, Kind, PathUse, Request};
 pub const NAME: &str = "fallback";
 
 /// Why a working directory is covered.
-pub(super) const WORKING_DIRECTORY: &str = "working directory";
+pub(crate) const WORKING_DIRECTORY: &str = "working directory";
 
 /// Covers `cwd` and everything that `line` could name when it runs there. What the request says of
 /// the user's home and of variables is used.

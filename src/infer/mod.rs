@@ -8,12 +8,14 @@
 //! did not understand.
 
 pub mod built_in;
+mod commands;
 pub mod fallback;
 mod reading;
 mod registry;
 mod scope;
 mod view;
 
+pub use commands::program_names;
 pub use deployx_plugin_sdk::{
     FileView, Inference, PathInference, PathUse, Request, SessionState, Unclear,
 };

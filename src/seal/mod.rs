@@ -1,5 +1,12 @@
 //! What a sealed snapshot holds: the state before and after of exactly what a command changed.
 
+mod receipt;
+
+pub use receipt::{
+    By, Effect, Expected, KnownBy, Late, LateChange, Limit, LimitKind, MOST_LISTED, Observed,
+    Outside, Preserved, Receipt, Seen, Watch,
+};
+
 use serde::{Deserialize, Serialize};
 
 use crate::entry::{ContentHash, EntryKind, EntryState};

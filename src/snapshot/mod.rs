@@ -44,7 +44,7 @@ use crate::infer::ScopePath;
 use crate::path::AbsPath;
 use crate::progress::Progress;
 use crate::request::Limits;
-use crate::seal::Change;
+use crate::seal::{Change, Observed};
 
 /// What a strategy can do. The default is nothing, so a forgotten field fails closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -122,6 +122,8 @@ pub struct CaptureRequest<'a> {
     pub scope: &'a [ScopePath],
     /// What is left alone.
     pub exclusions: Exclusions,
+    /// The snapshot that it is part of, by its id.
+    pub snapshot: &'a str,
     /// Bounds.
     pub limits: Limits,
     /// Makes room in the store for what is needed and says how much there is then. Asked once the
@@ -155,6 +157,8 @@ pub struct Sealed {
     pub stored_bytes: u64,
     /// Remarks on how changes were found, for people.
     pub notes: Vec<String>,
+    /// What was seen of the command besides.
+    pub observed: Observed,
 }
 
 /// A way to preserve the state before a command.
@@ -269,6 +273,11 @@ pub trait Capture: Send {
 
     /// Where old content of one of [`further_volumes`](Self::further_volumes) goes.
     fn place_further(&mut self, _volume: &AbsPath, _placement: Placement<'_>) {}
+
+    /// Tells, once the snapshot is begun and before the command starts, where old content will go, so
+    /// that some of it can be put there while the command runs. What is there and not named by
+    /// [`seal`](Self::seal) must be gone when that returns.
+    fn prepare(&mut self, _placement: Placement<'_>) {}
 
     /// What is left alone, with every ignore file that was found.
     fn exclusions(&self) -> &Exclusions;

@@ -26,7 +26,7 @@ impl Store {
 
     /// Metadata of every readable snapshot, newest first; damaged ones come second with the error.
     ///
-    /// `file_snapshots`, `scope`, `environment_vars` and `capture_tokens` are left empty here to
+    /// `file_snapshots`, `scope`, `receipt`, `environment_vars` and `capture_tokens` are left empty here to
     /// keep long lists fast; [`meta`](Self::meta) has them. The filter does not apply to damaged
     /// ones: nothing is known of them but the id.
     pub fn list(&self, filter: &ListFilter) -> Result<(Vec<SnapshotMeta>, Damaged)> {

@@ -8,7 +8,7 @@ use super::{Place, SnapshotId, SnapshotState};
 use crate::entry::Timestamp;
 use crate::infer::{Irreversible, NotUnderstood};
 use crate::path::{AbsPath, WirePath};
-use crate::seal::ChangeCounts;
+use crate::seal::{ChangeCounts, Receipt};
 use crate::snapshot::Unobserved;
 
 /// The strategy that was used on one volume, and why.
@@ -145,6 +145,10 @@ pub struct SnapshotMeta {
     pub scope: Vec<crate::infer::ScopePath>,
     /// What is covered and what is not.
     pub coverage: CoverageRecord,
+    /// What the snapshot vouches for, once it is sealed; `None` in those of programs that gave no
+    /// receipts. Not in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<Receipt>,
     /// How the command ended.
     pub outcome: Outcome,
     /// Bytes that its content occupies, except for bases of deltas that another snapshot keeps too.
@@ -196,6 +200,7 @@ impl SnapshotMeta {
             strategies: Vec::new(),
             scope: Vec::new(),
             coverage: CoverageRecord::default(),
+            receipt: None,
             outcome: Outcome::default(),
             stored_bytes: 0,
             places: Vec::new(),

@@ -79,6 +79,7 @@ pub(super) fn thin(meta: &mut SnapshotMeta) {
     meta.capture_tokens = Vec::new();
     meta.environment_vars = BTreeMap::new();
     meta.scope = Vec::new();
+    meta.receipt = None;
     meta.places = Vec::new();
     meta.clones = Vec::new();
     meta.sealed = None;
@@ -144,6 +145,7 @@ pub(super) fn decode(row: &[u8], snapshot_id: SnapshotId) -> Option<SnapshotMeta
         uncompressed_bytes: head.uncompressed_bytes,
         scope: Vec::new(),
         coverage: body.coverage,
+        receipt: None,
         outcome: body.outcome,
         stored_bytes: head.stored_bytes,
         pinned: head.pinned,

@@ -22,10 +22,10 @@ pub use unix::{
     is_shared_directory, mount_of, mounts, open_files_limit, process_started, read_open_state,
     read_state, space, sync_volume, system_clock, ticks_since_boot, user_id, watch_limits,
 };
-#[cfg(unix)]
-pub use unix::{Fresh, exchange, finish_new, open_by_processes, prepare_new_file};
 #[cfg(target_os = "linux")]
 pub use unix::{
-    Inotify, Noted, Place, SharedMappings, Standing, Wake, changes_without_events, place_of,
-    shared_writable_mappings,
+    Family, Inotify, Noted, Place, SharedMappings, Standing, Wake, changes_without_events,
+    place_of, process_family, shared_writable_mappings,
 };
+#[cfg(unix)]
+pub use unix::{Fresh, exchange, finish_new, open_by_processes, prepare_new_file};

@@ -514,3 +514,40 @@ fn too_many_requests_are_refused_and_the_others_run() {
         .collect();
     assert_eq!(outcomes.iter().filter(|ok| **ok).count(), 3, "{outcomes:?}");
 }
+
+#[test]
+fn results_and_answers_carry_receipts() {
+    let site = Site::new();
+    std::fs::write(site.tree.join("old"), "12345").unwrap();
+    let line = "rm old; [ -e nothing ] && curl -s http://192.0.2.1/; echo x > new";
+    site.execute("c", line);
+    let done = site.completed("c");
+    let receipt = &done["receipt"];
+    let preserved = json!({ "entries": 1, "bytes": 5, "created": 1, "lost": 0 });
+    assert_eq!(receipt["preserved"], preserved, "{done:#}");
+    // Whether the filesystems can be watched depends on who runs this.
+    let words = ["events", "not_watched"];
+    assert!(words.contains(&receipt["outside"]["watch"].as_str().unwrap()));
+    assert_eq!(receipt["not_undoable"][0]["what"], "network");
+    assert_eq!(receipt["expected"], Value::Null, "it is not for the line");
+    let id = &done["snapshot_id"];
+    site.send("get_snapshot_info", json!({ "snapshot_id": id }));
+    let info = site.result("snapshot_info_result", "snapshot_id", id.as_str().unwrap());
+    assert_eq!(&info["info"]["receipt"], receipt);
+    site.send(
+        "execute_batch_persistent",
+        json!({ "batch_id": "b", "commands": ["echo y > y"], "shell": "sh" }),
+    );
+    let one = site.result("batch_command_completed", "batch_id", "b");
+    assert_eq!(one["receipt"]["preserved"]["created"], 1, "{one:#}");
+    site.send("list_snapshots", json!({}));
+    let list = site.wait(|sent| {
+        let found = sent.iter().find(|one| one.event == "snapshots_list_result");
+        found.map(|one| one.payload.clone())
+    });
+    assert_eq!(
+        list["snapshots"][0]["receipt"],
+        Value::Null,
+        "lists are short"
+    );
+}

@@ -211,3 +211,49 @@ fn many_removed_files_come_back_and_nothing_else_is_stored() {
     site.undo();
     assert_eq!(site.differences(), "");
 }
+
+/// What is read of removed files while the command runs must not be taken for true where they change
+/// later, and not be stored where it is not needed.
+#[test]
+fn removed_files_that_are_changed_later_or_come_back_are_as_they_were() {
+    let test = "removed_files_that_are_changed_later_or_come_back_are_as_they_were";
+    if !require(test, "python3", has_program("python3"))
+        || !require(test, "the administrator's rights", is_root())
+    {
+        return;
+    }
+    let site = Site::new();
+    shell(
+        &site.tree,
+        "for i in $(seq 300); do echo $i > f$i; done; touch -d '2019-05-06 07:08:09' f* .; cp -a f1 ../one",
+    );
+    site.remember();
+    let line = r#"python3 -c '
+import ctypes, os, shutil, time
+def link(opened, to):
+    assert ctypes.CDLL(None).linkat(-100, b"/proc/self/fd/%d" % opened, -100, to, 0x400) == 0
+opened = [os.open(f"f{i}", os.O_RDONLY) for i in range(2, 8)]
+for i in range(1, 301): os.unlink(f"f{i}")
+time.sleep(0.5)
+shutil.copy2("../one", "f1")
+os.setxattr(opened[0], "user.note", b"new")
+os.fchmod(opened[1], 0o600)
+link(opened[2], b"f4")
+link(opened[3], b"f9")
+os.write(os.open("f9", os.O_WRONLY | os.O_TRUNC), b"changed")
+os.utime(opened[4], (1, 2))
+for i in range(10, 20): os.mkdir(f"f{i}")
+'"#;
+    let output = site.run_with(&["--strategy", "intercept"], line);
+    assert!(output.status.success(), "{}", text(&output));
+    let shown = site.json(&["show", "last"]);
+    assert_eq!(
+        shown["coverage"]["complete"], true,
+        "{:#}",
+        shown["coverage"]
+    );
+    let verified = site.deployx().args(["verify"]).output().unwrap();
+    assert!(verified.status.success(), "{}", text(&verified));
+    site.undo();
+    assert_eq!(site.differences(), "");
+}

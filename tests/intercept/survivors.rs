@@ -186,3 +186,175 @@ fn a_batch_gives_each_command_its_own_record() {
     site.undo();
     assert_eq!(site.differences(), "");
 }
+
+#[test]
+fn the_doctor_shows_who_answers_for_a_session() {
+    let site = Site::new();
+    let output = site.run_with(&["--strategy", "intercept"], WRITER);
+    assert!(output.status.success(), "{}", text(&output));
+    goes_on(&site);
+    wait_until("two that answer", || answerers(&site.store).len() == 2);
+    let id = site.json(&["show", "last"])["snapshot_id"].clone();
+    let doctor = || site.json(&["doctor", site.tree.to_str().unwrap()]);
+    let report = doctor()["interception"].clone();
+    assert_eq!(report.as_array().map(Vec::len), Some(1), "{report:#}");
+    let holders = report[0]["holders"].as_array().unwrap();
+    let mut pids: Vec<u64> = holders
+        .iter()
+        .filter_map(|one| one["pid"].as_u64())
+        .collect();
+    pids.sort_unstable();
+    let mut expected: Vec<u64> = answerers(&site.store)
+        .iter()
+        .map(|pid| u64::from(*pid))
+        .collect();
+    expected.sort_unstable();
+    assert_eq!(pids, expected);
+    for holder in holders {
+        assert_eq!(
+            (&holder["alive"], &holder["listeners"]),
+            (&true.into(), &1.into())
+        );
+    }
+    assert_eq!(report[0]["last_command"], id);
+    assert!(report[0]["late"].as_u64() > Some(0), "{report:#}");
+    assert_eq!(report[0]["problem"], serde_json::Value::Null);
+    let said = site
+        .deployx()
+        .arg("doctor")
+        .arg(&site.tree)
+        .output()
+        .unwrap();
+    assert!(
+        text(&said).contains("Intercepted sessions"),
+        "{}",
+        text(&said)
+    );
+    fs::write(site.tree.with_file_name("stop"), "").unwrap();
+    all_gone(&site);
+    assert_eq!(doctor()["interception"], serde_json::json!([]));
+}
+
+/// Stops both that answer before either is killed: none can make itself another.
+fn kill_both(site: &Site) {
+    wait_until("two that answer", || answerers(&site.store).len() == 2);
+    for signal in ["-STOP", "-KILL"] {
+        for pid in answerers(&site.store) {
+            let done = Command::new("kill")
+                .args([signal, &pid.to_string()])
+                .status();
+            assert!(done.unwrap().success());
+        }
+    }
+}
+
+#[test]
+fn the_doctor_says_what_it_means_that_both_that_answer_were_killed() {
+    let site = Site::new();
+    let output = site.run_with(&["--strategy", "intercept"], WRITER);
+    assert!(output.status.success(), "{}", text(&output));
+    goes_on(&site);
+    kill_both(&site);
+    // The survivor cannot write that it failed either.
+    let before = progress(&site);
+    let report = site.json(&["doctor", site.tree.to_str().unwrap()]);
+    let problem = report["interception"][0]["problem"].as_str().unwrap();
+    assert!(problem.contains("nobody answers any more"), "{problem}");
+    let warnings = report["warnings"].to_string();
+    assert!(warnings.contains("nobody answers any more"), "{warnings}");
+    assert_eq!(progress(&site), before, "the survivor still changes files");
+    fs::write(site.tree.with_file_name("stop"), "").unwrap();
+    let cleaned = site.deployx().arg("cleanup").output().unwrap();
+    assert!(cleaned.status.success(), "{}", text(&cleaned));
+    all_gone(&site);
+}
+
+/// Descriptors that are open, and kilobytes of memory that are in use.
+fn used_by(pid: u32) -> (usize, u64) {
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let resident = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
+    let resident = resident.unwrap().trim_end_matches("kB").trim();
+    (descriptors, resident.parse().unwrap())
+}
+
+/// `DEPLOYX_TEST_COMMANDS` says how many.
+#[test]
+fn commands_of_one_session_take_no_more_than_the_first_ones() {
+    let site = Site::new();
+    let count = crate::common::size("DEPLOYX_TEST_COMMANDS", 60);
+    let mut lines = String::new();
+    for number in 0..count {
+        if number == 9 || number == count - 1 {
+            let mark = format!("at{number}");
+            lines +=
+                &format!("echo > ../{mark}; while [ ! -e ../go-{mark} ]; do sleep 0.01; done\n");
+        }
+        lines += "mkdir d; echo 1 > d/f; mv d e; rm -r e; echo 2 >> g; chmod 600 g\n";
+    }
+    let file = site.tree.with_file_name("lines");
+    fs::write(&file, lines).unwrap();
+    let mut child = site
+        .deployx()
+        .args([
+            "batch",
+            "--batch-id",
+            "b",
+            "--strategy",
+            "intercept",
+            "--cwd",
+        ])
+        .arg(&site.tree)
+        .arg(&file)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut seen = Vec::new();
+    for number in [9, count - 1] {
+        let mark = site.tree.with_file_name(format!("at{number}"));
+        wait_until("the mark", || mark.exists());
+        wait_until("two that answer", || answerers(&site.store).len() == 2);
+        let mut all = answerers(&site.store);
+        all.push(child.id());
+        seen.push(all.into_iter().map(used_by).collect::<Vec<_>>());
+        fs::write(site.tree.with_file_name(format!("go-at{number}")), "").unwrap();
+    }
+    assert!(child.wait().unwrap().success());
+    for (first, last) in seen[0].iter().zip(&seen[1]) {
+        assert!(last.0 <= first.0 + count / 10, "descriptors: {seen:?}");
+        assert!(last.1 <= first.1 + 16 * 1024, "memory: {seen:?}");
+    }
+    all_gone(&site);
+}
+
+/// `DEPLOYX_TEST_SECONDS` says for how long. Whoever ran the command is gone then, so that it cannot
+/// matter how that came about.
+#[test]
+fn a_daemon_writes_on_and_those_that_answer_need_no_more_for_it() {
+    let site = Site::new();
+    let output = site.run_with(&["--strategy", "intercept"], WRITER);
+    assert!(output.status.success(), "{}", text(&output));
+    let all = || {
+        wait_until("two that answer", || answerers(&site.store).len() == 2);
+        answerers(&site.store)
+    };
+    goes_on(&site);
+    let first: Vec<_> = all().into_iter().map(used_by).collect();
+    let seconds = crate::common::size("DEPLOYX_TEST_SECONDS", 2) as u64;
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(seconds) {
+        goes_on(&site);
+    }
+    let last: Vec<_> = all().into_iter().map(used_by).collect();
+    for (first, last) in first.iter().zip(&last) {
+        assert!(last.0 <= first.0 + 70, "descriptors: {first:?} {last:?}");
+        assert!(last.1 <= first.1 + 8 * 1024, "memory: {first:?} {last:?}");
+    }
+    fs::write(site.tree.with_file_name("stop"), "").unwrap();
+    wait_until("the writer's end", || {
+        site.tree.with_file_name("ended").exists()
+    });
+    assert!(!site.tree.with_file_name("failed").exists());
+    all_gone(&site);
+}

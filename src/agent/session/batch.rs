@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::execute::{admit, count, error_text, shell, snapshot, variables, working_directory};
+use super::execute::{
+    MAX_COVERAGE, admit, count, error_text, shell, snapshot, variables, working_directory,
+};
 use super::is_wanted;
 use crate::agent::output::{CommandOutput, Source};
 use crate::agent::shared::Shared;
@@ -20,6 +22,7 @@ use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::execute::{Cancel, Output};
 use crate::progress::Silent;
 use crate::request::{BatchRequest, RunRequest};
+use crate::seal::Receipt;
 
 /// What a command that was not run has for an error.
 pub(super) const SKIPPED: &str = "Skipped due to previous failure";
@@ -100,7 +103,7 @@ fn attempt(
         count(shared, report);
         let index = results.borrow().len();
         let result = told(batch, index, report, &sink);
-        announce(shared, batch, &result);
+        announce(shared, batch, &result, report.receipt.clone());
         results.borrow_mut().push(result);
     };
     let mut context = RunContext::new(Output::Stream(Arc::clone(&sink) as _), cancel, &Silent);
@@ -165,7 +168,7 @@ fn told(batch: &Batch, index: usize, report: &RunReport, sink: &CommandOutput) -
     }
 }
 
-fn announce(shared: &Shared, batch: &Batch, result: &ExecutionResult) {
+fn announce(shared: &Shared, batch: &Batch, result: &ExecutionResult, receipt: Option<Receipt>) {
     shared.metrics.commands.add(1);
     shared.metrics.failed.add(u64::from(!result.success));
     shared.post(&Reply::new(
@@ -179,6 +182,7 @@ fn announce(shared: &Shared, batch: &Batch, result: &ExecutionResult) {
             error: shorten(&result.error, 20_000),
             snapshot_id: result.snapshot_id.clone(),
             exit_code: result.exit_code,
+            receipt: receipt.map(|receipt| receipt.brief(MAX_COVERAGE)),
         },
     ));
 }

@@ -25,8 +25,8 @@ use crate::path::AbsPath;
 use crate::progress::Silent;
 use crate::request::{RunRequest, ShellName, SnapshotOptions};
 
-/// The most entries of each list of a coverage that go over the line.
-const MAX_COVERAGE: usize = 20;
+/// The most entries of each list of a coverage or a receipt that go over the line.
+pub(super) const MAX_COVERAGE: usize = 20;
 
 /// Runs one command and sends its result. A defect of this program gives a result as well.
 pub(super) fn run(
@@ -176,6 +176,7 @@ pub(super) fn snapshot(
         disabled: wanted == Some(false) && !required,
         required,
         strategies: strategy.map(str::to_owned).into_iter().collect(),
+        watch_outside: true,
         ..SnapshotOptions::default()
     }
 }
@@ -262,6 +263,7 @@ fn told(command: &Execute, report: RunReport, output: Collected) -> CommandCompl
         snapshot_error: report.snapshot_error,
         changes: Some(report.changes),
         coverage: Some(brief(report.coverage)),
+        receipt: report.receipt.map(|receipt| receipt.brief(MAX_COVERAGE)),
         duration_ms: report.duration_ms,
         timed_out: report.timed_out,
         cancelled: report.cancelled,
@@ -317,6 +319,7 @@ fn completed(mut result: CommandCompleted) -> Reply {
     if used > MAX_MESSAGE / 2 {
         // Whatever makes it that large, the outcome has to arrive.
         result.coverage = None;
+        result.receipt = None;
         result.execution_id = Value::Null;
         result.group_execution = Value::Null;
         reply = Reply::new("deployment_command_completed", &result);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::execute::{absolute, brief};
+use super::execute::{MAX_COVERAGE, absolute, brief};
 use crate::agent::shared::Shared;
 use crate::agent::wire::{Diff, Reply, Request, pages, shorten};
 use crate::engine::{DiffOptions, SnapshotSummary};
@@ -81,6 +81,15 @@ fn info(meta: &SnapshotMeta) -> Value {
     })
 }
 
+/// The same with the receipt, which lists do without.
+fn whole_info(shared: &Shared, meta: &SnapshotMeta) -> Value {
+    let mut info = info(meta);
+    if let Some(receipt) = shared.engine.whole_receipt(meta) {
+        info["receipt"] = json!(receipt.brief(MAX_COVERAGE));
+    }
+    info
+}
+
 /// The command line, as a text that is not too long.
 fn command(meta: &SnapshotMeta) -> Value {
     match serde_json::to_value(&meta.command) {
@@ -93,7 +102,9 @@ fn command(meta: &SnapshotMeta) -> Value {
 fn snapshot_info(shared: &Shared, id: &str) -> Reply {
     let found = snapshot(shared, id).and_then(|id| shared.engine.meta(&id));
     let payload = match found {
-        Ok(meta) => json!({ "snapshot_id": id, "success": true, "info": info(&meta) }),
+        Ok(meta) => {
+            json!({ "snapshot_id": id, "success": true, "info": whole_info(shared, &meta) })
+        }
         Err(error) => json!({ "snapshot_id": id, "success": false, "error": error.to_string() }),
     };
     Reply::new("snapshot_info_result", payload)
@@ -103,7 +114,7 @@ fn batch_snapshots(shared: &Shared, batch: &str) -> Vec<Reply> {
     let event = "batch_snapshots_result";
     let found: Result<Vec<Value>> = batch_ids(shared, batch).and_then(|ids| {
         ids.iter()
-            .map(|id| shared.engine.meta(id).map(|meta| info(&meta)))
+            .map(|id| shared.engine.meta(id).map(|meta| whole_info(shared, &meta)))
             .collect()
     });
     match found {

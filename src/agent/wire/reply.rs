@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::decode::{Rejection, id_key};
 use crate::path::AbsPath;
 use crate::rollback::{Conflict, Failure, RollbackReport};
-use crate::seal::ChangeCounts;
+use crate::seal::{ChangeCounts, Receipt};
 use crate::store::CoverageRecord;
 
 /// One event to send.
@@ -58,6 +58,9 @@ pub struct CommandCompleted {
     /// What is covered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub coverage: Option<CoverageRecord>,
+    /// What the snapshot vouches for, with short lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<Receipt>,
     /// The command's own time.
     pub duration_ms: u64,
     /// The time limit was reached.
@@ -118,6 +121,9 @@ pub struct BatchCommandCompleted {
     pub snapshot_id: Option<String>,
     /// As a shell reports it.
     pub exit_code: Option<i32>,
+    /// What the snapshot vouches for, with short lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<Receipt>,
 }
 
 /// One entry of [`BatchCompleted::execution_results`].

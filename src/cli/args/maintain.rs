@@ -55,6 +55,47 @@ pub(crate) struct VerifyArgs {
     pub(crate) targets: Vec<String>,
 }
 
+/// Arguments of `rules`.
+#[derive(Debug, Args)]
+pub(crate) struct RulesArgs {
+    #[command(subcommand)]
+    pub(crate) command: RulesCommand,
+}
+
+/// What `rules` does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RulesCommand {
+    /// Compare what the rules expected with what commands really touched
+    #[command(long_about = SCORE_ABOUT)]
+    Score(ScoreArgs),
+}
+
+const SCORE_ABOUT: &str = "\
+Compare what the rules expected with what commands really touched, over the stored snapshots.
+
+Only snapshots taken with interception count (--strategy intercept): of those it is known what was
+touched, whatever the rules said.
+
+RECALL is the share of touched entries that the expected paths cover; a miss is an entry that they do
+not cover. PRECISION is the share of expected paths in which anything was touched, in commands that
+succeeded. Touched is what the undo record has, and files that were opened for writing and ended as they
+were. Commands are named as the rules name them; what was not understood, and its misses, by the first
+word.";
+
+/// Arguments of `rules score`.
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "Examples:\n  deployx rules score\n  deployx rules score --since 7d --json"
+)]
+pub(crate) struct ScoreArgs {
+    /// Only the snapshots of this batch
+    #[arg(long, value_name = "ID")]
+    pub(crate) batch: Option<String>,
+    /// Only those begun within this time: 30s, 5m, 2h, 7d
+    #[arg(long, value_name = "SPAN", value_parser = values::span)]
+    pub(crate) since: Option<Duration>,
+}
+
 /// Arguments of `plugins`.
 #[derive(Debug, Args)]
 pub(crate) struct PluginsArgs {

@@ -16,7 +16,7 @@ pub(crate) use agent::{AgentArgs, LogFormat};
 pub(crate) use inspect::{DiffArgs, DoctorArgs, ListArgs, ShowArgs};
 pub(crate) use maintain::{
     CleanupArgs, CompletionsArgs, ManArgs, PinArgs, PluginFileArgs, PluginsArgs, PluginsCommand,
-    VerifyArgs,
+    RulesArgs, RulesCommand, ScoreArgs, VerifyArgs,
 };
 pub(crate) use run::{BatchArgs, ExecutionArgs, InferArgs, RunArgs};
 pub(crate) use undo::{RestoreArgs, RollbackArgs};
@@ -187,6 +187,8 @@ pub(crate) enum Command {
     Doctor(DoctorArgs),
     /// Show the rule sets that read command lines
     Plugins(PluginsArgs),
+    /// Judge the rules by what commands did
+    Rules(RulesArgs),
     /// Make this host operable by a backend
     #[cfg(feature = "agent")]
     #[command(long_about = agent::AGENT_ABOUT)]

@@ -39,6 +39,11 @@ pub(crate) struct ExecutionArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", hide_possible_values = true)]
     pub(crate) require_snapshot: Option<bool>,
+    /// Watch what changes outside of what is covered, for the receipt (Linux, as root; costs some
+    /// milliseconds). With interception it is seen anyway
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", hide_possible_values = true)]
+    pub(crate) watch_outside: Option<bool>,
     /// Take no snapshot; the command cannot be undone
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", hide_possible_values = true)]

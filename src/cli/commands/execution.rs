@@ -159,6 +159,7 @@ fn snapshot(args: &ExecutionArgs, config: &Config, cwd: &AbsPath) -> Result<Snap
         replace_paths: of(&args.path, &run.path)?,
         extra_paths: of(&args.also, &run.also)?,
         exclude: args.exclude.clone(),
+        watch_outside: args.watch_outside.or(run.watch_outside).unwrap_or_default(),
         ..SnapshotOptions::default()
     })
 }

@@ -118,10 +118,15 @@ mod tests {
         let pages = pages().unwrap();
         let names: Vec<&str> = pages.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names[0], "deployx.1");
-        for name in ["deployx-run.1", "deployx-man.1", "deployx-plugins-check.1"] {
+        for name in [
+            "deployx-run.1",
+            "deployx-man.1",
+            "deployx-plugins-check.1",
+            "deployx-rules-score.1",
+        ] {
             assert!(names.contains(&name), "{name} is missing in {names:?}");
         }
-        assert_eq!(pages.len(), 1 + 18 + 2);
+        assert_eq!(pages.len(), 1 + 19 + 3);
         assert!(pages.iter().all(|(_, page)| page.contains(".SH NAME")));
     }
 

@@ -9,7 +9,7 @@ use crate::cli::failure::Failure;
 use crate::cli::render::{list as render, table, text};
 use crate::engine::SnapshotSummary;
 use crate::entry::Timestamp;
-use crate::store::ListFilter;
+use crate::store::{Damaged, ListFilter};
 
 /// Lists snapshots. A store that does not exist yet has none; damaged ones are named on standard
 /// error.
@@ -26,13 +26,7 @@ pub(super) fn list(app: &App, args: ListArgs) -> Result<Exit, Failure> {
     } else {
         (Vec::new(), Vec::new())
     };
-    for (name, error) in &damaged {
-        app.screen.warn(&format!(
-            "{} is damaged: {}",
-            text::line(name),
-            text::line(&error.to_string())
-        ));
-    }
+    warn_of(app, &damaged);
     app.screen.result(&snapshots, || rows(app, &snapshots))?;
     if snapshots.is_empty() {
         app.screen.note(&format!(
@@ -41,6 +35,17 @@ pub(super) fn list(app: &App, args: ListArgs) -> Result<Exit, Failure> {
         ));
     }
     Ok(Exit::Done)
+}
+
+/// Names damaged snapshots.
+pub(super) fn warn_of(app: &App, damaged: &Damaged) {
+    for (name, error) in damaged {
+        app.screen.warn(&format!(
+            "{} is damaged: {}",
+            text::line(name),
+            text::line(&error.to_string())
+        ));
+    }
 }
 
 fn rows(app: &App, snapshots: &[SnapshotSummary]) -> String {
@@ -52,7 +57,7 @@ fn rows(app: &App, snapshots: &[SnapshotSummary]) -> String {
 }
 
 /// The instant `span` before `now`, both in seconds since the epoch.
-fn start(now: f64, span: Duration) -> f64 {
+pub(super) fn start(now: f64, span: Duration) -> f64 {
     now - span.as_secs_f64()
 }
 

@@ -17,11 +17,12 @@ mod recover;
 mod restore;
 mod rollback;
 mod run;
+mod score;
 mod show;
 mod verify;
 
 use super::app::App;
-use super::args::{Command, PluginsCommand};
+use super::args::{Command, PluginsCommand, RulesCommand};
 use super::exit::Exit;
 use super::failure::Failure;
 
@@ -45,6 +46,9 @@ pub(crate) fn dispatch(app: &App, command: Command) -> Result<Exit, Failure> {
         Command::Plugins(args) => match args.command {
             PluginsCommand::List => doctor::plugins(app),
             PluginsCommand::Check(args) => plugins::check(app, &args),
+        },
+        Command::Rules(args) => match args.command {
+            RulesCommand::Score(args) => score::score(app, args),
         },
         #[cfg(feature = "agent")]
         Command::Agent(args) => agent::agent(app, &args),

@@ -5,6 +5,7 @@ use super::text::Lines as _;
 use super::{Palette, text};
 use crate::engine::{DoctorReport, FidelityReport, StoreReport, VolumeReport};
 use crate::infer::{Origin, RuleSetReport};
+use crate::snapshot::intercept::SessionReport;
 
 /// The whole text.
 pub(crate) fn report(report: &DoctorReport, palette: Palette) -> String {
@@ -30,6 +31,7 @@ pub(crate) fn report(report: &DoctorReport, palette: Palette) -> String {
             out.line(format_args!("  {line}"));
         }
     }
+    out.push_str(&sessions(&report.interception, palette));
     out.line(format_args!("\n{}", palette.bold("Limits")));
     for (name, value) in limits(report) {
         out.line(format_args!("  {name:<28} {value}"));
@@ -151,6 +153,54 @@ fn fidelity(report: &FidelityReport, out: &mut String) {
     }
 }
 
+/// Each intercepted session in a line: who answers, and for what.
+fn sessions(sessions: &[SessionReport], palette: Palette) -> String {
+    let mut out = String::new();
+    if sessions.is_empty() {
+        return out;
+    }
+    out.line(format_args!("\n{}", palette.bold("Intercepted sessions")));
+    for session in sessions {
+        let name: String = session.session.chars().take(8).collect();
+        out.line(format_args!(
+            "  {:<10} {}",
+            text::line(&name),
+            state(session)
+        ));
+    }
+    out
+}
+
+fn state(session: &SessionReport) -> String {
+    if session.holders.is_empty() {
+        return "nobody answers".into();
+    }
+    let mut parts: Vec<String> = session
+        .holders
+        .iter()
+        .map(|holder| {
+            let role = if holder.stand_in {
+                "stand-in"
+            } else {
+                "answered by"
+            };
+            let gone = if holder.alive { "" } else { " (gone)" };
+            format!("{role} {}{gone}", holder.pid)
+        })
+        .collect();
+    parts.push(text::count(session.shells.len() as u64, "shell", "shells"));
+    parts.push(match (&session.command, &session.last_command) {
+        (Some(running), _) => format!("{} runs", text::line(running)),
+        (None, Some(last)) => format!("{} is over", text::line(last)),
+        (None, None) => "no command yet".into(),
+    });
+    if session.late > 0 {
+        let changes = text::count(session.late, "change", "changes");
+        parts.push(format!("{changes} since"));
+    }
+    parts.join(", ")
+}
+
 fn limits(report: &DoctorReport) -> Vec<(&'static str, String)> {
     let limits = report.limits.limits;
     let watches = report.limits.watches;
@@ -213,6 +263,7 @@ mod tests {
     use crate::engine::{ContentReport, LimitsReport, ShellReport, StrategyReport};
     use crate::path::WirePath;
     use crate::request::Limits;
+    use crate::snapshot::intercept::HolderReport;
     use crate::snapshot::probe::Fidelity;
     use crate::sys::WatchLimits;
 
@@ -283,6 +334,7 @@ mod tests {
                 origin: Origin::BuiltIn,
                 refused: None,
             }],
+            interception: Vec::new(),
             limits: LimitsReport {
                 limits: Limits::default(),
                 max_store_bytes: None,
@@ -362,5 +414,36 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("no strategy is needed"), "{text}");
+    }
+
+    #[test]
+    fn sessions_say_who_answers_for_them() {
+        let holder = |pid, stand_in, alive| HolderReport {
+            pid,
+            stand_in,
+            alive,
+            listeners: Some(1),
+        };
+        let session = SessionReport {
+            session: "0123456789abcdef".into(),
+            holders: vec![holder(7, false, true), holder(8, true, false)],
+            shells: vec![6],
+            command: None,
+            last_command: Some("a1b2".into()),
+            late: 2,
+            problem: None,
+        };
+        let dead = SessionReport {
+            session: "ffff".into(),
+            holders: Vec::new(),
+            ..session.clone()
+        };
+        assert_eq!(
+            sessions(&[session, dead], Palette { on: false }),
+            "\nIntercepted sessions\n  \
+             01234567   answered by 7, stand-in 8 (gone), 1 shell, a1b2 is over, 2 changes since\n  \
+             ffff       nobody answers\n"
+        );
+        assert_eq!(sessions(&[], Palette { on: false }), "");
     }
 }

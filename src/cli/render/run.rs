@@ -1,8 +1,9 @@
 //! Summaries of commands that ran.
 
-use super::{Palette, infer, rollback, text};
+use super::{Palette, infer, receipt, rollback, text};
 use crate::engine::{BatchReport, RunReport};
 use crate::rollback::RollbackReport;
+use crate::seal::Receipt;
 use crate::store::CoverageRecord;
 
 /// At most so many parts of a list are shown in a summary.
@@ -17,23 +18,39 @@ pub(crate) struct Naming<'a> {
     pub(crate) target: &'a str,
 }
 
-/// The two lines after `run`.
+/// The lines after `run`: what changed, what the receipt says of it, and how to undo it.
 pub(crate) fn summary(report: &RunReport, naming: Naming<'_>, palette: Palette) -> String {
     format!(
-        "deployx: {}\n{}\n",
+        "deployx: {}\n{}{}\n",
         facts(report, palette),
+        vouched(report, receipt::line, palette),
         palette.dim(&next_step(report, naming))
     )
 }
 
-/// The line after each command of a batch; `position` counts from 1.
+/// A line made of the receipt, or nothing.
+fn vouched(
+    report: &RunReport,
+    line: impl Fn(&Receipt) -> Option<String>,
+    palette: Palette,
+) -> String {
+    let line = report.receipt.as_ref().and_then(line);
+    line.map_or_else(String::new, |line| format!("{}\n", palette.dim(&line)))
+}
+
+/// The line after each command of a batch, with a second one where the receipt has a warning;
+/// `position` counts from 1.
 pub(crate) fn batch_line(
     report: &RunReport,
     position: usize,
     total: usize,
     palette: Palette,
 ) -> String {
-    format!("deployx: [{position}/{total}] {}\n", facts(report, palette))
+    format!(
+        "deployx: [{position}/{total}] {}\n{}",
+        facts(report, palette),
+        vouched(report, receipt::warning, palette)
+    )
 }
 
 /// The two lines after `batch`.
@@ -125,7 +142,7 @@ pub(crate) fn errors(report: &RunReport, palette: Palette) -> Vec<String> {
 
 /// What a person should know besides the summary, one text a line.
 pub(crate) fn remarks(report: &RunReport) -> Vec<String> {
-    let mut lines = coverage(&report.coverage);
+    let mut lines = coverage(&report.coverage, report.receipt.is_some());
     lines.extend(report.rollback.as_ref().and_then(undo_remark));
     lines
 }
@@ -146,8 +163,8 @@ pub(crate) fn undo_remark(undo: &RollbackReport) -> Option<String> {
         .then(|| format!("it failed and was undone: {}", rollback::counts(undo)))
 }
 
-/// What is not covered and what cannot be undone.
-fn coverage(coverage: &CoverageRecord) -> Vec<String> {
+/// What is not covered, and what cannot be undone where no receipt says that.
+fn coverage(coverage: &CoverageRecord, has_receipt: bool) -> Vec<String> {
     let mut lines = Vec::new();
     if !coverage.unobserved.is_empty() {
         let paths = coverage
@@ -171,7 +188,7 @@ fn coverage(coverage: &CoverageRecord) -> Vec<String> {
         let parts = coverage.not_understood.iter().map(infer::not_understood);
         lines.push(format!("what it touches was guessed: {}", first(parts)));
     }
-    if !coverage.irreversible.is_empty() {
+    if !coverage.irreversible.is_empty() && !has_receipt {
         let effects = coverage
             .irreversible
             .iter()
@@ -233,6 +250,7 @@ pub(crate) mod tests {
                 complete: true,
                 ..CoverageRecord::default()
             },
+            receipt: None,
             stored_bytes: 0,
             snapshot_error: None,
             rollback: None,

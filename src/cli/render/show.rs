@@ -1,7 +1,7 @@
 //! Everything about one snapshot.
 
 use super::text::Lines as _;
-use super::{Palette, infer, list, text};
+use super::{Palette, infer, list, receipt, text};
 use crate::engine::{EntryChange, EntryView, SnapshotDetail};
 use crate::entry::EntryKind;
 use crate::seal::ChangeKind;
@@ -25,17 +25,14 @@ pub(crate) fn detail(detail: &SnapshotDetail, palette: Palette) -> String {
             .map(|one| format!("{}: {}", text::path(&one.path), text::line(&one.reason)))
             .collect(),
     );
-    section(
-        &mut out,
-        palette,
-        "Cannot be undone",
-        detail
-            .coverage
-            .irreversible
-            .iter()
-            .map(|one| format!("{}: {}", text::line(&one.what), text::line(&one.reason)))
-            .collect(),
-    );
+    match &detail.receipt {
+        Some(found) => {
+            for (title, lines) in receipt::sections(found, &detail.summary.snapshot_id) {
+                section(&mut out, palette, title, lines);
+            }
+        }
+        None => section(&mut out, palette, "Cannot be undone", irreversible(detail)),
+    }
     let guessed = &detail.coverage.not_understood;
     section(
         &mut out,
@@ -43,13 +40,7 @@ pub(crate) fn detail(detail: &SnapshotDetail, palette: Palette) -> String {
         "Not understood, covered by a guess",
         guessed.iter().map(infer::not_understood).collect(),
     );
-    let notes = &detail.coverage.notes;
-    section(
-        &mut out,
-        palette,
-        "Notes",
-        notes.iter().map(|note| text::line(note)).collect(),
-    );
+    section(&mut out, palette, "Notes", notes(detail));
     section(&mut out, palette, "Environment", variables(detail));
     section(&mut out, palette, "Metadata", metadata(detail));
     section(&mut out, palette, "Changes", entries(detail, palette));
@@ -128,6 +119,25 @@ fn section(out: &mut String, palette: Palette, title: &str, lines: Vec<String>) 
 
 fn paths(detail: &SnapshotDetail) -> Vec<String> {
     detail.monitored_paths.iter().map(text::path).collect()
+}
+
+/// Remarks that are not among the limits already.
+fn notes(detail: &SnapshotDetail) -> Vec<String> {
+    let limits = detail.receipt.iter().flat_map(|receipt| &receipt.limits);
+    let said: Vec<&str> = limits.map(|limit| limit.reason.as_str()).collect();
+    let notes = detail.coverage.notes.iter();
+    notes
+        .filter(|note| !said.contains(&note.as_str()))
+        .map(|note| text::line(note))
+        .collect()
+}
+
+/// What the rules expect, where a program that gave no receipts made the snapshot.
+fn irreversible(detail: &SnapshotDetail) -> Vec<String> {
+    let effects = detail.coverage.irreversible.iter();
+    effects
+        .map(|one| format!("{}: {}", text::line(&one.what), text::line(&one.reason)))
+        .collect()
 }
 
 fn variables(detail: &SnapshotDetail) -> Vec<String> {
@@ -256,6 +266,7 @@ mod tests {
                 complete: true,
                 ..CoverageRecord::default()
             },
+            receipt: None,
             strategies: vec![StrategyUse {
                 volume: AbsPath::new("/").unwrap(),
                 strategy: "copy".into(),

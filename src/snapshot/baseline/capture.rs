@@ -16,6 +16,7 @@ use crate::infer::{Depth, ScopePath};
 use crate::path::AbsPath;
 use crate::progress::{Event, Phase, Progress};
 use crate::request::Limits;
+use crate::seal::Observed;
 use crate::snapshot::tree::compare::{Compared, Comparer, Difference};
 use crate::snapshot::tree::focus::Focus;
 use crate::snapshot::tree::links::LinkedName;
@@ -246,6 +247,7 @@ impl BaselineCapture {
             entries: seen.entries,
             stored_bytes,
             notes: seen.notes,
+            observed: Observed::default(),
         })
     }
 }

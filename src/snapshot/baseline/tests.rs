@@ -72,6 +72,7 @@ impl Bench {
             ..Exclusions::default()
         };
         let request = CaptureRequest {
+            snapshot: "",
             scope,
             exclusions,
             limits: self.limits,
@@ -693,6 +694,7 @@ fn what_a_capture_has_read_outlives_what_others_write_before_it_commits() {
         Box::new(bench.begin(&scope)).finish();
     };
     let request = CaptureRequest {
+        snapshot: "",
         scope: &scope,
         exclusions: Exclusions::default(),
         limits: bench.limits,
@@ -750,6 +752,7 @@ fn room_is_asked_for_what_is_new() {
     let scope = bench.scope(Depth::Tree);
     let begin = || {
         let request = CaptureRequest {
+            snapshot: "",
             scope: &scope,
             exclusions: Exclusions::default(),
             limits: bench.limits,

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use super::changes::{Candidates, is_unchanged};
 use super::expand::expand;
-use super::log;
+use super::follow::{self, Followed, Follower};
+use super::late::write_list;
 use super::model::Model;
 use super::names::add_names;
 use super::place::{Hashes, Placed, Placing};
@@ -21,14 +22,23 @@ use crate::entry::EntryState;
 use crate::error::{Error, ErrorKind, IoContext, Result, Stage};
 use crate::path::AbsPath;
 use crate::progress::{Event, Phase, Progress};
-use crate::seal::{Change, PreImage};
+use crate::seal::{Change, Effect, KnownBy, LateChange, Limit, LimitKind, Observed, PreImage};
 use crate::snapshot::tree::IGNORE_FILE;
 use crate::snapshot::{Capture, CaptureRequest, Exclusions, Placement, Sealed, Unobserved};
 use crate::store::{SIBLINGS, Store};
 use crate::sys::{self, Dir};
 
+/// So many kept files are removed before a command's end is told; more, by another process after it.
+const REMOVED_AT_ONCE: u64 = 200;
 /// The most bytes of an ignore file.
 const IGNORE_BYTES: u64 = 1 << 20;
+
+/// What is on record, and where something may be missing why.
+#[derive(Default)]
+struct Ended {
+    followed: Followed,
+    unseen: Option<String>,
+}
 
 /// A capture in progress.
 pub(super) struct InterceptCapture {
@@ -36,13 +46,19 @@ pub(super) struct InterceptCapture {
     session: Option<Arc<Interception>>,
     token: Token,
     directory: AbsPath,
+    /// Its snapshot; `None`: a later process seals it.
+    snapshot: Option<String>,
     notes: Vec<String>,
     /// Where content of further volumes goes.
     further: Vec<(AbsPath, Shelf)>,
-    /// What is on record, once nothing more is written down, and where something may be missing why.
-    ended: Option<(Model, Option<String>)>,
+    /// Reads what is written down while the command runs.
+    follower: Option<Follower>,
+    /// What is on record, once nothing more is written down.
+    ended: Option<Ended>,
     /// Where content was kept, once that is known.
     places: Option<Vec<AbsPath>>,
+    /// How many files were at most.
+    kept: u64,
 }
 
 impl InterceptCapture {
@@ -71,30 +87,30 @@ impl InterceptCapture {
         let root = AbsPath::new(store.path())
             .map_err(io::Error::other)
             .context(Stage::Capture, context)?;
+        let began = sys::ticks_since_boot();
         session.ask(&Ask::Begin(Begin {
             number,
             directory: directory.clone(),
             store: root,
             excluded: token.exclusions.subtrees.clone(),
             limits: token.limits,
+            snapshot: request.snapshot.to_owned(),
+            began,
+            earlier: session.note_begin(request.snapshot, began),
         }))?;
-        let mut notes = Vec::new();
-        if !sys::is_root() {
-            notes.push(
-                "set-uid programs (sudo) gain no rights under interception without the \
-                 administrator's rights"
-                    .to_owned(),
-            );
-        }
+        let notes = without_set_uid().map(|limit| limit.reason);
         Ok(Self {
             store: store.clone(),
             session: Some(Arc::clone(session)),
             token,
             directory,
-            notes,
+            snapshot: Some(request.snapshot.to_owned()),
+            notes: notes.into_iter().collect(),
             further: Vec::new(),
+            follower: None,
             ended: None,
             places: None,
+            kept: 0,
         })
     }
 
@@ -112,10 +128,13 @@ impl InterceptCapture {
             session: None,
             token,
             directory,
+            snapshot: None,
             notes: Vec::new(),
             further: Vec::new(),
+            follower: None,
             ended: None,
             places: None,
+            kept: 0,
         })
     }
 
@@ -142,33 +161,39 @@ impl InterceptCapture {
     }
 
     /// What is on record, with renames settled.
-    fn model(&self) -> Result<Model> {
-        let records = match log::read(&self.directory.as_path().join(LOG)) {
-            Ok(records) => records,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
+    fn read(&mut self) -> Result<Followed> {
+        let followed = self.follower.take().and_then(Follower::finish);
+        let mut followed = match followed.map_or_else(|| self.read_all(), Ok) {
+            Ok(followed) => followed,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Followed::default(),
             Err(e) => {
                 return Err(e).context(Stage::Seal, || "cannot read what the command changed");
             }
         };
-        let mut model = Model::of(records);
+        let model = &mut followed.model;
         for moving in std::mem::take(&mut model.moving) {
             let moved = inode_at(&moving.to) == Some(moving.inode);
             let serial = moving.serial;
             model.moving.push(moving);
             model.apply(super::record::Record::Settled { serial, moved });
         }
-        Ok(model)
+        Ok(followed)
+    }
+
+    fn read_all(&self) -> io::Result<Followed> {
+        follow::read_all(&self.directory.as_path().join(LOG))
     }
 
     /// What is on record when nothing more is written down.
-    fn ended(&mut self) -> Result<&mut (Model, Option<String>)> {
+    fn ended(&mut self) -> Result<&mut Ended> {
         let ended = match self.ended.take() {
             Some(ended) => ended,
             None => {
                 let unseen = self.end();
-                let model = self.model()?;
-                self.places = Some(model.places.clone());
-                (model, unseen)
+                let followed = self.read()?;
+                self.places = Some(followed.model.places.clone());
+                self.kept = followed.model.number();
+                Ended { followed, unseen }
             }
         };
         Ok(self.ended.insert(ended))
@@ -179,14 +204,32 @@ impl InterceptCapture {
         let is_ignore_file = |path: &AbsPath| path.name().is_some_and(|name| name == IGNORE_FILE);
         let files = model.was.iter().filter(|(path, _)| is_ignore_file(path));
         files
-            .filter_map(|(path, state)| match state {
-                None => Some((path.clone(), None)),
+            .filter_map(|(path, was)| match &was.state {
+                None => Some(((**path).clone(), None)),
                 Some(state) => {
                     let text = kept_text(model, places, state)?;
-                    Some((path.clone(), Some(text)))
+                    Some(((**path).clone(), Some(text)))
                 }
             })
             .collect()
+    }
+
+    /// Leaves of `late` what is in the record, and writes that down for those whose processes they were.
+    fn keep_late(&self, late: &mut Vec<LateChange>, changes: &[Change]) {
+        late.retain(|one| {
+            let found = changes.binary_search_by(|change| change.path.cmp(&one.path));
+            found.is_ok()
+        });
+        let Some(snapshot) = &self.snapshot else {
+            return;
+        };
+        let session = self.token.session.as_path();
+        let written = AbsPath::new(self.store.path())
+            .map_err(io::Error::other)
+            .and_then(|store| write_list(&store, session, snapshot, late));
+        if let Err(error) = written {
+            tracing::warn!(%error, "late changes were not listed with their command");
+        }
     }
 
     fn open_places(&self, model: &Model, placement: Placement<'_>) -> Result<Places> {
@@ -236,7 +279,8 @@ impl Capture for InterceptCapture {
     fn further_volumes(&mut self) -> Result<Vec<AbsPath>> {
         let mut volumes: Vec<AbsPath> = self
             .ended()?
-            .0
+            .followed
+            .model
             .places
             .iter()
             .filter_map(volume_of)
@@ -244,6 +288,17 @@ impl Capture for InterceptCapture {
         volumes.sort();
         volumes.dedup();
         Ok(volumes)
+    }
+
+    fn prepare(&mut self, placement: Placement<'_>) {
+        let shelf = Shelf {
+            files: placement.files.to_path_buf(),
+            prefix: placement.prefix.to_owned(),
+        };
+        match Follower::start(self.directory.as_path().join(LOG), &shelf) {
+            Ok(follower) => self.follower = Some(follower),
+            Err(error) => tracing::debug!(%error, "records are read when the command is over"),
+        }
     }
 
     fn place_further(&mut self, volume: &AbsPath, placement: Placement<'_>) {
@@ -261,14 +316,22 @@ impl Capture for InterceptCapture {
         });
         self.ended()?;
         // Sealed again, it is read again.
-        let (mut model, unseen) = self.ended.take().unwrap_or_default();
+        let Ended { followed, unseen } = self.ended.take().unwrap_or_default();
+        let Followed {
+            mut model,
+            mut looked,
+            ..
+        } = followed;
+        let complete = unseen.is_none();
         if let Some(reason) = unseen {
             let root = AbsPath::new("/").map_err(|_| damaged("no root"))?;
             model.missed.insert(root, reason);
         }
+        let mut observed = observed(&mut model, complete);
         let mut notes: Vec<String> = model.notes.iter().cloned().collect();
         let places = self.open_places(&model, placement)?;
         let old_files = Self::old_ignore_files(&model, &places);
+        let mut readings = looked.still_true(&places);
         let exclusions = self.token.exclusions.clone();
         let mut rules = Rulebook::new(&exclusions, old_files);
         let mut expanded = expand(&mut model, &exclusions, &mut rules, &places)?;
@@ -278,22 +341,27 @@ impl Capture for InterceptCapture {
         let missed = std::mem::take(&mut model.missed).into_iter();
         unobserved.extend(missed.map(|(path, reason)| Unobserved { path, reason }));
         let entries = expanded.after.len() as u64;
-        let readings = std::mem::take(&mut expanded.readings);
-        let candidates = Candidates::of(expanded, &model.kept);
+        readings.extend(std::mem::take(&mut expanded.readings));
+        let candidates = Candidates::of(expanded, &model, &mut readings);
         let placing = Placing {
             places,
-            readings,
+            first_number: model.number(),
             limits: &self.token.limits,
         };
         let hashes = placing.hashes(&candidates.wanted)?;
-        let differing = differing(&candidates, &hashes);
-        let placed = placing.place(&differing)?;
-        let stored_bytes = differing
-            .iter()
-            .filter(|(inode, ..)| placed.get(inode).is_some_and(std::result::Result::is_ok))
-            .map(|(_, wanted, _)| wanted.size)
+        let needed = needed(&candidates, &hashes);
+        let placed = placing.place(&candidates.wanted, &needed)?;
+        let mut strays = looked.strays;
+        strays.extend(readings.into_values().filter_map(|reading| reading.shelved));
+        placing.clear_away(&strays, &candidates.wanted, &placed)?;
+        let stored = candidates.wanted.iter().zip(&placed);
+        let stored_bytes = stored
+            .filter(|(_, placed)| matches!(placed, Some(Ok(_))))
+            .map(|(wanted, _)| wanted.size)
             .sum();
-        let changes = finish(candidates, &hashes, &placed, &mut unobserved);
+        let (changes, written) = finish(candidates, &hashes, placed, &mut unobserved);
+        observed.written_as_before = written;
+        self.keep_late(&mut observed.late, &changes);
         self.token.exclusions.files = files;
         progress.event(Event::End);
         Ok(Sealed {
@@ -302,64 +370,95 @@ impl Capture for InterceptCapture {
             entries,
             stored_bytes,
             notes,
+            observed,
         })
     }
 
-    fn finish(self: Box<Self>) {
+    fn finish(mut self: Box<Self>) {
         let places = self.places.clone().unwrap_or_else(|| {
             // Nothing more is written down, whether it was sealed or not.
             let _ = self.end();
-            self.model().unwrap_or_default().places
+            self.read().unwrap_or_default().model.places
         });
-        for place in &places {
-            let _ = std::fs::remove_dir_all(place.as_path());
+        let mut directories = places;
+        directories.push(self.directory.clone());
+        let by_host = self.session.as_ref().is_some_and(|session| {
+            let directories = directories.clone();
+            self.kept > REMOVED_AT_ONCE && session.ask(&Ask::Remove { directories }).is_ok()
+        });
+        if !by_host {
+            for directory in &directories {
+                let _ = std::fs::remove_dir_all(directory.as_path());
+            }
         }
-        let _ = std::fs::remove_dir_all(self.directory.as_path());
         super::sweep::forget_session(&self.store, &self.token.session, self.session.is_some());
     }
 }
 
-/// The old content that differs from what is there now, each file once.
-fn differing<'c>(
-    candidates: &'c Candidates,
-    hashes: &Hashes,
-) -> Vec<(
-    super::record::Inode,
-    &'c super::place::Wanted,
-    crate::entry::ContentHash,
-)> {
-    let mut all = Vec::with_capacity(hashes.len());
-    let mut known = std::collections::HashSet::with_capacity(hashes.len());
+/// Which old content differs from what is there now.
+fn needed(candidates: &Candidates, hashes: &Hashes) -> Vec<bool> {
+    let mut needed = vec![false; candidates.wanted.len()];
     for entry in &candidates.entries {
-        let Some(inode) = entry.wanted else { continue };
-        let (Some(Ok(hash)), Some(wanted)) = (hashes.get(&inode), candidates.wanted.get(&inode))
-        else {
-            continue;
-        };
+        let Some(number) = entry.wanted else { continue };
+        let Ok(hash) = &hashes[number] else { continue };
+        let size = candidates.wanted[number].size;
         let same = entry.after.as_ref().is_some_and(|after| {
-            after.is_file() && after.size == wanted.size && after.hash == Some(*hash)
+            after.is_file() && after.size == size && after.hash == Some(*hash)
         });
-        if !same && known.insert(inode) {
-            all.push((inode, wanted, *hash));
-        }
+        needed[number] |= !same;
     }
-    all
+    needed
 }
 
-/// Makes changes of what differs.
+/// What the records say besides what is to be restored.
+fn observed(model: &mut Model, complete: bool) -> Observed {
+    let effects = std::mem::take(&mut model.effects).into_iter();
+    let late = std::mem::take(&mut model.late).into_iter();
+    let listener = model
+        .own_listener
+        .then(|| Limit::new(LimitKind::OwnListener, super::record::OWN_LISTENER));
+    Observed {
+        every_call: complete,
+        outside: std::mem::take(&mut model.outside).into_iter().collect(),
+        effects: effects
+            .map(|(what, reason)| Effect {
+                what,
+                reason,
+                known_by: KnownBy::Call,
+            })
+            .collect(),
+        limits: without_set_uid().into_iter().chain(listener).collect(),
+        late: late
+            .map(|(path, command)| LateChange {
+                path,
+                command,
+                recorded_with: None,
+            })
+            .collect(),
+        written_as_before: Vec::new(),
+    }
+}
+
+/// What holds for commands of ordinary users.
+fn without_set_uid() -> Option<Limit> {
+    let reason = "set-uid programs (sudo) gain no rights under interception without the \
+                  administrator's rights";
+    (!sys::is_root()).then(|| Limit::new(LimitKind::SetUid, reason))
+}
+
+/// Makes changes of what differs; gives them, and the files that were opened for writing and do not.
 fn finish(
     candidates: Candidates,
     hashes: &Hashes,
-    placed: &Placed,
+    mut placed: Placed,
     unobserved: &mut Vec<Unobserved>,
-) -> Vec<Change> {
+) -> (Vec<Change>, Vec<AbsPath>) {
+    let mut written_as_before = Vec::new();
     let mut changes = Vec::with_capacity(candidates.entries.len());
     for mut entry in candidates.entries {
         let mut content = PreImage::NotNeeded;
-        if let Some(inode) = entry.wanted {
-            let hash = hashes
-                .get(&inode)
-                .and_then(|hash| hash.as_ref().ok().copied());
+        if let Some(number) = entry.wanted {
+            let hash = hashes[number].as_ref().ok().copied();
             if let Some(before) = &mut entry.before {
                 before.hash = hash;
             }
@@ -368,9 +467,16 @@ fn finish(
                 .as_ref()
                 .is_some_and(|after| after.is_file() && hash.is_some() && after.hash == hash);
             if needed {
-                content = match (placed.get(&inode), hashes.get(&inode)) {
-                    (Some(Ok((name, hash))), _) => PreImage::raw(name.clone(), *hash),
-                    (Some(Err(reason)), _) | (None, Some(Err(reason))) => PreImage::Lost {
+                // Of a file with several names, each has the same content.
+                let placed = if candidates.shared.is_empty() {
+                    placed[number].take()
+                } else {
+                    placed[number].clone()
+                };
+                content = match (placed, &hashes[number]) {
+                    (Some(Ok(name)), Ok(hash)) => PreImage::raw(name, *hash),
+                    (Some(Err(reason)), _) => PreImage::Lost { reason },
+                    (_, Err(reason)) => PreImage::Lost {
                         reason: reason.clone(),
                     },
                     (None, _) => PreImage::Lost {
@@ -382,6 +488,9 @@ fn finish(
         if content == PreImage::NotNeeded
             && is_unchanged(entry.before.as_deref(), entry.after.as_ref())
         {
+            if entry.wanted.is_some() {
+                written_as_before.push(entry.path);
+            }
             continue;
         }
         if let PreImage::Lost { reason } = &content {
@@ -397,18 +506,18 @@ fn finish(
             content,
         });
     }
-    changes
+    (changes, written_as_before)
 }
 
 /// Text that a file had.
 fn kept_text(model: &Model, places: &Places, state: &EntryState) -> Option<String> {
     let inode = (state.identity.device, state.identity.inode);
-    let stored: &Stored = match model.kept.get(&inode)? {
+    let stored: Stored = match model.kept(inode)? {
         Kept::Link(stored) | Kept::Copy(stored) => stored,
         Kept::Empty => return Some(String::new()),
         Kept::Prefix(_) | Kept::Lost(_) => return None,
     };
-    let place = places.dir_of(stored).ok()?;
+    let place = places.dir_of(&stored).ok()?;
     let file = place.open_file(stored.name().as_ref()).ok()?;
     let mut bytes = Vec::new();
     file.take(IGNORE_BYTES).read_to_end(&mut bytes).ok()?;
@@ -426,7 +535,7 @@ fn inode_at(path: &AbsPath) -> Option<super::record::Inode> {
 
 /// The mount point of the volume on which a place is, unless it is in the store itself:
 /// `<mount point>/.deployx_snapshots/<store name>/intercept/<name>`.
-fn volume_of(place: &AbsPath) -> Option<AbsPath> {
+pub(super) fn volume_of(place: &AbsPath) -> Option<AbsPath> {
     let siblings = place.as_path().ancestors().nth(3)?;
     if siblings.file_name()? != SIBLINGS
         || place.as_path().ancestors().nth(1)?.file_name()? != DIRECTORY

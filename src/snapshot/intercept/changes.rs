@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 
 use super::expand::Expanded;
+use super::live::Reading;
+use super::model::Model;
 use super::place::{Source, Wanted};
 use super::record::{Inode, Kept};
 use crate::entry::{ContentHash, EntryState};
@@ -15,22 +17,30 @@ pub(super) struct Candidate {
     pub(super) before: Option<Box<EntryState>>,
     pub(super) after: Option<EntryState>,
     /// Its old content, where that may be needed.
-    pub(super) wanted: Option<Inode>,
+    /// By its number.
+    pub(super) wanted: Option<usize>,
 }
 
 /// Candidates, and the files whose old content they want.
 #[derive(Default)]
 pub(super) struct Candidates {
     pub(super) entries: Vec<Candidate>,
-    pub(super) wanted: HashMap<Inode, Wanted>,
+    pub(super) wanted: Vec<Wanted>,
+    /// The numbers of those that had several names.
+    pub(super) shared: HashMap<Inode, usize>,
 }
 
 impl Candidates {
-    /// Sorts out what `expanded` has. `kept` is where old content is.
-    pub(super) fn of(expanded: Expanded, kept: &HashMap<Inode, Kept>) -> Self {
+    /// Sorts out what `expanded` has. `model` tells where old content is, and `readings` what is known
+    /// of it.
+    pub(super) fn of(
+        expanded: Expanded,
+        model: &Model,
+        readings: &mut HashMap<Inode, Reading>,
+    ) -> Self {
         let mut candidates = Self {
             entries: Vec::with_capacity(expanded.before.len()),
-            wanted: HashMap::with_capacity(kept.len()),
+            ..Self::default()
         };
         let Expanded {
             before,
@@ -41,9 +51,9 @@ impl Candidates {
         for (path, before) in before {
             let mut after = after.remove(&path);
             if let Some(after) = &mut after {
-                without_own_link(after, kept);
+                without_own_link(after, model);
             }
-            candidates.add(path, before, after, kept, &places);
+            candidates.add(path, before, after, model, &places, readings);
         }
         candidates
     }
@@ -53,15 +63,16 @@ impl Candidates {
         path: AbsPath,
         mut before: Option<Box<EntryState>>,
         after: Option<EntryState>,
-        kept: &HashMap<Inode, Kept>,
+        model: &Model,
         places: &HashMap<Inode, AbsPath>,
+        readings: &mut HashMap<Inode, Reading>,
     ) {
         let mut wanted = None;
         match (&mut before, &after) {
             (None, None) => return,
             (Some(before), after) if before.is_file() => {
                 let inode = inode(before);
-                let source = source_of(before, kept.get(&inode), places.get(&inode));
+                let source = source_of(before, model.kept(inode), places.get(&inode));
                 if before.size == 0 {
                     before.hash = Some(ContentHash::EMPTY);
                 } else if let (Some(after), Source::Live(_)) = (after, &source)
@@ -70,13 +81,20 @@ impl Candidates {
                     // Nobody wrote to it.
                     before.hash = after.hash;
                 } else {
-                    wanted = Some(inode);
-                    let first = || Wanted {
-                        path: path.clone(),
-                        size: before.size,
-                        source,
-                    };
-                    self.wanted.entry(inode).or_insert_with(first);
+                    let several = before.identity.links > 1;
+                    let known = self.shared.get(&inode).filter(|_| several);
+                    wanted = Some(known.copied().unwrap_or(self.wanted.len()));
+                    if known.is_none() {
+                        if several {
+                            self.shared.insert(inode, self.wanted.len());
+                        }
+                        self.wanted.push(Wanted {
+                            path: path.clone(),
+                            size: before.size,
+                            source,
+                            reading: readings.remove(&inode),
+                        });
+                    }
                 }
             }
             _ => {}
@@ -101,14 +119,14 @@ pub(super) fn is_unchanged(before: Option<&EntryState>, after: Option<&EntryStat
 }
 
 /// Where the content is that a file had.
-fn source_of(before: &EntryState, kept: Option<&Kept>, place: Option<&AbsPath>) -> Source {
+fn source_of(before: &EntryState, kept: Option<Kept>, place: Option<&AbsPath>) -> Source {
     let at = || place.cloned();
     match kept {
-        Some(Kept::Link(stored)) => Source::Link(stored.clone()),
-        Some(Kept::Copy(stored)) => Source::Copy(stored.clone()),
-        Some(Kept::Lost(reason)) => Source::Lost(reason.clone()),
+        Some(Kept::Link(stored)) => Source::Link(stored),
+        Some(Kept::Copy(stored)) => Source::Copy(stored),
+        Some(Kept::Lost(reason)) => Source::Lost(reason),
         Some(Kept::Prefix(length)) => match at() {
-            Some(path) => Source::Grown(path, *length),
+            Some(path) => Source::Grown(path, length),
             None => Source::Lost(NOT_FOUND.into()),
         },
         Some(Kept::Empty) if before.size > 0 => Source::Lost(NOT_FOUND.into()),
@@ -122,8 +140,8 @@ fn source_of(before: &EntryState, kept: Option<&Kept>, place: Option<&AbsPath>) 
 const NOT_FOUND: &str = "it went without a call that was seen";
 
 /// A file that is kept under another name has one name more than everybody else sees.
-fn without_own_link(after: &mut EntryState, kept: &HashMap<Inode, Kept>) {
-    if matches!(kept.get(&inode(after)), Some(Kept::Link(_))) {
+fn without_own_link(after: &mut EntryState, model: &Model) {
+    if matches!(model.kept(inode(after)), Some(Kept::Link(_))) {
         after.identity.links = after.identity.links.saturating_sub(1);
     }
 }

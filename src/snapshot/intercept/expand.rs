@@ -59,9 +59,16 @@ pub(super) fn expand(
         carry_along(model, now, origin, &mut before)
             .context(Stage::Seal, || format!("cannot look through {now}"))?;
     }
-    before.append(&mut model.was);
+    let mut whole = HashMap::new();
+    let touched = model.take_was().into_iter().map(|(path, was)| {
+        if let Some(stored) = was.whole {
+            whole.insert(path.clone(), stored);
+        }
+        (path, was.state)
+    });
+    before.append(&mut touched.collect());
     leave_out(&mut before, rules)?;
-    let readings = complete(&mut before, &model.incomplete, places)?;
+    let readings = complete(&mut before, &whole, places)?;
     let mut expanded = Expanded {
         before,
         readings,
@@ -83,13 +90,13 @@ pub(super) fn expand(
 /// Reads attributes, flags and content of files that are kept as they were.
 fn complete(
     before: &mut Before,
-    incomplete: &BTreeMap<AbsPath, Stored>,
+    whole: &HashMap<AbsPath, Stored>,
     places: &Places,
 ) -> Result<HashMap<Inode, Reading>> {
     let kept: Vec<(&mut EntryState, &Dir, &Stored)> = before
         .iter_mut()
         .filter_map(|(path, state)| {
-            let stored = incomplete.get(path)?;
+            let stored = whole.get(path)?;
             Some((state.as_deref_mut()?, places.dir_of(stored).ok()?, stored))
         })
         .collect();
@@ -164,7 +171,7 @@ fn carry_along(
                     before.insert(slot.clone(), Some(Box::new(state)));
                     is_dir
                 }
-                Some(was) => was.as_ref().is_some_and(|state| {
+                Some(was) => was.state.as_ref().is_some_and(|state| {
                     state.is_dir() && state.identity.inode == stat.identity.inode
                 }),
             };

@@ -79,11 +79,13 @@ pub(super) fn with_attributes(
 }
 
 /// What one look at a kept file tells of its content.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Reading {
     pub(super) hash: ContentHash,
-    /// Whether no other name leads to it.
+    /// Whether no name elsewhere leads to it.
     pub(super) alone: bool,
+    /// The name that it has in the snapshot already.
+    pub(super) shelved: Option<String>,
 }
 
 /// As [`with_attributes`], and the content's hash where it is as long as it was: so that each of many
@@ -101,6 +103,7 @@ pub(super) fn read_kept(
         Some(Reading {
             hash: hash_file(&file)?,
             alone: stat.identity.links == 1,
+            shelved: None,
         })
     } else {
         None

@@ -89,7 +89,7 @@ pub(super) fn read(path: &Path) -> io::Result<Vec<Record>> {
 }
 
 /// The whole records at the beginning of `bytes`, and how many bytes they take.
-fn decode(bytes: &[u8]) -> (Vec<Record>, usize) {
+pub(super) fn decode(bytes: &[u8]) -> (Vec<Record>, usize) {
     let (mut records, mut at) = (Vec::new(), 0);
     while let Some((record, length)) = decode_one(&bytes[at..]) {
         records.push(record);

@@ -21,7 +21,11 @@
 mod capture;
 mod changes;
 mod expand;
+mod follow;
+mod gains;
+mod hasher;
 mod host;
+mod late;
 mod live;
 mod log;
 mod model;
@@ -32,13 +36,18 @@ mod protocol;
 mod record;
 mod rules;
 mod session;
+mod sessions;
 mod sweep;
 mod territory;
 mod token;
 
 pub use host::answer;
+pub use late::late_changes;
 pub use session::{Interception, InterceptionHost};
+pub use sessions::{HolderReport, SessionReport, sessions};
 
+use std::ffi::OsStr;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use self::capture::InterceptCapture;
@@ -53,9 +62,10 @@ use crate::sys;
 pub const NAME: &str = "intercept";
 
 /// Files in a session's directory that are worth nothing once it is over.
-const LEFTOVERS: [&str; 4] = [
+const LEFTOVERS: [&str; 5] = [
     protocol::CONTROL,
     protocol::CURRENT,
+    protocol::OVER,
     "current.new",
     "problems",
 ];
@@ -66,6 +76,17 @@ pub struct Intercept {
     host: Option<InterceptionHost>,
     session: Session,
     tried: OnceLock<std::result::Result<(), String>>,
+}
+
+/// What is known of a shell before it is started.
+#[derive(Debug)]
+pub struct ToStart<'a> {
+    /// The names of programs in its lines, as far as those are known.
+    pub programs: Vec<String>,
+    /// Where it looks for programs.
+    pub path: &'a OsStr,
+    /// Where it starts.
+    pub cwd: &'a Path,
 }
 
 /// What there is to be asked.
@@ -92,8 +113,12 @@ impl Intercept {
     /// The same for the commands of one shell, which is about to be started: with what it has to take
     /// on, or with the reason why that is not possible.
     #[must_use]
-    pub fn for_shell(&self) -> (Self, Option<Arc<Interception>>) {
-        let started = self.usable().and_then(|host| {
+    pub fn for_shell(&self, shell: &ToStart<'_>) -> (Self, Option<Arc<Interception>>) {
+        let fit = self.usable().and_then(|host| {
+            let obstacle = gains::obstacle(&shell.programs, shell.path, shell.cwd);
+            obstacle.map_or(Ok(host), Err)
+        });
+        let started = fit.and_then(|host| {
             let started = Interception::start(host, &self.store);
             started.map(Arc::new).map_err(|e| e.to_string())
         });

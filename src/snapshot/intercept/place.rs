@@ -1,6 +1,5 @@
 //! Puts old content into the stored snapshot.
 
-use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -9,7 +8,7 @@ use rayon::prelude::*;
 
 use super::live::{Reading, anew};
 use super::places::Places;
-use super::record::{Inode, Stored};
+use super::record::Stored;
 use crate::entry::ContentHash;
 use crate::error::{IoContext, Result, Stage};
 use crate::path::AbsPath;
@@ -44,32 +43,32 @@ pub(super) struct Wanted {
     /// How long it was.
     pub(super) size: u64,
     pub(super) source: Source,
+    /// What is known of it.
+    pub(super) reading: Option<Reading>,
 }
 
 /// What there is to place with.
 pub(super) struct Placing<'a> {
     pub(super) places: Places,
-    /// Of content that was read already.
-    pub(super) readings: HashMap<Inode, Reading>,
+    /// From here on numbers are free for names.
+    pub(super) first_number: u64,
     pub(super) limits: &'a Limits,
 }
 
-/// Content in the snapshot: its name and hash, or why there is none.
-pub(super) type Placed = HashMap<Inode, std::result::Result<(String, ContentHash), String>>;
+/// The names of content in the snapshot, or why there is none, for each file that is wanted.
+pub(super) type Placed = Vec<Option<std::result::Result<String, String>>>;
 
-/// The hashes of old content, where it is known to be there.
-pub(super) type Hashes = HashMap<Inode, std::result::Result<ContentHash, String>>;
+/// The hash of the old content of each file that is wanted, where it is known to be there.
+pub(super) type Hashes = Vec<std::result::Result<ContentHash, String>>;
 
 impl Placing<'_> {
     /// Reads the old content of every file in `wanted`.
-    pub(super) fn hashes(&self, wanted: &HashMap<Inode, Wanted>) -> Result<Hashes> {
-        let all: Vec<(&Inode, &Wanted)> = wanted.iter().collect();
-        let hashes = all
+    pub(super) fn hashes(&self, wanted: &[Wanted]) -> Result<Hashes> {
+        let hashes = wanted
             .par_iter()
-            .map(|(inode, wanted)| {
-                let read = self.readings.get(inode);
-                let hash = read.map_or_else(|| self.hash(wanted), |read| Ok(Ok(read.hash)));
-                Ok((**inode, hash?))
+            .map(|wanted| match &wanted.reading {
+                Some(reading) => Ok(Ok(reading.hash)),
+                None => self.hash(wanted),
             })
             .collect::<io::Result<_>>();
         hashes.context(Stage::Seal, || "cannot read old content")
@@ -119,26 +118,49 @@ impl Placing<'_> {
         })
     }
 
-    /// Stores the content of these files. On stable storage on return.
-    pub(super) fn place(&self, wanted: &[(Inode, &Wanted, ContentHash)]) -> Result<Placed> {
+    /// Stores the content of those of these files that are `needed`. On stable storage on return.
+    pub(super) fn place(&self, wanted: &[Wanted], needed: &[bool]) -> Result<Placed> {
         let context = || "cannot keep old content".to_owned();
-        let sync_each = wanted.len() <= SYNC_EACH_BELOW;
+        let sync_each = needed.iter().filter(|needed| **needed).count() <= SYNC_EACH_BELOW;
         let placed = wanted
             .par_iter()
             .enumerate()
-            .map(|(number, (inode, wanted, hash))| {
-                let stored = self.store(*inode, wanted, number, sync_each)?;
-                Ok((
-                    *inode,
-                    stored
-                        .map(|name| (name, *hash))
-                        .map_err(|why| why.reason().into()),
-                ))
+            .map(|(number, wanted)| {
+                if !needed[number] {
+                    return Ok(None);
+                }
+                let stored = self.store(wanted, number, sync_each)?;
+                Ok(Some(stored.map_err(|why| why.reason().into())))
             })
             .collect::<io::Result<Placed>>()
             .context(Stage::Seal, context)?;
         self.flush(sync_each)?;
         Ok(placed)
+    }
+
+    /// Removes what was put into the snapshot while the command ran and is not needed: `strays`, and
+    /// what is wanted but not `placed`.
+    pub(super) fn clear_away(
+        &self,
+        strays: &[String],
+        wanted: &[Wanted],
+        placed: &Placed,
+    ) -> Result<()> {
+        let shelf = &self.places.shelf_of(None).dir;
+        let unused = wanted.iter().zip(placed).filter_map(|(wanted, placed)| {
+            let name = wanted.reading.as_ref()?.shelved.as_ref()?;
+            let used = matches!(placed, Some(Ok(used)) if used == name);
+            (!used).then_some(name)
+        });
+        for name in strays.iter().chain(unused) {
+            match shelf.unlink(OsStr::new(name)) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                    return Err(e).context(Stage::Seal, || "cannot remove what is not needed");
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn flush(&self, sync_each: bool) -> Result<()> {
@@ -156,20 +178,32 @@ impl Placing<'_> {
     /// Gives the name in the snapshot.
     fn store(
         &self,
-        inode: Inode,
         wanted: &Wanted,
         number: usize,
         sync: bool,
     ) -> io::Result<std::result::Result<String, Unkept>> {
         let stored = wanted.source.stored();
+        if let Some(reading) = wanted.reading.as_ref().filter(|reading| reading.alone)
+            && let Some(name) = &reading.shelved
+        {
+            if sync {
+                let shelf = &self.places.shelf_of(None).dir;
+                shelf.open_file(OsStr::new(name))?.sync_all()?;
+            }
+            return Ok(Ok(name.clone()));
+        }
         let shelf = self.places.shelf_of(stored);
         let to = &shelf.dir;
-        let alone = match (stored, self.readings.get(&inode)) {
+        let alone = match (stored, &wanted.reading) {
             (None, _) => false,
             (Some(_), Some(reading)) => reading.alone,
             (Some(stored), None) => self.is_alone(stored)?,
         };
-        let name = format!("{}{}", shelf.prefix, stored_name(number, &wanted.path));
+        let name = format!(
+            "{}{}",
+            shelf.prefix,
+            stored_name(self.first_number as usize + number, &wanted.path)
+        );
         let linked = match stored.filter(|_| alone) {
             Some(stored) => self.link(stored, to, &name)?,
             None => false,

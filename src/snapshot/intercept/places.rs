@@ -40,7 +40,7 @@ struct Place {
 }
 
 impl Shelf {
-    fn open(&self) -> Result<Opened> {
+    pub(super) fn open(&self) -> Result<Opened> {
         let context = || format!("cannot open {}", self.files.display());
         let path = AbsPath::new(&*self.files)
             .map_err(io::Error::other)

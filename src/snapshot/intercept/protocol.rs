@@ -19,6 +19,8 @@ use crate::request::Limits;
 pub(super) const CONTROL: &str = "control";
 /// The name of the file with the [`Begin`] of the command that runs.
 pub(super) const CURRENT: &str = "current";
+/// The name it has once that command is over.
+pub(super) const OVER: &str = "over";
 /// The records of a command, in its directory.
 pub(super) const LOG: &str = "log";
 /// Content that is kept in the store, in the command's directory.
@@ -39,6 +41,10 @@ pub(super) enum Ask {
     Begin(Begin),
     /// It is over: nothing more is written into its log.
     End { number: u64 },
+    /// These directories are not needed any more. They are removed after the answer.
+    Remove { directories: Vec<AbsPath> },
+    /// How it is.
+    About,
 }
 
 /// What is to be known of a command.
@@ -54,13 +60,46 @@ pub(super) struct Begin {
     pub(super) excluded: Vec<AbsPath>,
     /// Bounds on what is copied.
     pub(super) limits: Limits,
+    /// Its snapshot.
+    pub(super) snapshot: String,
+    /// When it began, in ticks since boot.
+    pub(super) began: u64,
+    /// The session's commands before it, in their order.
+    pub(super) earlier: Vec<Earlier>,
+}
+
+/// A command that is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Earlier {
+    /// Its snapshot.
+    pub(super) snapshot: String,
+    /// When it began, in ticks since boot.
+    pub(super) began: u64,
 }
 
 /// An answer.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Answer {
     Done,
     Failed(String),
+    About(About),
+}
+
+/// How a session is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct About {
+    /// The process that answers.
+    pub(super) host: u32,
+    /// Its stand-in.
+    pub(super) stand_in: Option<u32>,
+    /// The shells whose listeners it has.
+    pub(super) shells: Vec<u32>,
+    /// The snapshot of the command that runs.
+    pub(super) command: Option<String>,
+    /// That of the command that ran last, when none runs.
+    pub(super) last_command: Option<String>,
+    /// Entries that were changed since by what is left of commands.
+    pub(super) late: u64,
 }
 
 /// Listens in the session's directory.

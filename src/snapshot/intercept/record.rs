@@ -8,6 +8,9 @@ use crate::path::AbsPath;
 /// A file's device and inode.
 pub(super) type Inode = (u64, u64);
 
+/// What people read of a program that wanted a listener of its own.
+pub(super) const OWN_LISTENER: &str = "a program of the command wanted to intercept calls by itself, which it could not: only one can";
+
 /// One step. Paths are those of the moment, but for [`Record::Was`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Record {
@@ -39,6 +42,18 @@ pub(super) enum Record {
     Missed { path: AbsPath, reason: String },
     /// Something that people should know.
     Note { text: String },
+    /// Something that cannot be taken back: what it is on, and what was seen.
+    Effect { what: String, reason: String },
+    /// What is at this path changes, and is not kept.
+    Outside { path: AbsPath },
+    /// A process that an earlier command left behind changes what is at this path. `command` is that
+    /// command's snapshot, where it is known.
+    Late {
+        path: AbsPath,
+        command: Option<String>,
+    },
+    /// A program wanted a listener of its own.
+    OwnListener,
 }
 
 /// Where content is kept.
@@ -57,7 +72,7 @@ pub(super) enum Kept {
 }
 
 /// A file in a place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Stored {
     /// The place's number.
     pub(super) place: u32,

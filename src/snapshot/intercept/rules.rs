@@ -22,6 +22,8 @@ pub(super) struct Rulebook<'a> {
     before: HashMap<AbsPath, Option<String>>,
     /// In each directory; `None` where they leave it out.
     known: HashMap<AbsPath, Option<Rules>>,
+    /// The directory that was asked for last: most are asked for many times in a row.
+    last: Option<(AbsPath, Option<Rules>)>,
     found: BTreeMap<AbsPath, String>,
 }
 
@@ -34,6 +36,7 @@ impl<'a> Rulebook<'a> {
             exclusions,
             before,
             known: HashMap::new(),
+            last: None,
             found: BTreeMap::new(),
         }
     }
@@ -47,12 +50,21 @@ impl<'a> Rulebook<'a> {
         if self.exclusions.base.as_ref() == Some(path) {
             return Ok(false);
         }
-        let Some(parent) = path.parent() else {
+        let Some(parent) = path.as_path().parent() else {
             return Ok(false);
         };
-        Ok(match self.within(&parent)? {
-            None => true,
-            Some(rules) => !rules.is_empty() && rules.exclude(path.as_path(), is_dir),
+        if self
+            .last
+            .as_ref()
+            .is_none_or(|(last, _)| last.as_path().as_os_str() != parent.as_os_str())
+            && let Some(parent) = path.parent()
+        {
+            self.last = Some((parent.clone(), self.within(&parent)?));
+        }
+        Ok(match self.last.as_ref().map(|(_, rules)| rules) {
+            None => false,
+            Some(None) => true,
+            Some(Some(rules)) => !rules.is_empty() && rules.exclude(path.as_path(), is_dir),
         })
     }
 

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::protocol::{self, Answer, Ask};
+use super::protocol::{self, Answer, Ask, Earlier};
 use crate::error::{Error, ErrorKind, IoContext, Result, Stage};
 use crate::path::AbsPath;
 use crate::snapshot::tree::walk::lock;
@@ -22,6 +22,8 @@ use crate::sys::{self, Dir};
 pub(super) const DIRECTORY: &str = "intercept";
 /// How often a question is asked before its answerers are taken to be gone for good.
 const ATTEMPTS: usize = 5;
+/// How many commands of a session are remembered, to tell whose a late change is.
+const REMEMBERED: usize = 200;
 
 /// How processes that answer for intercepted calls are started: a program that calls
 /// [`answer`](super::answer) with the directory that follows its arguments.
@@ -50,6 +52,7 @@ pub struct Interception {
     program: Program,
     questions: Mutex<Option<UnixStream>>,
     commands: AtomicU64,
+    begun: Mutex<Vec<Earlier>>,
 }
 
 impl Interception {
@@ -69,6 +72,7 @@ impl Interception {
                 program,
                 questions: Mutex::new(Some(questions)),
                 commands: AtomicU64::new(0),
+                begun: Mutex::new(Vec::new()),
             }),
             Err(error) => {
                 let _ = std::fs::remove_dir_all(directory.as_path());
@@ -85,6 +89,21 @@ impl Interception {
     /// The number of the next command.
     pub(super) fn next_command(&self) -> u64 {
         self.commands.fetch_add(1, Ordering::SeqCst)
+    }
+
+    /// Notes that the command of `snapshot` begins at `began`; gives those before it, the last ones where
+    /// they are many.
+    pub(super) fn note_begin(&self, snapshot: &str, began: u64) -> Vec<Earlier> {
+        let mut begun = lock(&self.begun);
+        begun.retain(|one| one.snapshot != snapshot);
+        let surplus = begun.len().saturating_sub(REMEMBERED);
+        begun.drain(..surplus);
+        let earlier = begun.clone();
+        begun.push(Earlier {
+            snapshot: snapshot.to_owned(),
+            began,
+        });
+        earlier
     }
 
     /// Asks, of the stand-in where the process is gone.
@@ -118,7 +137,7 @@ pub(super) fn ask_with(known: &mut Option<UnixStream>, session: &Path, ask: &Ask
             Ok((stream, answer)) => {
                 *known = Some(stream);
                 return match answer {
-                    Answer::Done => Ok(()),
+                    Answer::Done | Answer::About(_) => Ok(()),
                     Answer::Failed(why) => Err(Error::new(ErrorKind::Io, Stage::Capture, why)),
                 };
             }

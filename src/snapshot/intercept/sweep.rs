@@ -11,7 +11,7 @@ use super::token::Token;
 use super::{LEFTOVERS, NAME};
 use crate::error::{IoContext, Result, Stage};
 use crate::path::AbsPath;
-use crate::store::{ListFilter, SnapshotState, Store};
+use crate::store::{ListFilter, SnapshotId, SnapshotState, Store};
 
 /// Removes the directory of a session in which nothing is left to do. With `in_use` its shell may
 /// begin another command.
@@ -33,6 +33,9 @@ pub(super) fn remove_when_done(session: &Path) {
 
 /// Removes what sessions left that nobody needs any more.
 pub(super) fn sweep(store: &Store) -> Result<()> {
+    super::late::sweep(store, |snapshot| {
+        SnapshotId::parse(snapshot).is_ok_and(|id| store.meta(&id).is_ok())
+    });
     let context = || "cannot sweep what interceptions left".to_owned();
     let own = store.path().join(DIRECTORY);
     let sessions = match std::fs::read_dir(&own) {

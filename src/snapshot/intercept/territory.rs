@@ -30,15 +30,6 @@ impl Territory {
         }
     }
 
-    /// The path that the name at `path` had when the command began; `None`: the directory that holds
-    /// it did not exist.
-    pub(super) fn slot(&self, path: &AbsPath) -> Option<AbsPath> {
-        match (path.parent(), path.name()) {
-            (Some(parent), Some(name)) => self.origin(&parent)?.join(name).ok(),
-            _ => Some(path.clone()),
-        }
-    }
-
     /// The directory at `path` did not exist.
     pub(super) fn make(&mut self, path: AbsPath) {
         self.take(&path);
@@ -130,8 +121,10 @@ mod tests {
         AbsPath::new(text).unwrap()
     }
 
+    /// The path that a name had when the command began.
     fn slot(territory: &Territory, text: &str) -> Option<String> {
-        territory.slot(&path(text)).map(|path| path.to_string())
+        let (parent, name) = (path(text).parent()?, path(text).name()?.to_owned());
+        Some(territory.origin(&parent)?.join(&name).ok()?.to_string())
     }
 
     #[test]

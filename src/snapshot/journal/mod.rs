@@ -17,6 +17,9 @@ mod tests;
 mod tree;
 mod watch;
 
+#[cfg(target_os = "linux")]
+pub(crate) use source::outside;
+
 use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};

@@ -94,6 +94,7 @@ impl Bench {
         }
         let scope = self.scope(of);
         let request = || CaptureRequest {
+            snapshot: "",
             scope: &scope,
             exclusions: self.exclusions(),
             limits: Limits {
@@ -345,6 +346,7 @@ fn another_capture_of_the_same_tree_is_noticed() {
     let other = bench.journal.volumes.own().clone();
     let scope = bench.scope(&bench.tree);
     let request = CaptureRequest {
+        snapshot: "",
         scope: &scope,
         exclusions: Exclusions {
             patterns: vec!["f1*".into()],

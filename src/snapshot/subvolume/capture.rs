@@ -20,6 +20,7 @@ use crate::infer::{Depth, ScopePath};
 use crate::path::AbsPath;
 use crate::progress::{Event, Phase, Progress};
 use crate::request::Limits;
+use crate::seal::Observed;
 use crate::snapshot::tree::compare::{Comparer, Difference};
 use crate::snapshot::tree::walk::{Bounds, Descend, Visit, Visitor, Walked, walk, walk_focus};
 use crate::snapshot::{Capture, CaptureRequest, Exclusions, Placement, Sealed, Unobserved};
@@ -230,6 +231,7 @@ impl Capture for SubvolumeCapture {
             entries: seen.entries,
             stored_bytes: placed.stored_bytes,
             notes,
+            observed: Observed::default(),
         })
     }
 

@@ -60,6 +60,33 @@ pub fn process_started(pid: u32) -> Option<u64> {
     fields.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
+/// Where a thread stands among processes.
+#[cfg(target_os = "linux")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Family {
+    /// Its process.
+    pub process: u32,
+    /// The process's parent; 0: none.
+    pub parent: u32,
+    /// How many filters its system calls go through.
+    pub filters: u32,
+}
+
+/// Where the thread `thread` stands; `None` when there is no such thread, or it cannot be told.
+#[cfg(target_os = "linux")]
+pub fn process_family(thread: u32) -> Option<Family> {
+    let status = std::fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
+    let number = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().parse().ok()
+    };
+    Some(Family {
+        process: number("Tgid:")?,
+        parent: number("PPid:")?,
+        filters: number("Seccomp_filters:").unwrap_or(0),
+    })
+}
+
 /// How long the system has been running, in the ticks of [`process_started`].
 pub fn ticks_since_boot() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);

@@ -3,23 +3,25 @@
 use std::io;
 
 use super::keep::Fate;
-use super::resolve::{Caller, Spot};
+use super::resolve::{Caller, PATH, Spot};
 use super::watch::{Watch, inode};
 use crate::entry::EntryKind;
 use crate::snapshot::intercept::record::{Moving, Record};
 use crate::sys::Stat;
 use crate::sys::seccomp::{Asked, Call, read_bytes, read_c_string};
 
-/// The longest path that the system takes.
-const PATH: usize = 4096;
-
 const HERE: i32 = libc::AT_FDCWD;
 
 impl Watch {
     /// Saves what the call may change. An error means that what it names cannot be found here; then
     /// the call fails in most cases.
-    pub(super) fn before(&mut self, call: &Call, asked: Asked, caller: Caller) -> io::Result<()> {
-        self.settle(Some(call.thread))?;
+    pub(super) fn before(
+        &mut self,
+        call: &Call,
+        asked: Asked,
+        caller: Caller<'_>,
+    ) -> io::Result<()> {
+        self.settle(Some(call.thread), caller.directories)?;
         let a = &call.arguments;
         let dir = |at: usize| a[at] as i32;
         let path = |at: usize| read_c_string(call.thread, a[at], PATH);
@@ -43,12 +45,12 @@ impl Watch {
             Asked::RemoveAt => self.remove(&caller.spot(dir(0), &path(1)?, false)?),
             Asked::Rename => {
                 let (from, to) = (path(0)?, path(1)?);
-                self.rename(call.thread, caller, (HERE, &from), (HERE, &to), 0)
+                self.rename(caller, (HERE, &from), (HERE, &to), 0)
             }
             Asked::RenameAt { flags } => {
                 let (from, to) = (path(1)?, path(3)?);
                 let flags = if flags { a[4] as u32 } else { 0 };
-                self.rename(call.thread, caller, (dir(0), &from), (dir(2), &to), flags)
+                self.rename(caller, (dir(0), &from), (dir(2), &to), flags)
             }
             Asked::Link => {
                 let from = caller.spot(HERE, &path(0)?, false);
@@ -87,19 +89,23 @@ impl Watch {
                 self.metadata_of_open(caller, a[0])
             }
             Asked::Bind => self.bind(call, caller),
-            Asked::ChangeRoot => Ok(()),
-            Asked::Mount => self.note(
-                "the command mounted or unmounted filesystems: that itself is not taken back".into(),
-            ),
-            Asked::OwnListener => self.note(
-                "a program of the command wanted to intercept calls by itself, which it could not: \
-                 only one can"
-                    .into(),
-            ),
+            Asked::Connect => self.connect(call, caller),
+            Asked::ChangeRoot => {
+                caller.directories.expire();
+                Ok(())
+            }
+            Asked::Mount => {
+                caller.directories.expire();
+                self.note(
+                    "the command mounted or unmounted filesystems: that itself is not taken back"
+                        .into(),
+                )
+            }
+            Asked::OwnListener => self.meet_listener(),
         }
     }
 
-    fn open(&mut self, caller: Caller, dir: i32, path: &[u8], flags: u64) -> io::Result<()> {
+    fn open(&mut self, caller: Caller<'_>, dir: i32, path: &[u8], flags: u64) -> io::Result<()> {
         let flags = flags as i32;
         let has = |bits: i32| flags & bits == bits;
         if has(libc::O_TMPFILE) || has(libc::O_PATH) {
@@ -110,7 +116,13 @@ impl Watch {
         let follow = !has(libc::O_NOFOLLOW) && !has(libc::O_CREAT | libc::O_EXCL);
         let spot = caller.spot(dir, path, follow)?;
         match spot.stat()? {
-            None if has(libc::O_CREAT) => self.create(&spot, false),
+            None if has(libc::O_CREAT) => {
+                self.create_absent(&spot, false)?;
+                if let Some(path) = spot.path() {
+                    self.made.ask(caller.thread, path);
+                }
+                Ok(())
+            }
             Some(stat) if stat.kind == EntryKind::File && writes => {
                 // What may be mapped can be written anywhere.
                 let appends =
@@ -142,7 +154,10 @@ impl Watch {
         Ok(())
     }
 
-    fn content_of_open(&mut self, caller: Caller, descriptor: u64) -> io::Result<()> {
+    fn content_of_open(&mut self, caller: Caller<'_>, descriptor: u64) -> io::Result<()> {
+        if self.has_made(caller, descriptor) {
+            return Ok(());
+        }
         match Self::spot_of_open(caller, descriptor)? {
             Some((spot, stat)) if stat.kind == EntryKind::File => {
                 self.content_at(&spot, &stat, Fate::Written)
@@ -166,12 +181,20 @@ impl Watch {
 
     /// Something comes into being at a spot, unless it is there.
     fn create(&mut self, spot: &Spot, directory: bool) -> io::Result<()> {
-        if spot.stat()?.is_some() || self.mount_followed(spot, None)?.is_none() {
+        match spot.stat()? {
+            Some(_) => Ok(()),
+            None => self.create_absent(spot, directory),
+        }
+    }
+
+    /// Something comes into being at a spot, where nothing is.
+    fn create_absent(&mut self, spot: &Spot, directory: bool) -> io::Result<()> {
+        if self.mount_followed(spot, None)?.is_none() {
             return Ok(());
         }
         self.touch(spot, None)?;
-        match spot.path() {
-            Some(path) if directory && self.model.territory.origin(&path).is_some() => {
+        match spot.path().filter(|_| directory) {
+            Some(path) if self.model.territory.origin(&path).is_some() => {
                 self.add(Record::Fresh { path })
             }
             _ => Ok(()),
@@ -187,7 +210,10 @@ impl Watch {
         }
     }
 
-    fn metadata_of_open(&mut self, caller: Caller, descriptor: u64) -> io::Result<()> {
+    fn metadata_of_open(&mut self, caller: Caller<'_>, descriptor: u64) -> io::Result<()> {
+        if self.has_made(caller, descriptor) {
+            return Ok(());
+        }
         match Self::spot_of_open(caller, descriptor)? {
             Some((spot, _)) => self.metadata(&spot),
             None => {
@@ -195,6 +221,16 @@ impl Watch {
                 self.complete(inode(&stat))
             }
         }
+    }
+
+    /// Whether the command itself made the file that is open.
+    fn has_made(&mut self, caller: Caller<'_>, descriptor: u64) -> bool {
+        let open = caller.threads.open(caller.thread, descriptor as i32);
+        open.is_some_and(|open| {
+            let is_old = |inode| self.model.is_old(inode);
+            let may = |mount| self.volumes.tells_apart(mount);
+            self.made.has(caller.thread, &open, is_old, may)
+        })
     }
 
     fn link(&mut self, from: io::Result<Spot>, to: &Spot) -> io::Result<()> {
@@ -207,8 +243,22 @@ impl Watch {
 
     fn rename(
         &mut self,
-        thread: u32,
-        caller: Caller,
+        caller: Caller<'_>,
+        from: (i32, &[u8]),
+        to: (i32, &[u8]),
+        flags: u32,
+    ) -> io::Result<()> {
+        let done = self.rename_looked_at(caller, from, to, flags);
+        if done.is_err() {
+            // A directory may be moved all the same, and nobody will tell when.
+            caller.directories.expire();
+        }
+        done
+    }
+
+    fn rename_looked_at(
+        &mut self,
+        caller: Caller<'_>,
         from: (i32, &[u8]),
         to: (i32, &[u8]),
         flags: u32,
@@ -219,12 +269,16 @@ impl Watch {
         let Some(stat) = from.stat()? else {
             return Ok(());
         };
+        let is_directory = |stat: &Stat| stat.kind == EntryKind::Directory;
         let (Some(from_mount), Some(to_mount)) = (
             self.mount_followed(&from, Some(&stat))?,
             self.mount_followed(&to, None)?,
         ) else {
             // From or to what is left alone: on this side it is a removal, or a creation.
-            if stat.kind == EntryKind::Directory
+            if is_directory(&stat) || exchange {
+                caller.directories.expire();
+            }
+            if is_directory(&stat)
                 && let Some(path) = from.path()
             {
                 let reason = "moved from or to where changes are not followed".to_owned();
@@ -251,18 +305,19 @@ impl Watch {
             // Not possible, and not tried by the system.
             return Ok(());
         }
-        let is_directory = |stat: &Stat| stat.kind == EntryKind::Directory;
         let exchanged = target.filter(|_| exchange);
         if !is_directory(&stat) && !exchanged.as_ref().is_some_and(is_directory) {
             // Files are found by their inode afterwards.
             return Ok(());
         }
+        caller.directories.suspend();
         let (Some(from), Some(to)) = (from.path(), to.path()) else {
+            caller.directories.expire();
             return Ok(());
         };
         self.add(Record::Moving(Moving {
             serial: self.model.serial(),
-            thread,
+            thread: caller.thread,
             from,
             to,
             inode: inode(&stat),
@@ -272,25 +327,24 @@ impl Watch {
     }
 
     /// A socket may get a name in the filesystem.
-    fn bind(&mut self, call: &Call, caller: Caller) -> io::Result<()> {
+    fn bind(&mut self, call: &Call, caller: Caller<'_>) -> io::Result<()> {
         let [_, address, length, ..] = call.arguments;
         let family = u16::from_ne_bytes(read_bytes(call.thread, address)?);
         if i32::from(family) != libc::AF_UNIX || length <= 3 {
             return Ok(());
         }
-        let most = (length as usize - 2).min(108);
-        let whole: [u8; 110] = {
-            let mut whole = [0; 110];
-            let name = read_c_string(call.thread, address + 2, most)
-                .or_else(|_| read_bytes::<1>(call.thread, address + 2).map(|_| Vec::new()))?;
-            let length = name.len().min(most);
-            whole[..length].copy_from_slice(&name[..length]);
-            whole
-        };
-        let end = whole.iter().position(|byte| *byte == 0).unwrap_or(most);
-        if end == 0 {
-            return Ok(());
+        match socket_name(call.thread, address, length)? {
+            name if name.is_empty() => Ok(()),
+            name => self.create(&caller.spot(HERE, &name, false)?, false),
         }
-        self.create(&caller.spot(HERE, &whole[..end], false)?, false)
     }
+}
+
+/// The name in the address of a local socket; empty: it is none of the filesystem.
+pub(super) fn socket_name(thread: u32, address: u64, length: u64) -> io::Result<Vec<u8>> {
+    let most = (length as usize).saturating_sub(2).min(108);
+    let mut name = read_c_string(thread, address + 2, most)
+        .or_else(|_| read_bytes::<1>(thread, address + 2).map(|_| Vec::new()))?;
+    name.truncate(most);
+    Ok(name)
 }

@@ -1,3 +1,5 @@
+//! Copies of the process that answers.
+//!
 //! The stand-in: a copy of the process that answers, which holds the same listeners.
 
 use std::io;
@@ -6,14 +8,18 @@ use std::os::unix::net::UnixStream;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
+use crate::path::AbsPath;
 use crate::sys::process_unix::exit_now;
-use crate::sys::seccomp::{Copied, copy_process, end_of, receive_descriptor, send_descriptor};
+use crate::sys::seccomp::{
+    Copied, copy_process, end_of, let_go_of_descriptors, receive_descriptor, send_descriptor,
+};
 
 /// The stand-in, as the process that answers sees it.
 #[derive(Debug)]
 pub(super) struct Guard {
     channel: UnixStream,
     end: OwnedFd,
+    process: u32,
 }
 
 /// What became of a process that makes itself a stand-in.
@@ -32,6 +38,7 @@ impl Guard {
             Copied::Original(process) => Ok(Side::Guarded(Self {
                 channel: own,
                 end: end_of(process)?,
+                process,
             })),
             Copied::Copy => {
                 drop(own);
@@ -51,6 +58,11 @@ impl Guard {
         if let Ok(null) = std::fs::File::open("/dev/null") {
             let _ = self.give(null.as_fd(), DISMISSED);
         }
+    }
+
+    /// Its process.
+    pub(super) fn process(&self) -> u32 {
+        self.process
     }
 
     /// Becomes readable when the stand-in is gone.
@@ -77,4 +89,26 @@ fn wait(channel: &UnixStream) -> Vec<(OwnedFd, u64)> {
             Ok(None) | Err(_) => return came,
         }
     }
+}
+
+/// Removes directories in a process of its own, whose end is told by the descriptor.
+pub(super) fn remove_beside(directories: &[AbsPath]) -> io::Result<OwnedFd> {
+    match copy_process()? {
+        Copied::Original(process) => end_of(process),
+        Copied::Copy => {
+            // As long as it had the listeners, and the channel of the stand-in, nobody could tell that
+            // the process that answers is gone.
+            let_go_of_descriptors();
+            for directory in directories {
+                let _ = std::fs::remove_dir_all(directory.as_path());
+            }
+            exit_now(0)
+        }
+    }
+}
+
+/// Waits for a process's end.
+pub(super) fn wait_for_end(end: &OwnedFd) {
+    let mut watched = [PollFd::new(end, PollFlags::IN)];
+    while poll(&mut watched, None) == Err(rustix::io::Errno::INTR) {}
 }

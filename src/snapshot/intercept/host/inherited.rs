@@ -5,18 +5,29 @@ use std::collections::HashSet;
 use std::io;
 
 use super::keep::Fate;
+use super::known::{Directories, Threads};
+use super::late::Owner;
 use super::resolve::Caller;
 use super::watch::Watch;
 use crate::entry::EntryKind;
 
 impl Watch {
-    /// Keeps the content of every file that one of `shells`, or a process which descends from the
-    /// parent of one, may write to without opening it.
-    pub(super) fn keep_what_is_open(&mut self, shells: &[u32], other_root: bool) {
-        for process in relatives(shells) {
+    /// Keeps the content of every file that one of `relatives` of shells may write to without opening it.
+    /// `whose` tells which command a process belongs to.
+    pub(super) fn keep_what_is_open(
+        &mut self,
+        relatives: &[u32],
+        other_root: bool,
+        mut whose: impl FnMut(u32) -> Owner,
+    ) {
+        let (threads, directories) = (Threads::default(), Directories::default());
+        for process in relatives.iter().copied() {
+            self.owner = whose(process);
             let caller = Caller {
                 thread: process,
                 other_root,
+                threads: &threads,
+                directories: &directories,
             };
             for (descriptor, appends) in open_for_writing(process).unwrap_or_default() {
                 let fate = if appends { Fate::Grown } else { Fate::Written };
@@ -24,9 +35,10 @@ impl Watch {
                 let _ = self.keep_open(caller, descriptor, fate);
             }
         }
+        self.owner = Owner::Current;
     }
 
-    fn keep_open(&mut self, caller: Caller, descriptor: i32, fate: Fate) -> io::Result<()> {
+    fn keep_open(&mut self, caller: Caller<'_>, descriptor: i32, fate: Fate) -> io::Result<()> {
         match Self::spot_of_open(caller, descriptor as u64)? {
             Some((spot, stat)) if stat.kind == EntryKind::File => {
                 self.content_at(&spot, &stat, fate)
@@ -37,7 +49,7 @@ impl Watch {
 }
 
 /// The shells and everything that descends from their parents.
-fn relatives(shells: &[u32]) -> Vec<u32> {
+pub(super) fn relatives(shells: &[u32]) -> Vec<u32> {
     let mut parents: Vec<(u32, u32)> = Vec::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let process = entry

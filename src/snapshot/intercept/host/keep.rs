@@ -10,6 +10,7 @@ use super::watch::{Watch, inode};
 use crate::entry::{EntryKind, EntryState};
 use crate::path::AbsPath;
 use crate::snapshot::intercept::live::{anew, with_attributes};
+use crate::snapshot::intercept::model::Was;
 use crate::snapshot::intercept::record::{Inode, Kept, Record, Stored};
 use crate::snapshot::tree::record::Unkept;
 use crate::sys::{self, Dir, Stat, clone_content, copy_content};
@@ -42,7 +43,8 @@ impl Watch {
         let mut length = stat.size;
         // What was opened for adding to it may grow or shrink by whoever holds it open.
         let mut linkable = fate == Fate::Gone;
-        match (self.model.kept.get(&inode), fate) {
+        let known = self.model.kept(inode);
+        match (&known, fate) {
             (Some(Kept::Empty | Kept::Copy(_) | Kept::Lost(_)), _)
             | (Some(Kept::Link(_)), Fate::Gone)
             | (Some(Kept::Prefix(_)), Fate::Grown) => return Ok(()),
@@ -59,12 +61,8 @@ impl Watch {
         } else {
             self.store(spot, stat, mount, (linkable, length))?
         };
-        let linked = match self.model.kept.get(&inode) {
-            Some(Kept::Link(stored)) => Some(stored.clone()),
-            _ => None,
-        };
         self.add(Record::Kept { inode, kept })?;
-        if let Some(stored) = linked {
+        if let Some(Kept::Link(stored)) = known {
             // A copy stands for it now; the file has one name less than with the link.
             self.flush();
             self.places[stored.place as usize].unlink(stored.name().as_ref())?;
@@ -84,17 +82,14 @@ impl Watch {
     /// Keeps a file whose only name goes as it is, with one record, where that is possible.
     pub(super) fn keep_whole(&mut self, spot: &Spot, stat: &Stat, mount: u64) -> io::Result<bool> {
         let inode = inode(stat);
-        let slot = spot
-            .path()
-            .and_then(|path| self.model.territory.slot(&path));
-        let (Some(path), Some(name)) = (slot, &spot.name) else {
+        let (Some(path), Some(name)) = (self.slot(spot), &spot.name) else {
             return Ok(false);
         };
         let simple = stat.kind == EntryKind::File
             && stat.identity.links == 1
             && stat.size > 0
             && !self.model.was.contains_key(&path)
-            && !self.model.old.contains_key(&inode)
+            && !self.model.is_old(inode)
             && !self.volumes.renumbers(mount);
         if !simple {
             return Ok(false);
@@ -121,16 +116,19 @@ impl Watch {
     /// Writes down attributes and flags of a file that is kept as it is, before they are changed by
     /// who has it open.
     pub(super) fn complete(&mut self, inode: Inode) -> io::Result<()> {
-        let Some(path) = self.model.old.get(&inode).cloned() else {
+        let Some(path) = self.model.first_path(inode) else {
             return Ok(());
         };
-        let (Some(stored), Some(Some(was))) =
-            (self.model.incomplete.get(&path), self.model.was.get(&path))
+        let Some(Was {
+            state: Some(was),
+            whole: Some(stored),
+        }) = self.model.was.get(path)
         else {
             return Ok(());
         };
         let place = &self.places[stored.place as usize];
         let state = with_attributes(place, stored, was)?;
+        let path = (**path).clone();
         self.add(Record::Was {
             path,
             state: Some(Box::new(state)),

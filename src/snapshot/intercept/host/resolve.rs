@@ -4,21 +4,26 @@
 //! root, working directory and descriptors. Between the two another thread may change what a path
 //! means, or the text of the path itself; nothing here can prevent that.
 
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use super::known::{Directories, Directory, Threads};
 use crate::entry::EntryKind;
 use crate::path::AbsPath;
 use crate::sys::{Dir, Stat};
 
 /// How many dangling links are followed in a row, as in the kernel.
 const LINKS: usize = 40;
+/// The longest path that the system takes.
+pub(super) const PATH: usize = 4096;
 /// What the kernel adds to the name of a directory that was deleted.
 const DELETED: &[u8] = b" (deleted)";
 
@@ -28,7 +33,7 @@ pub(super) struct Spot {
     /// The directory; the entry itself where that is the root.
     pub(super) dir: Dir,
     /// Where the directory is.
-    pub(super) directory: AbsPath,
+    pub(super) directory: Rc<Directory>,
     /// The name; `None`: the root.
     pub(super) name: Option<OsString>,
 }
@@ -37,8 +42,8 @@ impl Spot {
     /// Where it is.
     pub(super) fn path(&self) -> Option<AbsPath> {
         match &self.name {
-            Some(name) => self.directory.join(name).ok(),
-            None => Some(self.directory.clone()),
+            Some(name) => self.directory.path.join(name).ok(),
+            None => Some(self.directory.path.clone()),
         }
     }
 
@@ -53,28 +58,30 @@ impl Spot {
 
 /// The thread that waits for an answer.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Caller {
+pub(super) struct Caller<'a> {
     pub(super) thread: u32,
     /// Its root may be another than this process's.
     pub(super) other_root: bool,
+    pub(super) threads: &'a Threads,
+    pub(super) directories: &'a Directories,
 }
 
-impl Caller {
+impl Caller<'_> {
     /// The name that `path` means, from the directory `from` where it is relative. With `follow` a
     /// symbolic link there is followed.
     pub(super) fn spot(self, from: i32, path: &[u8], follow: bool) -> io::Result<Spot> {
-        let mut path = path.to_vec();
+        let mut path = Cow::Borrowed(path);
         let mut from = from;
         for _ in 0..LINKS {
             if let Some((descriptor, rest)) = own_descriptor(&path) {
                 if rest.is_empty() {
                     return self.spot_of(descriptor);
                 }
-                (from, path) = (descriptor, rest.to_vec());
+                (from, path) = (descriptor, Cow::Owned(rest.to_vec()));
             }
             match self.spot_once(from, &path, follow)? {
                 Looked::Spot(spot) => return Ok(*spot),
-                Looked::Dangling(target) => path = target,
+                Looked::Dangling(target) => path = Cow::Owned(target),
             }
         }
         Err(io::Error::from_raw_os_error(libc::ELOOP))
@@ -87,16 +94,17 @@ impl Caller {
 
     /// The caller's descriptor itself, for looking only.
     pub(super) fn descriptor(self, descriptor: i32) -> io::Result<OwnedFd> {
-        let name = if descriptor == libc::AT_FDCWD {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let name = self.descriptor_name(descriptor);
+        Ok(rustix::fs::open(name.as_str(), flags, Mode::empty())?)
+    }
+
+    fn descriptor_name(self, descriptor: i32) -> String {
+        if descriptor == libc::AT_FDCWD {
             format!("/proc/{}/cwd", self.thread)
         } else {
             format!("/proc/{}/fd/{descriptor}", self.thread)
-        };
-        Ok(rustix::fs::open(
-            name.as_str(),
-            OFlags::PATH | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?)
+        }
     }
 
     fn spot_once(self, from: i32, path: &[u8], follow: bool) -> io::Result<Looked> {
@@ -111,14 +119,12 @@ impl Caller {
             let to = if bare.is_empty() { b"." } else { bare };
             return Ok(spot_of(&self.look(&start, to, OFlags::DIRECTORY)?)?.into());
         }
-        let (parent, root) = if !above.is_empty() {
-            (self.look(&start, above, OFlags::DIRECTORY)?, Some(start))
-        } else if self.other_root {
-            (start.try_clone()?, Some(start))
-        } else {
-            (start, None)
+        let (parent, start) = match start {
+            Start::Open(start) if above.is_empty() => (start, None),
+            start if above.is_empty() => (self.look(&start, b".", OFlags::DIRECTORY)?, Some(start)),
+            start => (self.look(&start, above, OFlags::DIRECTORY)?, Some(start)),
         };
-        let directory = path_of(&parent)?;
+        let directory = self.directory(&parent)?;
         let spot = Spot {
             dir: Dir::from(parent),
             directory,
@@ -133,9 +139,9 @@ impl Caller {
         {
             return Ok(spot.into());
         }
-        let found = match &root {
-            Some(root) => self.look(root, bare, OFlags::empty()),
-            None => self.look(&spot.dir, bare, OFlags::empty()),
+        let found = match &start {
+            Some(start) => self.look(start, bare, OFlags::empty()),
+            None => self.look_from(&spot.dir, bare, OFlags::empty()),
         };
         match found {
             Ok(found) => Ok(spot_of(&found)?.into()),
@@ -152,8 +158,16 @@ impl Caller {
         }
     }
 
+    fn directory(self, open: &OwnedFd) -> io::Result<Rc<Directory>> {
+        if self.other_root {
+            Ok(Directory::at(path_of(open)?, None))
+        } else {
+            self.directories.of(open)
+        }
+    }
+
     /// Where looking begins, the path from there, and whether that is the root.
-    fn start(self, from: i32, path: &[u8]) -> io::Result<(OwnedFd, Vec<u8>, bool)> {
+    fn start(self, from: i32, path: &[u8]) -> io::Result<(Start, Vec<u8>, bool)> {
         if path.is_empty() {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -161,9 +175,9 @@ impl Caller {
         let absolute = relative.len() < path.len();
         if !self.other_root {
             let start = if absolute {
-                open_root()?
+                Start::Named("/".to_owned())
             } else {
-                self.descriptor(from)?
+                self.start_beneath(from, relative.len())?
             };
             return Ok((start, relative.to_vec(), absolute));
         }
@@ -173,19 +187,50 @@ impl Caller {
             Mode::empty(),
         )?;
         if absolute {
-            return Ok((root, relative.to_vec(), true));
+            return Ok((Start::Open(root), relative.to_vec(), true));
         }
         let at = path_of(&self.descriptor(from)?)?;
         let beneath = at.as_path().strip_prefix(path_of(&root)?.as_path());
         let Ok(beneath) = beneath else {
             // A working directory outside of the root: from there upwards there is no root.
-            return Ok((self.descriptor(from)?, relative.to_vec(), false));
+            let start = Start::Open(self.descriptor(from)?);
+            return Ok((start, relative.to_vec(), false));
         };
         let whole = beneath.join(OsStr::from_bytes(relative));
-        Ok((root, whole.into_os_string().into_vec(), true))
+        Ok((Start::Open(root), whole.into_os_string().into_vec(), true))
     }
 
-    fn look(self, start: &impl AsFd, path: &[u8], further: OFlags) -> io::Result<OwnedFd> {
+    /// Where a path of so many bytes begins that is relative.
+    fn start_beneath(self, from: i32, length: usize) -> io::Result<Start> {
+        if from == libc::AT_FDCWD {
+            let name = self.descriptor_name(from) + "/";
+            if name.len() + length < PATH {
+                return Ok(Start::Named(name));
+            }
+        } else if let Some(taken) = self.threads.open(self.thread, from) {
+            return Ok(Start::Open(taken));
+        }
+        Ok(Start::Open(self.descriptor(from)?))
+    }
+
+    fn look(self, start: &Start, path: &[u8], further: OFlags) -> io::Result<OwnedFd> {
+        match start {
+            Start::Open(start) => self.look_from(start, path, further),
+            Start::Named(name) => {
+                let whole = [name.as_bytes(), path].concat();
+                let found = self.look_from(&rustix::fs::CWD, &whole, further);
+                if !matches!(&found, Err(e) if e.raw_os_error() == Some(libc::ELOOP)) {
+                    return found;
+                }
+                // What the name begins with may be a link by itself, which counts.
+                let flags = OFlags::PATH | OFlags::CLOEXEC;
+                let start = rustix::fs::open(name.as_str(), flags, Mode::empty())?;
+                self.look_from(&start, path, further)
+            }
+        }
+    }
+
+    fn look_from(self, start: &impl AsFd, path: &[u8], further: OFlags) -> io::Result<OwnedFd> {
         let resolve = if self.other_root {
             ResolveFlags::IN_ROOT
         } else {
@@ -200,6 +245,13 @@ impl Caller {
             other => Ok(other?),
         }
     }
+}
+
+/// Where looking begins.
+enum Start {
+    Open(OwnedFd),
+    /// What the path begins with.
+    Named(String),
 }
 
 enum Looked {
@@ -244,13 +296,13 @@ pub(super) fn spot_of(open: &OwnedFd) -> io::Result<Spot> {
     let (Some(directory), Some(name)) = (path.parent(), path.name()) else {
         return Ok(Spot {
             dir: Dir::from(open.try_clone()?),
-            directory: path,
+            directory: Directory::at(path, None),
             name: None,
         });
     };
     let spot = Spot {
         dir: Dir::open_path(&directory)?,
-        directory,
+        directory: Directory::at(directory, None),
         name: Some(name.to_owned()),
     };
     let (found, wanted) = (spot.stat()?, Stat::of(open)?);
@@ -325,11 +377,6 @@ fn is_at(open: &OwnedFd, path: &Path) -> bool {
 /// Whether two looks found the same inode.
 pub(super) fn same(one: &Stat, other: &Stat) -> bool {
     (one.identity.device, one.identity.inode) == (other.identity.device, other.identity.inode)
-}
-
-fn open_root() -> io::Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(rustix::fs::open("/", flags, Mode::empty())?)
 }
 
 fn trim_start(path: &[u8]) -> &[u8] {

@@ -1,23 +1,24 @@
 //! The loop that answers.
 
-use std::collections::HashMap;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::guard::{Guard, Side};
+use super::guard::{Guard, Side, remove_beside, wait_for_end};
+use super::inherited::relatives;
+use super::known::{Directories, Threads};
+use super::late::{Owner, Owners};
 use super::resolve::Caller;
 use super::watch::Watch;
 use crate::path::AbsPath;
 use crate::snapshot::intercept::protocol::{
-    Answer, Ask, Begin, CURRENT, ENTRY, QUESTIONS, receive, send,
+    About, Answer, Ask, Begin, CURRENT, ENTRY, OVER, QUESTIONS, receive, send,
 };
 use crate::snapshot::intercept::sweep::remove_when_done;
-use crate::sys;
 use crate::sys::seccomp::{Asked, Call, Listener, SharedSlot, asked, receive_descriptor};
 
 /// How long records may wait to be put on stable storage while calls come in, and while none do.
@@ -44,12 +45,17 @@ pub(super) struct Host {
     listeners: Vec<Watched>,
     slot: SharedSlot,
     watch: Option<Watch>,
+    /// The ends of processes that remove what is not needed any more.
+    removers: Vec<OwnedFd>,
+    threads: Threads,
+    directories: Directories,
     /// A process may have another root than this one.
     other_root: bool,
-    /// Whether each thread belongs to the command that runs.
-    known_threads: HashMap<u32, bool>,
-    /// When the command began, in ticks since boot, as processes' beginnings are given.
-    began: u64,
+    owners: Owners,
+    /// The command that ran last, when none runs.
+    over: Option<Begin>,
+    /// Where what its processes change since is listed, once they did.
+    listing: Option<Watch>,
     had_company: bool,
 }
 
@@ -65,9 +71,13 @@ impl Host {
             listeners: Vec::new(),
             slot: SharedSlot::new()?,
             watch: None,
+            removers: Vec::new(),
+            threads: Threads::default(),
+            directories: Directories::default(),
             other_root: false,
-            known_threads: HashMap::new(),
-            began: 0,
+            owners: Owners::default(),
+            over: None,
+            listing: None,
             had_company: false,
         })
     }
@@ -104,12 +114,21 @@ impl Host {
         if let Some(guard) = self.guard.take() {
             guard.dismiss();
         }
+        // The session's directory is not empty before.
+        self.removers.iter().for_each(wait_for_end);
         remove_when_done(&self.session);
         Ok(())
     }
 
+    /// Lets go of what can be found out again.
+    fn forget(&self) {
+        self.threads.forget();
+        self.directories.forget();
+    }
+
     /// Makes a stand-in. Returns in the stand-in too, when it has to take over.
     fn get_guarded(&mut self) -> io::Result<()> {
+        self.forget();
         loop {
             match Guard::make()? {
                 Side::Guarded(guard) => {
@@ -122,7 +141,7 @@ impl Host {
     }
 
     /// Goes on where the process before this one was killed.
-    fn take_over(&mut self, came: Vec<(std::os::fd::OwnedFd, u64)>) -> io::Result<()> {
+    fn take_over(&mut self, came: Vec<(OwnedFd, u64)>) -> io::Result<()> {
         self.guard = None;
         // Whoever was connected to the other process connects anew.
         self.newcomers.clear();
@@ -139,6 +158,11 @@ impl Host {
             }
             Err(_) => None,
         };
+        self.listing = None;
+        self.over = std::fs::read(self.session.join(OVER))
+            .ok()
+            .and_then(|bytes| postcard::from_bytes(&bytes).ok());
+        self.directories.begin();
         // The roots of processes that ran meanwhile are not known.
         self.other_root = true;
         if let Some(call) = self.slot.get().pending() {
@@ -168,16 +192,21 @@ impl Host {
         let Some(asked) = asked(call.number) else {
             return;
         };
-        let caller = Caller {
-            thread: call.thread,
-            other_root: self.other_root,
-        };
+        let other_root = self.other_root;
         if matches!(asked, Asked::ChangeRoot | Asked::Mount) {
             self.other_root = true;
         }
-        self.tell_late(call.thread);
-        let Some(watch) = &mut self.watch else {
-            return;
+        let watch = match self.list_for(call.thread) {
+            List::Record => self.watch.as_mut(),
+            List::Late => self.listing.as_mut(),
+            List::None => None,
+        };
+        let Some(watch) = watch else { return };
+        let caller = Caller {
+            thread: call.thread,
+            other_root,
+            threads: &self.threads,
+            directories: &self.directories,
         };
         if let Err(error) = watch.before(call, asked, caller)
             && let Some(reason) = remark(asked, &error)
@@ -189,27 +218,30 @@ impl Host {
         watch.flush();
     }
 
-    /// Notes where a process of an earlier command is at work.
-    fn tell_late(&mut self, thread: u32) {
-        let Some(watch) = &mut self.watch else {
-            return;
-        };
-        if self.known_threads.contains_key(&thread) {
-            return;
+    /// What writes down what a thread does: of the command that runs, else the list of late changes.
+    fn list_for(&mut self, thread: u32) -> List {
+        let listeners = &self.listeners;
+        let is_shell = |process: u32| listeners.iter().any(|one| one.shell == u64::from(process));
+        if let Some(watch) = &mut self.watch {
+            watch.owner = self.owners.of(thread, &is_shell, &watch.begin, false);
+            return List::Record;
         }
-        let is_shell = self
-            .listeners
-            .iter()
-            .any(|one| one.shell == u64::from(thread));
-        let began = sys::process_started(thread);
-        let late = !is_shell && began.is_some_and(|began| began < self.began);
-        self.known_threads.insert(thread, late);
-        if late && watch.begin.number > 0 {
-            let _ = watch.note(
-                "processes of an earlier command were still at work: what they changed meanwhile is \
-                 recorded with this command"
-                    .into(),
-            );
+        let Some(over) = &self.over else {
+            return List::None;
+        };
+        let owner = self.owners.of(thread, &is_shell, over, true);
+        if owner == Owner::Current {
+            return List::None;
+        }
+        if self.listing.is_none() {
+            self.listing = Watch::list_late(over, &self.session).ok();
+        }
+        match self.listing.as_mut().filter(|one| !one.is_full()) {
+            Some(listing) => {
+                listing.owner = owner;
+                List::Late
+            }
+            None => List::None,
         }
     }
 
@@ -244,10 +276,11 @@ impl Host {
                 continue;
             }
             if let Ok(Some(ask)) = receive::<Ask>(&mut stream) {
-                let answer = match self.consider(ask) {
-                    Ok(()) => Answer::Done,
-                    Err(error) => Answer::Failed(error.to_string()),
+                let answer = match ask {
+                    Ask::About => Ok(Answer::About(self.about())),
+                    ask => self.consider(ask).map(|()| Answer::Done),
                 };
+                let answer = answer.unwrap_or_else(|error| Answer::Failed(error.to_string()));
                 if send(&mut stream, &answer).is_ok() {
                     self.questions.push(stream);
                 }
@@ -288,28 +321,60 @@ impl Host {
                 if number > 0 {
                     let shells: Vec<u32> =
                         self.listeners.iter().map(|one| one.shell as u32).collect();
-                    watch.keep_what_is_open(&shells, self.other_root);
+                    let is_shell = |process: u32| shells.contains(&process);
+                    let relatives = relatives(&shells);
+                    self.owners.begin(&relatives);
+                    let about = watch.begin.clone();
+                    watch.keep_what_is_open(&relatives, self.other_root, |process| {
+                        self.owners.of(process, &is_shell, &about, false)
+                    });
                     watch.flush();
                 }
                 let new = self.session.join("current.new");
                 std::fs::write(&new, bytes)?;
                 std::fs::rename(&new, self.session.join(CURRENT))?;
-                self.known_threads.clear();
-                self.began = sys::ticks_since_boot();
+                let _ = std::fs::remove_file(self.session.join(OVER));
+                self.over = None;
+                self.listing = None;
+                self.directories.begin();
                 self.watch = Some(watch);
                 Ok(())
             }
+            // Answered by itself.
+            Ask::About => Ok(()),
             Ask::End { number } => {
                 let Some(watch) = self.watch.as_mut().filter(|w| w.begin.number == number) else {
                     return Ok(());
                 };
-                watch.settle(None)?;
+                watch.settle(None, &self.directories)?;
                 watch.sync()?;
                 let failed = watch.take_failure();
-                self.watch = None;
-                std::fs::remove_file(self.session.join(CURRENT))?;
+                self.over = self.watch.take().map(|watch| watch.begin);
+                self.owners.end();
+                self.forget();
+                std::fs::rename(self.session.join(CURRENT), self.session.join(OVER))?;
                 failed.map_or(Ok(()), Err)
             }
+            Ask::Remove { directories } => {
+                self.removers.retain(|end| !is_ready(end).unwrap_or(true));
+                self.removers.push(remove_beside(&directories)?);
+                Ok(())
+            }
+        }
+    }
+
+    fn about(&self) -> About {
+        let snapshot = |begin: &Begin| begin.snapshot.clone();
+        About {
+            host: std::process::id(),
+            stand_in: self.guard.as_ref().map(Guard::process),
+            shells: self.listeners.iter().map(|one| one.shell as u32).collect(),
+            command: self.watch.as_ref().map(|watch| snapshot(&watch.begin)),
+            last_command: self.over.as_ref().map(snapshot),
+            late: self
+                .listing
+                .as_ref()
+                .map_or(0, |one| one.model.late.len() as u64),
         }
     }
 
@@ -370,6 +435,16 @@ impl Host {
     }
 }
 
+/// Where what a thread does is written down.
+enum List {
+    /// With the command that runs.
+    Record,
+    /// Among the late changes.
+    Late,
+    /// Nowhere.
+    None,
+}
+
 /// What there is to do.
 #[derive(Default)]
 struct Ready {
@@ -381,7 +456,7 @@ struct Ready {
 }
 
 /// Whether reading gives something, or tells the end.
-fn is_ready(stream: &UnixStream) -> io::Result<bool> {
+fn is_ready(stream: &impl AsFd) -> io::Result<bool> {
     let mut watched = [PollFd::new(stream, PollFlags::IN)];
     let now = Timespec {
         tv_sec: 0,

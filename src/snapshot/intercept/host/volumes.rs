@@ -61,6 +61,12 @@ impl Volumes {
         mount.is_some_and(|mount| mount.filesystem == "overlay")
     }
 
+    /// Whether a file on the mount is known to keep its inode.
+    pub(super) fn tells_apart(&self, id: u64) -> bool {
+        let mount = self.mounts.iter().find(|mount| mount.id == id);
+        mount.is_some_and(|mount| mount.filesystem != "overlay")
+    }
+
     /// Remembers the place for content of a mount.
     pub(super) fn settle(&mut self, id: u64, place: u32) {
         self.known.insert(id, Volume::Followed(Some(place)));

@@ -2,8 +2,11 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::path::Path;
 use std::time::Instant;
 
+use super::known::{Directories, Exempt, Made};
+use super::late::Owner;
 use super::resolve::{Caller, Spot, path_of, same};
 use super::volumes::{Volume, Volumes};
 use crate::entry::{EntryKind, EntryState};
@@ -27,6 +30,11 @@ pub(super) struct Watch {
     pub(super) places: Vec<Dir>,
     /// Bytes that were copied.
     pub(super) copied: u64,
+    pub(super) made: Made,
+    /// Whose process asks.
+    pub(super) owner: Owner,
+    /// What is touched is listed, and nothing is kept: no command runs.
+    listing: bool,
     left_alone: Vec<AbsPath>,
     log: Log,
     synced: Instant,
@@ -36,7 +44,17 @@ pub(super) struct Watch {
 impl Watch {
     /// Begins, or takes up what another process began.
     pub(super) fn new(begin: Begin) -> io::Result<Self> {
-        let (log, records) = Log::open(&begin.directory.as_path().join(LOG))?;
+        let log = begin.directory.as_path().join(LOG);
+        Self::with_log(begin, &log, false)
+    }
+
+    /// Lists in `log` what is touched from now on, after the command of `begin`.
+    pub(super) fn listing(begin: Begin, log: &Path) -> io::Result<Self> {
+        Self::with_log(begin, log, true)
+    }
+
+    fn with_log(begin: Begin, log: &Path, listing: bool) -> io::Result<Self> {
+        let (log, records) = Log::open(log)?;
         let model = Model::of(records);
         let places = model
             .places
@@ -54,6 +72,9 @@ impl Watch {
             volumes: Volumes::default(),
             places,
             copied: 0,
+            made: Made::new(),
+            owner: Owner::Current,
+            listing,
             left_alone,
             log,
             synced: Instant::now(),
@@ -120,22 +141,19 @@ impl Watch {
         spot: &Spot,
         stat: Option<&Stat>,
     ) -> io::Result<Option<u64>> {
-        let directory = spot.directory.to_bytes();
-        let sibling = SIBLINGS.as_bytes();
         let Some(path) = spot.path() else {
             return Ok(None);
         };
-        if self.left_alone.iter().any(|alone| path.starts_with(alone))
-            || directory.windows(sibling.len()).any(|part| part == sibling)
-            || path.name() == Some(OsStr::new(SIBLINGS))
-        {
+        if self.is_left_alone(spot) {
+            self.see_outside(path)?;
             return Ok(None);
         }
         // What is mounted over a name is on another mount than the directory.
         let own = stat.filter(|stat| stat.kind != EntryKind::Directory);
-        let mount = match own {
-            Some(stat) => stat.mount,
-            None => spot.dir.stat_self()?.mount,
+        let mount = match (own, spot.directory.mount) {
+            (Some(stat), _) => stat.mount,
+            (None, Some(mount)) if spot.name.is_some() => Some(mount),
+            (None, _) => spot.dir.stat_self()?.mount,
         };
         let Some(mount) = mount else {
             return Ok(None);
@@ -145,15 +163,50 @@ impl Watch {
             self.miss(path, reason)?;
         }
         match volume {
-            Volume::Followed(_) => Ok(Some(mount)),
+            Volume::Followed(_) => {
+                self.see_late(&path)?;
+                Ok((!self.listing).then_some(mount))
+            }
             Volume::LeftAlone => Ok(None),
             Volume::Hidden => self.seen_elsewhere(spot),
         }
     }
 
+    /// Whether a spot is where nothing is to be followed.
+    fn is_left_alone(&self, spot: &Spot) -> bool {
+        let directory = &spot.directory;
+        let exempt = directory
+            .exempt
+            .get_or_init(|| self.exempt(&directory.path));
+        match exempt {
+            Exempt::All => true,
+            Exempt::None => spot.name.as_deref() == Some(OsStr::new(SIBLINGS)),
+            Exempt::Some => spot.path().is_none_or(|path| {
+                path.name() == Some(OsStr::new(SIBLINGS))
+                    || self.left_alone.iter().any(|alone| path.starts_with(alone))
+            }),
+        }
+    }
+
+    fn exempt(&self, directory: &AbsPath) -> Exempt {
+        let (bytes, sibling) = (directory.to_bytes(), SIBLINGS.as_bytes());
+        let within = |alone: &AbsPath| directory.starts_with(alone);
+        if bytes.windows(sibling.len()).any(|part| part == sibling)
+            || self.left_alone.iter().any(within)
+        {
+            return Exempt::All;
+        }
+        let above = |alone: &AbsPath| alone.starts_with(directory);
+        if self.left_alone.iter().any(above) {
+            Exempt::Some
+        } else {
+            Exempt::None
+        }
+    }
+
     /// A mount that only the command sees may be another view of what is seen here.
     fn seen_elsewhere(&mut self, spot: &Spot) -> io::Result<Option<u64>> {
-        let here = Dir::open_path(&spot.directory).and_then(|dir| dir.stat_self());
+        let here = Dir::open_path(&spot.directory.path).and_then(|dir| dir.stat_self());
         let there = spot.dir.stat_self()?;
         if let Ok(here) = here
             && same(&here, &there)
@@ -163,21 +216,18 @@ impl Watch {
             return Ok(Some(mount));
         }
         let reason = "on a filesystem that only the command could see".to_owned();
-        self.miss(spot.directory.clone(), reason)?;
+        self.miss(spot.directory.path.clone(), reason)?;
         Ok(None)
     }
 
     /// Writes down what is at a spot, unless something was before. Tells whether what is there existed
     /// when the command began.
     pub(super) fn touch(&mut self, spot: &Spot, stat: Option<&Stat>) -> io::Result<bool> {
-        let Some(path) = spot.path() else {
-            return Ok(false);
-        };
         if spot.name.is_some() {
             // Also for a name that is known: it may be so for what is in it alone.
             self.touch_directory(spot)?;
         }
-        if let Some(slot) = self.model.territory.slot(&path)
+        if let Some(slot) = self.slot(spot)
             && !self.model.was.contains_key(&slot)
         {
             let state = match stat {
@@ -186,7 +236,7 @@ impl Watch {
             };
             self.add(Record::Was { path: slot, state })?;
         }
-        Ok(stat.is_some_and(|stat| self.model.old.contains_key(&inode(stat))))
+        Ok(stat.is_some_and(|stat| self.model.is_old(inode(stat))))
     }
 
     /// How what is at a spot was when the command began.
@@ -200,21 +250,44 @@ impl Watch {
 
     /// Writes down how the directory of a spot is: its times change with the names in it.
     pub(super) fn touch_directory(&mut self, spot: &Spot) -> io::Result<()> {
-        let Some(origin) = self.model.territory.origin(&spot.directory) else {
-            return Ok(());
-        };
-        if self.model.was.contains_key(&origin) {
+        if spot.directory.recorded.get() {
             return Ok(());
         }
-        let state = directory_state(&spot.dir)?;
-        self.add(Record::Was {
-            path: origin,
-            state: Some(Box::new(state)),
-        })
+        if let Some(origin) = self.origin(spot)
+            && !self.model.was.contains_key(origin)
+        {
+            let state = directory_state(&spot.dir)?;
+            self.add(Record::Was {
+                path: origin.clone(),
+                state: Some(Box::new(state)),
+            })?;
+        }
+        spot.directory.recorded.set(true);
+        Ok(())
+    }
+
+    /// Where the directory of a spot was when the command began; `None`: it did not exist.
+    fn origin<'s>(&self, spot: &'s Spot) -> Option<&'s AbsPath> {
+        let directory = &spot.directory;
+        let origin = || self.model.territory.origin(&directory.path);
+        directory.origin.get_or_init(origin).as_ref()
+    }
+
+    /// The path that the name of a spot had when the command began; `None`: the directory that holds
+    /// it did not exist.
+    pub(super) fn slot(&self, spot: &Spot) -> Option<AbsPath> {
+        match &spot.name {
+            Some(name) => self.origin(spot)?.join(name).ok(),
+            None => Some(spot.directory.path.clone()),
+        }
     }
 
     /// Finds out which renames worked. One of `thread` is over, because the thread asks again.
-    pub(super) fn settle(&mut self, thread: Option<u32>) -> io::Result<()> {
+    pub(super) fn settle(
+        &mut self,
+        thread: Option<u32>,
+        directories: &Directories,
+    ) -> io::Result<()> {
         if self.model.moving.is_empty() {
             return Ok(());
         }
@@ -228,13 +301,16 @@ impl Watch {
                 self.add(Record::Settled { serial, moved })?;
             }
         }
+        if self.model.moving.is_empty() {
+            directories.resume();
+        }
         Ok(())
     }
 
     /// The spot where the file is by whose descriptor it is changed. What has no name any more is of
     /// no interest: it cannot come back.
     pub(super) fn spot_of_open(
-        caller: Caller,
+        caller: Caller<'_>,
         descriptor: u64,
     ) -> io::Result<Option<(Spot, Stat)>> {
         let open = caller.descriptor(descriptor as i32)?;

@@ -30,7 +30,7 @@ use crate::sys::{self, Dir, Place, Standing};
 
 /// Everything that changes an entry; reading is left out. Both ends of a move are events of their
 /// own, each with its directory and name.
-const CHANGES: u64 = FAN_ATTRIB
+pub(super) const CHANGES: u64 = FAN_ATTRIB
     | FAN_MODIFY
     | FAN_CLOSE_WRITE
     | FAN_CREATE
@@ -428,7 +428,7 @@ fn tell_depths(sink: &Sink, roots: &[(AbsPath, Standing)], above: PathBuf) -> Re
 /// Opens the directory behind `handle`; `None` when it was removed, which the directory that held it
 /// tells. While directories above it are moved, the system may fail with either error; asking again
 /// helps.
-fn open_handle(mount: &Dir, handle: &[u8]) -> io::Result<Option<OwnedFd>> {
+pub(super) fn open_handle(mount: &Dir, handle: &[u8]) -> io::Result<Option<OwnedFd>> {
     let mut attempts = 0;
     loop {
         let error = match open_by_handle_at(mount.fd(), handle) {
@@ -458,7 +458,7 @@ fn open_mount(roots: &[(AbsPath, Standing)]) -> Option<Dir> {
 /// A group whose events name directory and entry. The queue keeps the administrator's limit: what
 /// does not fit is lost and told so, which costs a walk; without a limit it would be memory of the
 /// system.
-fn new_group() -> Result<Group, WatchError> {
+pub(super) fn new_group() -> Result<Group, WatchError> {
     Group::new(FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK | FAN_REPORT_DFID_NAME).map_err(
         |error| match error.errno() {
             Some(libc::EMFILE) => WatchError::Limit("fs.fanotify.max_user_groups"),
@@ -467,7 +467,7 @@ fn new_group() -> Result<Group, WatchError> {
     )
 }
 
-fn refusal(error: &FanotifyError) -> WatchError {
+pub(super) fn refusal(error: &FanotifyError) -> WatchError {
     WatchError::Unsupported(match error.errno() {
         Some(libc::EPERM) => "only the administrator may watch a whole filesystem".to_owned(),
         Some(libc::EINVAL | libc::ENOSYS) => "this system is too old for it".to_owned(),

@@ -31,6 +31,8 @@ mod inotify;
 #[cfg(any(not(target_os = "linux"), test))]
 mod notify;
 #[cfg(target_os = "linux")]
+pub(crate) mod outside;
+#[cfg(target_os = "linux")]
 mod pump;
 #[cfg(target_os = "linux")]
 mod tree;

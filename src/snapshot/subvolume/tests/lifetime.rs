@@ -174,6 +174,7 @@ fn a_begin_that_fails_leaves_nothing() {
         at(elsewhere.as_path(), Depth::Tree),
     ];
     let request = crate::snapshot::CaptureRequest {
+        snapshot: "",
         scope: &scope,
         exclusions: crate::snapshot::Exclusions::default(),
         limits: world.limits,

@@ -73,6 +73,7 @@ impl World {
 
     fn request<'a>(&self, scope: &'a [ScopePath]) -> CaptureRequest<'a> {
         CaptureRequest {
+            snapshot: "",
             scope,
             exclusions: Exclusions {
                 patterns: self.patterns.clone(),

@@ -23,4 +23,7 @@ pub(crate) use handover::{hand_over, receive_descriptor, send_descriptor};
 pub(crate) use listener::{Call, Listener};
 pub(crate) use memory::{read_bytes, read_c_string};
 pub(crate) use numbers::{Asked, asked};
-pub(crate) use process::{Copied, SharedSlot, copy_process, detach, end_of, try_out};
+pub(crate) use process::{
+    Copied, SharedSlot, copy_process, detach, end_of, handle_of, let_go_of_descriptors,
+    take_descriptor, try_out,
+};

@@ -69,6 +69,8 @@ pub(crate) enum Asked {
     AppendOff,
     /// `bind(socket, address, length)`.
     Bind,
+    /// `connect(socket, address, length)`.
+    Connect,
     /// A call after which the process, or others, may see another root.
     ChangeRoot,
     /// A call that mounts, unmounts or moves filesystems.
@@ -152,6 +154,7 @@ pub(super) fn rules() -> Vec<(u32, Rule)> {
             Rule::IsWithout((1, libc::F_SETFL as u32), (2, libc::O_APPEND as u32)),
         ),
         (libc::SYS_bind, Rule::Always),
+        (libc::SYS_connect, Rule::Always),
         (libc::SYS_chroot, Rule::Always),
         (libc::SYS_pivot_root, Rule::Always),
         (libc::SYS_setns, Rule::Always),
@@ -204,6 +207,7 @@ pub(crate) fn asked(number: i32) -> Option<Asked> {
         libc::SYS_ioctl => Asked::Control,
         libc::SYS_fcntl => Asked::AppendOff,
         libc::SYS_bind => Asked::Bind,
+        libc::SYS_connect => Asked::Connect,
         libc::SYS_chroot | libc::SYS_pivot_root | libc::SYS_setns => Asked::ChangeRoot,
         libc::SYS_mount | libc::SYS_umount2 | libc::SYS_move_mount => Asked::Mount,
         libc::SYS_seccomp => Asked::OwnListener,

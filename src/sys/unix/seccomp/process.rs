@@ -1,7 +1,7 @@
 //! Processes that stand in for each other.
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
 use super::filter::Program;
 use super::listener::Slot;
@@ -26,6 +26,15 @@ pub(crate) fn copy_process() -> io::Result<Copied> {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(Copied::Copy),
         process => Ok(Copied::Original(process as u32)),
+    }
+}
+
+/// Closes everything that this process has open but its standard streams. For a copy that shares
+/// nothing with its original and never returns: what owns the descriptors must not be used again.
+pub(crate) fn let_go_of_descriptors() {
+    // SAFETY: the call takes numbers only; nobody uses the descriptors afterwards.
+    unsafe {
+        libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0);
     }
 }
 
@@ -102,6 +111,38 @@ pub(crate) fn end_of(process: u32) -> io::Result<OwnedFd> {
             return Err(io::Error::last_os_error());
         }
         Ok(OwnedFd::from_raw_fd(descriptor as i32))
+    }
+}
+
+/// A handle of a thread, which never stands for another one.
+pub(crate) fn handle_of(thread: u32) -> io::Result<OwnedFd> {
+    /// `PIDFD_THREAD` of `linux/pidfd.h`; before Linux 6.9 only the first thread of a process has one.
+    const ANY_THREAD: libc::c_int = libc::O_EXCL;
+    let open = |flags: libc::c_int| {
+        // SAFETY: the call takes numbers only, and makes a descriptor for the caller.
+        unsafe {
+            let handle = libc::syscall(libc::SYS_pidfd_open, thread as libc::pid_t, flags);
+            if handle < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            Ok(OwnedFd::from_raw_fd(handle as i32))
+        }
+    };
+    match open(ANY_THREAD) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => open(0),
+        other => other,
+    }
+}
+
+/// What the thread's descriptor of this number is open for, by a descriptor of this process.
+pub(crate) fn take_descriptor(handle: BorrowedFd<'_>, number: i32) -> io::Result<OwnedFd> {
+    // SAFETY: the call takes numbers only, and makes a descriptor for the caller.
+    unsafe {
+        let taken = libc::syscall(libc::SYS_pidfd_getfd, handle.as_raw_fd(), number, 0);
+        if taken < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(OwnedFd::from_raw_fd(taken as i32))
     }
 }
 
