@@ -287,8 +287,11 @@ fn commands_of_one_session_take_no_more_than_the_first_ones() {
     for number in 0..count {
         if number == 9 || number == count - 1 {
             let mark = format!("at{number}");
-            lines +=
-                &format!("echo > ../{mark}; while [ ! -e ../go-{mark} ]; do sleep 0.01; done\n");
+            lines += "echo > ../";
+            lines += &mark;
+            lines += "; while [ ! -e ../go-";
+            lines += &mark;
+            lines += " ]; do sleep 0.01; done\n";
         }
         lines += "mkdir d; echo 1 > d/f; mv d e; rm -r e; echo 2 >> g; chmod 600 g\n";
     }

@@ -10,7 +10,8 @@
 //!  begin, seal             launch ── listener ──^  |
 //!                            shell and all it starts ── calls
 //! host: calls ─> resolve ─> watch, keep ─> log, content          (record, model, territory)
-//! seal: log ─> expand ─> changes, names ─> place ─> Sealed
+//! follow: log ─> kept files read and placed, while the command runs
+//! seal: rest of it ─> expand ─> changes, names ─> place ─> Sealed
 //! ```
 //!
 //! What a command touched before is known by the path that it had *then*: `territory` follows
