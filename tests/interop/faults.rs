@@ -146,6 +146,49 @@ fn an_agent_killed_during_a_command_reports_it_and_rolls_it_back() {
     }
 }
 
+/// `DEPLOYX_TEST_SECONDS` says for how long it writes on.
+#[test]
+fn a_daemon_of_an_intercepted_command_writes_on_after_its_agent_was_killed() {
+    let test = "a_daemon_of_an_intercepted_command_writes_on_after_its_agent_was_killed";
+    for kind in kinds(test).into_iter().take(1) {
+        let (mut backend, mut agent, tree) = start(kind, json!({}));
+        // A new file, a rename and a removal each time; it says when a call fails, and ends with its tree.
+        let daemon = "nohup sh -c 'while [ -e up ]; do echo beat > new && mv new beat && rm -f old && \
+             : > old || echo failed >> failed; sleep 0.02; done' >/dev/null 2>&1 & echo $! > pid";
+        fs::write(tree.path().join("up"), "").expect("a file");
+        backend.emit(
+            "execute_deployment_command",
+            json!({ "command_id": "daemon", "command": daemon, "shell": "bash", "cwd": tree.path(), "strategy": "intercept" }),
+        );
+        let done = backend.event_of("deployment_command_completed", "command_id", "daemon");
+        assert_eq!(done["success"], true, "{done}");
+        assert_eq!(done["receipt"]["outside"]["watch"], "calls", "{done}");
+        agent.kill();
+        let beat = tree.path().join("beat");
+        let until = Instant::now() + Duration::from_secs(size("DEPLOYX_TEST_SECONDS", 2) as u64);
+        while Instant::now() < until {
+            let _ = fs::remove_file(&beat);
+            let patience = Instant::now() + Duration::from_secs(20);
+            while !beat.exists() {
+                assert!(Instant::now() < patience, "it does not write any more");
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        assert!(!tree.path().join("failed").exists(), "a call failed");
+        // Another agent takes over beside it, and takes the command back once the daemon has ended.
+        fs::remove_file(tree.path().join("up")).expect("the file");
+        let pid = fs::read_to_string(tree.path().join("pid")).expect("a number");
+        let process = std::path::PathBuf::from(format!("/proc/{}", pid.trim()));
+        while process.exists() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        agent.launch();
+        backend.event("join_room");
+        let next = backend.run("next", "echo alive", tree.path());
+        assert_eq!(next["output"], "alive\n");
+    }
+}
+
 #[test]
 fn many_reconnects_lose_nothing() {
     let cuts = size("DEPLOYX_TEST_RECONNECTS", 4);
