@@ -21,6 +21,7 @@
 
 mod diff;
 mod doctor;
+mod gather;
 mod live;
 mod outside;
 mod own_rules;

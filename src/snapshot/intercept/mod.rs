@@ -31,6 +31,7 @@ mod live;
 mod log;
 mod model;
 mod names;
+mod outcome;
 mod place;
 mod places;
 mod protocol;
