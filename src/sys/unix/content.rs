@@ -9,7 +9,7 @@ use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
-use super::dir::Stat;
+use super::stat::Stat;
 use crate::entry::ContentHash;
 
 /// Content is read in pieces of this size.

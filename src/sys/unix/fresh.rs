@@ -9,7 +9,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{AtFlags, Gid, IFlags, Mode, RenameFlags, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::dir::{Dir, Stat, one, stat_at, timespec};
+use super::dir::{Dir, one};
+use super::stat::{Stat, stat_at, timespec};
 use crate::entry::{EntryState, flags};
 
 /// What a new entry has before anything is set: it is the same for all that one process makes in a

@@ -7,7 +7,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{AtFlags, Gid, IFlags, Mode, OFlags, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::dir::{Dir, Stat, one, stat_at, timespec};
+use super::dir::{Dir, one};
+use super::stat::{Stat, stat_at, timespec};
 use crate::entry::{EntryKind, EntryState, Timestamp, Xattr, flags};
 
 /// One pinned entry of any kind: whatever happens to its name, these operations reach this inode.

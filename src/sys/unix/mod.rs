@@ -13,12 +13,13 @@ mod metadata;
 mod quota;
 #[cfg(target_os = "linux")]
 pub(crate) mod seccomp;
+mod stat;
 mod volume;
 
 pub use content::{
     KNOWN_UP_TO, clone_content, copy_content, copy_content_of, copy_known, hash_file,
 };
-pub use dir::{Dir, Stat};
+pub use dir::Dir;
 #[cfg(target_os = "linux")]
 pub use events::{Inotify, Noted, Place, Standing, Wake, changes_without_events, place_of};
 pub use fresh::{Fresh, exchange, finish_new, open_by_processes, prepare_new_file};
@@ -27,6 +28,7 @@ pub use mappings::SharedPage;
 #[cfg(target_os = "linux")]
 pub use mappings::{SharedMappings, shared_writable_mappings};
 pub use metadata::{Pinned, apply_metadata, read_open_state, read_state};
+pub use stat::Stat;
 pub use volume::{Mount, Space, mount_of, mounts, space, sync_volume};
 
 use serde::Serialize;

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::StatVfsMountFlags;
 
-use super::dir::Stat;
 use super::quota;
+use super::stat::Stat;
 
 /// One line of the mount table.
 #[derive(Debug, Clone, PartialEq, Eq)]
