@@ -63,9 +63,11 @@ pub(crate) struct Scripts {
 
 /// The tools whose undo is not one: they copy what was destroyed, which is what an undo of DeployX is
 /// compared with.
-pub(crate) const VICTIMS: [&str; 2] = [
+pub(crate) const VICTIMS: [&str; 4] = [
     "cp -a of what was destroyed",
     "cp -a of what was destroyed, sync -f",
+    "cp -a --reflink=never of what was destroyed",
+    "cp -a --reflink=never of what was destroyed, sync -f",
 ];
 
 impl Tool {
@@ -132,8 +134,8 @@ const VICTIM_COPY: Scripts = Scripts {
     snapshot: None,
     change: ":",
     undo: r#"cd "$TREE"
-        cp -a --parents -t "$REPO" "$VICTIM"
-        sort -u "$LIST" | xargs -d '\n' cp -a --parents -t "$REPO"
+        cp -a "$OPTION" --parents -t "$REPO" "$VICTIM"
+        sort -u "$LIST" | xargs -d '\n' cp -a "$OPTION" --parents -t "$REPO"
         [ -z "$DURABLE" ] || sync -f "$REPO""#,
 };
 
@@ -289,10 +291,14 @@ static TOOLS: [Tool; 15] = [
         ALWAYS,
         How::Scripts(COPIES),
     ),
-    tool(VICTIMS[0], Needs::Nothing, "", How::Scripts(VICTIM_COPY)),
-    durable(VICTIMS[1], Needs::Disk, "", How::Scripts(VICTIM_COPY)),
+    tool(VICTIMS[0], Needs::Nothing, AUTO, How::Scripts(VICTIM_COPY)),
+    durable(VICTIMS[1], Needs::Disk, AUTO, How::Scripts(VICTIM_COPY)),
+    tool(VICTIMS[2], Needs::Disk, NEVER, How::Scripts(VICTIM_COPY)),
+    durable(VICTIMS[3], Needs::Disk, NEVER, How::Scripts(VICTIM_COPY)),
 ];
 
+/// Shares content where that is possible, as `cp` does by itself.
+const AUTO: &str = "--reflink=auto";
 /// Copies content even where it could be shared.
 const NEVER: &str = "--reflink=never";
 /// Shares content.
