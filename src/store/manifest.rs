@@ -49,11 +49,20 @@ pub(super) fn write(
         Hashing {
             file,
             hasher: sealing.hasher(),
+            failure: None,
         },
     );
     out.write_all(&header(id, length as u64, sealing))?;
-    postcard::to_io(record, &mut out).map_err(encoding)?;
-    let Hashing { file, hasher } = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+    let encoded = postcard::to_io(record, &mut out).map(drop);
+    if let Err(error) = encoded {
+        // The encoder only says that it could not write.
+        let failure = out.get_mut().failure.take();
+        return Err(failure.unwrap_or_else(|| encoding(error)));
+    }
+    let Hashing { file, hasher, .. } = out.into_inner().map_err(|failed| {
+        let (error, mut out) = failed.into_parts();
+        out.get_mut().failure.take().unwrap_or(error)
+    })?;
     let checksum = hasher.finish();
     file.write_all(&checksum)?;
     Ok(checksum)
@@ -154,11 +163,17 @@ fn encoding(error: postcard::Error) -> io::Error {
 struct Hashing<'a> {
     file: &'a mut File,
     hasher: Hasher,
+    /// Why the last write failed.
+    failure: Option<io::Error>,
 }
 
 impl Write for Hashing<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
+        let written = self.file.write(bytes).map_err(|error| {
+            let kind = error.kind();
+            self.failure = Some(error);
+            io::Error::from(kind)
+        })?;
         self.hasher.update(&bytes[..written]);
         Ok(written)
     }
@@ -195,6 +210,18 @@ mod tests {
         match result {
             Err(ManifestError::Damaged(what)) => what,
             other => panic!("not found damaged: {other:?}"),
+        }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_full_disk_is_named_whenever_it_is_noticed() {
+        for changes in [1, 5_000] {
+            let mut full = File::options().write(true).open("/dev/full").unwrap();
+            let id = SnapshotId::random();
+            let error = write(&mut full, &id, &record(changes), &Sealing::Plain).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{error}");
+            assert!(error.raw_os_error().is_some(), "{error}");
         }
     }
 

@@ -82,10 +82,12 @@ pub(crate) fn batch_summary(report: &BatchReport, program: &str, palette: Palett
 /// Changes, how it ended, how long it took, the strategy and the id.
 fn facts(report: &RunReport, palette: Palette) -> String {
     let mut parts = Vec::new();
-    parts.push(if report.snapshot_id.is_some() {
-        text::changes(&report.changes)
-    } else {
+    parts.push(if report.snapshot_id.is_none() {
         "no snapshot".into()
+    } else if report.snapshot_error.is_some() {
+        palette.bad("changes not recorded")
+    } else {
+        text::changes(&report.changes)
     });
     if report.timed_out {
         parts.push(palette.bad("timed out"));
@@ -109,6 +111,11 @@ fn next_step(report: &RunReport, naming: Naming<'_>) -> String {
     match undone {
         Some(undo) => redo_step(undo.redo_snapshot_id.as_deref(), program),
         None if report.snapshot_id.is_none() => "cannot be undone: no snapshot was taken".into(),
+        None if report.snapshot_error.is_some() => {
+            format!(
+                "record them with: {program} recover, then undo with: {program} rollback {target}"
+            )
+        }
         None if report.changes.is_empty() => {
             format!("nothing to undo; details with: {program} show {target}")
         }
@@ -301,6 +308,20 @@ pub(crate) mod tests {
             errors(&report, PLAIN),
             ["no snapshot, the command cannot be undone: disk\\nfull"]
         );
+    }
+
+    #[test]
+    fn changes_that_could_not_be_recorded_are_not_called_none() {
+        let mut report = report();
+        report.changes = ChangeCounts::default();
+        report.snapshot_error = Some("disk full".into());
+        let summary = summary(&report, NAMING, PLAIN);
+        assert!(
+            summary.starts_with("deployx: changes not recorded  ·  "),
+            "{summary}"
+        );
+        let next = "record them with: deployx recover, then undo with: deployx rollback a1b2c3d4\n";
+        assert!(summary.ends_with(next), "{summary}");
     }
 
     #[test]
