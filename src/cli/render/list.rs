@@ -29,6 +29,14 @@ pub(crate) fn table(
     build(snapshots, batches, palette, room).text()
 }
 
+/// Whether what the command changed is known.
+fn is_recorded(state: SnapshotState) -> bool {
+    match state {
+        SnapshotState::Sealed | SnapshotState::RollingBack | SnapshotState::RolledBack => true,
+        SnapshotState::Capturing | SnapshotState::Captured | SnapshotState::Failed => false,
+    }
+}
+
 fn build(snapshots: &[SnapshotSummary], batches: bool, palette: Palette, room: usize) -> Columns {
     let mut titles = vec!["ID", "AGE", "CHANGES", "SIZE", "STATE", "EXIT", "PIN"];
     if batches {
@@ -40,7 +48,11 @@ fn build(snapshots: &[SnapshotSummary], batches: bool, palette: Palette, room: u
     for one in snapshots {
         let age = text::age(one.age_hours);
         let id = text::line(&one.snapshot_id);
-        let changes = text::short_changes(&one.changes);
+        let changes = if is_recorded(one.state) {
+            text::short_changes(&one.changes)
+        } else {
+            "-".into()
+        };
         let size = text::size(one.size_bytes);
         let exit = one
             .exit_code
@@ -140,6 +152,18 @@ pub(crate) mod tests {
             "ID                AGE  CHANGES     SIZE  STATE        EXIT  PIN  COMMAND\n\
              a1b2c3d4e5f60718   6m  +2 -1    2.0 KiB  sealed          0       make\n\
              00112233aabbccdd  30h  none     2.0 KiB  rolled back     -  pin  rm -rf \\u{1b}[2J build\n"
+        );
+    }
+
+    #[test]
+    fn changes_that_are_not_recorded_yet_are_not_called_none() {
+        let mut one = snapshot("a1b2c3d4e5f60718", "make");
+        one.state = SnapshotState::Captured;
+        one.changes = ChangeCounts::default();
+        let text = table(&[one], None, PLAIN);
+        assert!(
+            !text.contains("none") && text.contains("captured"),
+            "{text}"
         );
     }
 
