@@ -159,7 +159,7 @@ const fn durable(name: &'static str, needs: Needs, option: &'static str, how: Ho
 }
 
 /// DeployX first, then its peers.
-static TOOLS: [Tool; 15] = [
+static TOOLS: [Tool; 17] = [
     tool(
         "deployx copy",
         Needs::Nothing,

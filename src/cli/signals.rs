@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use super::screen;
 use crate::error::{Error, Result, Stage};
 use crate::execute::Cancel;
+use crate::sys::runtime::runtime;
 
 /// Which texts a signal brings up.
 #[derive(Debug, Clone, Copy)]
@@ -54,10 +55,7 @@ impl Received {
 /// Turns signals into `cancel` from now to the end of the program. `terminal` tells that standard error is one.
 pub(crate) fn watch(cancel: &Cancel, notices: Notices, terminal: bool) -> Result<Received> {
     let failed = |source| Error::io(Stage::Request, "cannot watch for signals", source);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()
-        .map_err(failed)?;
+    let runtime = runtime().map_err(failed)?;
     let mut signals = {
         let _context = runtime.enter();
         source::Signals::register().map_err(failed)?

@@ -22,6 +22,7 @@ use super::turn::{Goal, Turn, TurnEnd};
 use super::{Cancel, CommandOutcome, Output, SessionSpec};
 use crate::error::{Error, ErrorKind, IoContext, Result, Stage};
 use crate::path::AbsPath;
+use crate::sys::runtime::runtime;
 
 /// The exit status of a command that took too long, as `timeout(1)` has it.
 const TIMED_OUT: i32 = 124;
@@ -43,11 +44,7 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn start(spec: SessionSpec) -> Result<Self> {
         let recipe = Recipe::new(spec)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .build()
-            .context(Stage::Execute, || "cannot wait for the shell's output")?;
+        let runtime = runtime().context(Stage::Execute, || "cannot wait for the shell's output")?;
         let mut session = Self {
             cwd: Some(recipe.spec.cwd.clone()),
             recipe,

@@ -7,6 +7,7 @@
 pub(crate) mod durable;
 #[cfg(unix)]
 pub(crate) mod process_unix;
+pub(crate) mod runtime;
 #[cfg(unix)]
 mod unix;
 #[cfg(all(test, target_os = "linux"))]

@@ -135,7 +135,7 @@ pub(crate) fn launch(launch: &Launch<'_>) -> Result<Launched, LaunchError> {
     }
     drop(blocked);
     drop(writer);
-    let Some(supervisor) = Pid::from_raw(pid).filter(|_| pid > 0) else {
+    let Some(supervisor) = child_of(pid) else {
         return Err(LaunchError::last(LaunchStep::Fork));
     };
     match read_reports(reader) {
@@ -151,6 +151,11 @@ pub(crate) fn launch(launch: &Launch<'_>) -> Result<Launched, LaunchError> {
             Err(error)
         }
     }
+}
+
+/// The child that `fork` gave; `None` where it failed.
+fn child_of(pid: libc::pid_t) -> Option<Pid> {
+    if pid > 0 { Pid::from_raw(pid) } else { None }
 }
 
 /// Waits until `child` has ended. Not being able to wait (somebody else did) is no failure.
@@ -267,7 +272,7 @@ impl Prepared<'_> {
         if pid == 0 {
             self.become_program();
         }
-        let Some(program) = Pid::from_raw(pid).filter(|_| pid > 0) else {
+        let Some(program) = child_of(pid) else {
             self.report(TAG_FORK, last_errno());
             exit_now(71)
         };

@@ -18,10 +18,14 @@ pub(crate) enum Scenario {
     FirstRun,
     /// A command with a store that has everything.
     Run,
+    /// The same under interception.
+    Intercepted,
     /// The rollback of that command.
     Rollback,
     /// Sealing a snapshot of which the process was killed after the command.
     RecoverRun,
+    /// The same of one that was intercepted.
+    RecoverIntercepted,
     /// Finishing a rollback that was killed half way.
     RecoverRollback,
     /// Deleting snapshots.
@@ -55,13 +59,22 @@ impl Scenario {
                 strings(&["run", "--json", "--path", ".", "--", COMMAND])
             }
             Scenario::Run => strings(&["run", "--json", "--path", ".", "--", COMMAND]),
+            Scenario::Intercepted => {
+                let options = ["run", "--json", "--strategy", "intercept", "--path", "."];
+                strings(&[&options[..], &["--", COMMAND]].concat())
+            }
             Scenario::Rollback => {
                 world.expect(&["run", "--quiet", "--path", ".", "--", COMMAND]);
                 world.remember_after();
                 strings(&["rollback", "last", "--yes"])
             }
             Scenario::RecoverRun => {
-                world.interrupted_run();
+                world.interrupted_run(&[]);
+                world.remember_after();
+                strings(&["recover", "--json"])
+            }
+            Scenario::RecoverIntercepted => {
+                world.interrupted_run(&["--strategy", "intercept"]);
                 world.remember_after();
                 strings(&["recover", "--json"])
             }
@@ -176,10 +189,10 @@ fn tells_of_loss(scenario: Scenario, traced: &Traced) -> bool {
             .is_some_and(|list| !list.is_empty())
     };
     match scenario {
-        Scenario::FirstRun | Scenario::Run => {
+        Scenario::FirstRun | Scenario::Run | Scenario::Intercepted => {
             !report["snapshot_error"].is_null() || report["coverage"]["complete"] != true
         }
-        Scenario::RecoverRun => some("incomplete") || some("failed"),
+        Scenario::RecoverRun | Scenario::RecoverIntercepted => some("incomplete") || some("failed"),
         Scenario::Rollback | Scenario::RecoverRollback | Scenario::Cleanup => false,
     }
 }
@@ -407,8 +420,10 @@ macro_rules! campaigns {
 campaigns! {
     a_kill_in_the_first_run_loses_nothing, a_fault_in_the_first_run_is_reported: FirstRun;
     a_kill_in_a_run_loses_nothing, a_fault_in_a_run_is_reported: Run;
+    a_kill_in_an_intercepted_run_loses_nothing, a_fault_in_an_intercepted_run_is_reported: Intercepted;
     a_kill_in_a_rollback_is_made_good, a_fault_in_a_rollback_is_reported: Rollback;
     a_kill_while_sealing_late_loses_nothing, a_fault_while_sealing_late_is_reported: RecoverRun;
+    a_kill_while_sealing_intercepted_work_late_loses_nothing, a_fault_while_sealing_intercepted_work_late_is_reported: RecoverIntercepted;
     a_kill_in_a_resumed_rollback_is_made_good, a_fault_in_a_resumed_rollback_is_reported: RecoverRollback;
     a_kill_in_a_cleanup_loses_nothing, a_fault_in_a_cleanup_is_reported: Cleanup;
 }

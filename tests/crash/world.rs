@@ -104,13 +104,14 @@ impl World {
     }
 
     /// Kills the program as soon as its command has done everything and before it is sealed.
-    pub(crate) fn interrupted_run(&self) {
+    pub(crate) fn interrupted_run(&self, options: &[&str]) {
         let marker = self.next_marker();
         let done = self.site.tree.with_file_name("done");
         let _ = fs::remove_file(&done);
         let line = format!("{COMMAND}; : > '{}'; sleep 60", done.display());
         let mut child: Child = self
             .command(&["run", "--quiet", "--path", "."])
+            .args(options)
             .args(["--", &line])
             .env("DEPLOYX_CRASH_TEST", &marker)
             .stdin(Stdio::null())
@@ -235,7 +236,7 @@ impl World {
     }
 
     fn leftovers(&self) -> Result<(), String> {
-        const FIXED: [&str; 10] = [
+        const FIXED: [&str; 12] = [
             "baseline",
             // Caches.
             "bases",
@@ -244,6 +245,8 @@ impl World {
             "index.sqlite",
             "index.sqlite-wal",
             "index.sqlite-shm",
+            "intercept",
+            "late",
             "lock",
             "open",
             "rollback",
@@ -254,6 +257,9 @@ impl World {
             if !of_kept && !FIXED.contains(&name.as_str()) {
                 found.push(name);
             }
+        }
+        for directory in ["intercept", "late"] {
+            found.extend(names(&self.site.store.join(directory)));
         }
         found.extend(names(&self.site.store.join("open")));
         found.extend(names(&self.site.store.join("rollback")).filter(|name| name != "lock"));

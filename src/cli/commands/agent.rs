@@ -17,6 +17,7 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::settings::Settings;
 use crate::error::{Error, ErrorKind, Result, Stage};
+use crate::sys::runtime::runtime;
 
 /// Between two looks at the agent's state.
 const GLANCE: Duration = Duration::from_secs(1);
@@ -127,10 +128,7 @@ enum Signal {
 fn watch() -> Result<sync::Receiver<Signal>> {
     use tokio::signal::unix::{SignalKind, signal};
     let failed = |source| Error::io(Stage::Request, "cannot watch for signals", source);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()
-        .map_err(failed)?;
+    let runtime = runtime().map_err(failed)?;
     let (mut interrupt, mut terminate, mut hangup) = {
         let _context = runtime.enter();
         (

@@ -355,6 +355,9 @@ impl Capture for InterceptCapture {
         let mut strays = looked.strays;
         strays.extend(readings.into_values().filter_map(|reading| reading.shelved));
         placing.clear_away(&strays, &candidates.wanted, &placed)?;
+        if self.session.is_none() {
+            placing.sweep(&placed)?;
+        }
         let stored = candidates.wanted.iter().zip(&placed);
         let stored_bytes = stored
             .filter(|(_, placed)| matches!(placed, Some(Ok(_))))

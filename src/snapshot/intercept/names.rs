@@ -11,9 +11,9 @@ use super::record::Inode;
 use crate::entry::EntryState;
 use crate::error::{IoContext, Result, Stage};
 use crate::path::AbsPath;
-use crate::snapshot::Exclusions;
 use crate::snapshot::tree::links::Seeker;
 use crate::snapshot::tree::walk::walk;
+use crate::snapshot::{Exclusions, Unobserved};
 
 /// Adds the names of files that had several of which some are not known. Gives a remark on those that
 /// were not found.
@@ -43,7 +43,7 @@ pub(super) fn add_names(
                 || after.identity.changed != before.identity.changed
         });
     }
-    groups.retain(|_, group| group.changed && group.known < group.state.identity.links);
+    groups.retain(|_, group| group.changed && group.is_parted());
     let base = exclusions
         .base
         .as_ref()
@@ -57,16 +57,28 @@ pub(super) fn add_names(
             .map(|(inode, group)| (*inode, group.first.clone()))
             .collect();
         let seeker = Seeker::new(&wanted);
-        walk(&[whole(base.clone())], exclusions, true, UNBOUNDED, &seeker)?;
+        let walked = walk(&[whole(base.clone())], exclusions, true, UNBOUNDED, &seeker)?;
         let mut looker = Looker::default();
         for path in seeker.finish() {
             add_name(expanded, &mut groups, &mut looker, path)
                 .context(Stage::Seal, || "cannot look at further names of a file")?;
         }
+        // Where something could not be looked at, a name may be that nobody knows of.
+        if let Some(missed) = walked.unobserved.first() {
+            let parted = groups.values().filter(|group| group.is_parted());
+            expanded.unobserved.extend(parted.map(|group| Unobserved {
+                path: group.first.clone(),
+                reason: format!(
+                    "further names of it (hard links) are not known: {} could not be looked \
+                     through: {}",
+                    missed.path, missed.reason
+                ),
+            }));
+        }
     }
     let parted: BTreeSet<AbsPath> = groups
         .into_values()
-        .filter(|group| group.known < group.state.identity.links)
+        .filter(Group::is_parted)
         .map(|group| group.first)
         .collect();
     Ok(remark(&parted))
@@ -78,6 +90,13 @@ struct Group {
     first: AbsPath,
     known: u64,
     changed: bool,
+}
+
+impl Group {
+    /// Whether it has names that are not known.
+    fn is_parted(&self) -> bool {
+        self.known < self.state.identity.links
+    }
 }
 
 fn add_name(

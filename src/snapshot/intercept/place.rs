@@ -1,5 +1,6 @@
 //! Puts old content into the stored snapshot.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -158,6 +159,24 @@ impl Placing<'_> {
                     return Err(e).context(Stage::Seal, || "cannot remove what is not needed");
                 }
                 _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what an earlier attempt to seal left in the snapshot: all that is not `placed`.
+    pub(super) fn sweep(&self, placed: &Placed) -> Result<()> {
+        let context = || "cannot remove what an interrupted seal left";
+        let kept: HashSet<&OsStr> = placed
+            .iter()
+            .filter_map(|placed| Some(OsStr::new(placed.as_ref()?.as_ref().ok()?)))
+            .collect();
+        for shelf in self.places.shelves() {
+            for name in shelf.dir.names().context(Stage::Seal, context)? {
+                let ours = name.as_encoded_bytes().starts_with(shelf.prefix.as_bytes());
+                if ours && !kept.contains(name.as_os_str()) {
+                    shelf.dir.unlink(&name).context(Stage::Seal, context)?;
+                }
             }
         }
         Ok(())

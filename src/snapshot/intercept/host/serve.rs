@@ -25,7 +25,7 @@ use crate::sys::seccomp::{Asked, Call, Listener, SharedSlot, asked, receive_desc
 const BUSY_SYNC: Duration = Duration::from_secs(1);
 const IDLE_SYNC: Duration = Duration::from_millis(100);
 /// How long to wait for somebody where there is nobody yet.
-const LONELY: Duration = Duration::from_secs(60);
+const LONELY: Duration = Duration::from_secs(10);
 
 /// A shell's listener.
 struct Watched {
