@@ -20,7 +20,9 @@ const OF_OTHERS: [&str; 5] = ["container", "database", "network", "remote", "ser
 pub(super) fn begin(scope: &Scope, selected: &Selected) -> Receipt {
     let mut strategies = selected.assignments.iter().map(|one| &one.strategy);
     let keeps = strategies.any(|one| one.spans_volumes()) && scope.paths.len() <= MOST_EXPECTED;
-    let guessed = scope.not_understood.iter().map(|part| part.text.clone());
+    // What a guess left out is a place, and no part of the line.
+    let parts = scope.not_understood.iter().filter(|part| part.covered);
+    let guessed = parts.map(|part| part.text.clone());
     let paths = scope.paths.iter().cloned();
     let expected = keeps.then(|| Expected {
         paths: paths.filter_map(physical).collect(),

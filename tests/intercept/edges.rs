@@ -103,6 +103,39 @@ os.write(os.open("{link}", os.O_WRONLY | os.O_CREAT), b"new")
 }
 
 #[test]
+fn a_file_that_could_not_be_removed_is_as_it_was_however_it_is_changed_then() {
+    let test = "a_file_that_could_not_be_removed_is_as_it_was_however_it_is_changed_then";
+    let plant =
+        "mkdir d; for f in f g h i; do echo $f > d/$f; setfattr -n user.note -v old d/$f; done";
+    if !require(test, "setfattr", has_program("setfattr")) {
+        return;
+    }
+    python_is_taken_back(
+        test,
+        plant,
+        r#"
+import os
+d = os.open("d", os.O_RDONLY)
+os.chroot("d")
+for name in "fghi":
+    try:
+        # There is no /proc beneath this root.
+        os.unlink(f"/proc/self/fd/{d}/{name}")
+    except OSError:
+        pass
+os.setxattr("/f", "user.note", b"new")
+os.removexattr("/g", "user.note")
+open("/g", "a").write("more")
+open("/h", "w").write("changed")
+os.setxattr("/h", "user.other", b"new")
+os.rename("/i", "/j")
+os.setxattr("/j", "user.note", b"new")
+os.chmod("/j", 0o600)
+"#,
+    );
+}
+
+#[test]
 fn a_pipe_that_was_written_to_has_its_times_again() {
     let test = "a_pipe_that_was_written_to_has_its_times_again";
     if !require(test, "python3", has_program("python3")) {

@@ -223,6 +223,10 @@ impl Watch {
     /// Writes down what is at a spot, unless something was before. Tells whether what is there existed
     /// when the command began.
     pub(super) fn touch(&mut self, spot: &Spot, stat: Option<&Stat>) -> io::Result<bool> {
+        if let Some(stat) = stat {
+            // It was to go, and is here still, or again.
+            self.complete(inode(stat))?;
+        }
         if spot.name.is_some() {
             // Also for a name that is known: it may be so for what is in it alone.
             self.touch_directory(spot)?;
