@@ -20,13 +20,10 @@ const OF_OTHERS: [&str; 5] = ["container", "database", "network", "remote", "ser
 pub(super) fn begin(scope: &Scope, selected: &Selected) -> Receipt {
     let mut strategies = selected.assignments.iter().map(|one| &one.strategy);
     let keeps = strategies.any(|one| one.spans_volumes()) && scope.paths.len() <= MOST_EXPECTED;
-    // What a guess left out is a place, and no part of the line.
-    let parts = scope.not_understood.iter().filter(|part| part.covered);
-    let guessed = parts.map(|part| part.text.clone());
     let paths = scope.paths.iter().cloned();
     let expected = keeps.then(|| Expected {
         paths: paths.filter_map(physical).collect(),
-        guessed: guessed.collect(),
+        guessed: guessed(scope),
         written_as_before: Vec::new(),
     });
     let limits = selected
@@ -39,6 +36,12 @@ pub(super) fn begin(scope: &Scope, selected: &Selected) -> Receipt {
         expected,
         ..Receipt::default()
     }
+}
+
+/// The parts of the line that a guess is for. What a guess left out is a place, and no part of it.
+fn guessed(scope: &Scope) -> Vec<String> {
+    let parts = scope.not_understood.iter().filter(|part| part.covered);
+    parts.map(|part| part.text.clone()).collect()
 }
 
 /// The whole receipt, once the command is over. `outside` is what a watch besides the strategy saw.
@@ -88,4 +91,24 @@ fn work_of_others(effects: &[Effect]) -> Option<Limit> {
         format!("what others do for the command is neither seen nor preserved: {kinds}")
     };
     (!kinds.is_empty()).then(|| Limit::new(LimitKind::WorkOfOthers, reason()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::infer::NotUnderstood;
+
+    #[test]
+    fn a_place_that_a_guess_left_out_is_no_command() {
+        let part = |text: &str, covered| NotUnderstood {
+            text: text.into(),
+            reason: String::new(),
+            covered,
+        };
+        let scope = Scope {
+            not_understood: vec![part("/", false), part("./tool x", true)],
+            ..Scope::default()
+        };
+        assert_eq!(guessed(&scope), ["./tool x"]);
+    }
 }
