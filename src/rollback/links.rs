@@ -1,6 +1,6 @@
 //! Hard links: names that shared an inode share one again. Pure.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::compose::{Content, Role, relinked, same_inode};
 use super::judge::{Draft, placing, same};
@@ -28,13 +28,39 @@ pub(crate) fn settle_links(drafts: &mut [Draft]) -> Vec<String> {
     }
     let mut groups: Vec<Vec<usize>> = groups.into_values().collect();
     groups.sort_unstable();
+    let leaving = leaving(drafts);
     let renewed: Vec<(usize, usize)> = groups
         .iter()
-        .filter_map(|members| Some((settle_group(drafts, members)?, members.len())))
+        .filter_map(|members| {
+            let moved = is_moved(drafts, members, &leaving);
+            Some((settle_group(drafts, members, moved)?, members.len()))
+        })
         .collect();
     reuse_moved(drafts);
     let note = |(first, members): (usize, usize)| outside_note(&drafts[first], members);
     renewed.into_iter().filter_map(note).collect()
+}
+
+/// The inodes of files that are now where they go from: removed, or replaced.
+fn leaving(drafts: &[Draft]) -> HashSet<(u64, u64)> {
+    let goes = |draft: &&Draft| draft.step.removes() || draft.step.places();
+    let expected = drafts.iter().filter(goes).filter_map(|draft| {
+        let expected = draft.target.expected.as_deref()?;
+        (!expected.is_dir()).then_some((expected.identity.device, expected.identity.inode))
+    });
+    expected.collect()
+}
+
+/// Whether a group has names that nobody recorded, and its inode is under a name that goes.
+fn is_moved(drafts: &[Draft], members: &[usize], leaving: &HashSet<(u64, u64)>) -> bool {
+    let first = members.first().map(|first| &drafts[*first].target);
+    first
+        .and_then(|target| target.desired.as_deref())
+        .is_some_and(|desired| {
+            let identity = desired.identity;
+            identity.links > members.len() as u64
+                && leaving.contains(&(identity.device, identity.inode))
+        })
 }
 
 /// A remark on names of a group that are not in the record, where the group gets a new inode.
@@ -128,12 +154,13 @@ fn renew(draft: &mut Draft) {
     }
 }
 
-/// Settles one group; gives the member that becomes its new inode, if one has to.
-fn settle_group(drafts: &mut [Draft], members: &[usize]) -> Option<usize> {
+/// Settles one group; gives the member that becomes its new inode, if one has to. Where its inode was
+/// `moved`, no other one is as good, whatever it holds.
+fn settle_group(drafts: &mut [Draft], members: &[usize], moved: bool) -> Option<usize> {
     for member in members {
         drafts[*member].linked = true;
     }
-    if let Some(anchor) = anchor(drafts, members) {
+    if let Some(anchor) = anchor(drafts, members, moved) {
         link_to(drafts, members, anchor);
         return None;
     }
@@ -148,7 +175,8 @@ fn settle_group(drafts: &mut [Draft], members: &[usize]) -> Option<usize> {
         .copied()
         .find(|m| usable(m))
         .or_else(|| asked.first().copied())?;
-    if asked.len() > 1 && matches!(drafts[first].step, Step::Keep | Step::Metadata) {
+    let alone = asked.len() == 1 && !moved;
+    if !alone && matches!(drafts[first].step, Step::Keep | Step::Metadata) {
         renew(&mut drafts[first]);
     }
     link_to(drafts, &asked, first);
@@ -166,7 +194,7 @@ fn has_old_content(draft: &Draft) -> bool {
 }
 
 /// The member that still is the old inode, or one that may become it.
-fn anchor(drafts: &[Draft], members: &[usize]) -> Option<usize> {
+fn anchor(drafts: &[Draft], members: &[usize], moved: bool) -> Option<usize> {
     let able: Vec<usize> = members
         .iter()
         .copied()
@@ -185,7 +213,7 @@ fn anchor(drafts: &[Draft], members: &[usize]) -> Option<usize> {
             Some(2)
         } else {
             // All of its names are in the group, so nothing else gets tied to it.
-            (live.identity.links == sharing(m)).then_some(1)
+            (!moved && live.identity.links == sharing(m)).then_some(1)
         }
     };
     able.iter()

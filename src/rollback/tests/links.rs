@@ -177,6 +177,28 @@ fn a_moved_file_is_moved_back_with_names_that_nobody_recorded() {
 }
 
 #[test]
+fn a_file_that_was_moved_comes_back_where_another_with_equal_content_took_its_name() {
+    let world = World::new();
+    let outside = tempfile::tempdir_in(world.root.as_path().parent().unwrap()).unwrap();
+    world.write("a", "content");
+    fs::hard_link(world.path("a"), outside.path().join("other")).unwrap();
+    world.mkdir("dir");
+    let inode = world.inode("a");
+    check(&world, || {
+        fs::rename(world.path("a"), world.path("d")).unwrap();
+        world.write("a", "content");
+    });
+    assert_eq!(world.inode("a"), inode);
+    // The name that it has now was a directory's.
+    check(&world, || {
+        fs::remove_dir(world.path("dir")).unwrap();
+        fs::rename(world.path("a"), world.path("dir")).unwrap();
+        world.write("a", "content");
+    });
+    assert_eq!(world.inode("a"), inode);
+}
+
+#[test]
 fn a_moved_directory_is_moved_back_without_its_content_in_the_store() {
     let world = World::new();
     world.mkdir("dir/sub");
