@@ -59,6 +59,17 @@ fn goes_on(site: &Site) {
     assert!(!site.tree.with_file_name("failed").exists());
 }
 
+/// The lines of a file as one batch under interception, not started yet.
+fn batch(site: &Site, lines: &Path) -> Command {
+    let mut command = site.deployx();
+    command
+        .args(["batch", "--batch-id", "b", "--strategy", "intercept"])
+        .arg("--cwd")
+        .arg(&site.tree)
+        .arg(lines);
+    command
+}
+
 #[test]
 fn survivors_go_on_whoever_of_the_two_that_answer_is_killed() {
     let site = Site::new();
@@ -163,20 +174,7 @@ fn a_batch_gives_each_command_its_own_record() {
     let lines = "echo 1 > f; mkdir d\nmv f d/f; echo 2 >> d/f\nrm -r d; echo 3 > g\n";
     let file = site.tree.with_file_name("lines");
     fs::write(&file, lines).unwrap();
-    let output = site
-        .deployx()
-        .args([
-            "batch",
-            "--batch-id",
-            "b",
-            "--strategy",
-            "intercept",
-            "--cwd",
-        ])
-        .arg(&site.tree)
-        .arg(&file)
-        .output()
-        .unwrap();
+    let output = batch(&site, &file).output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
     site.undo();
     assert_eq!(fs::read_to_string(site.tree.join("d/f")).unwrap(), "1\n2\n");
@@ -297,18 +295,7 @@ fn commands_of_one_session_take_no_more_than_the_first_ones() {
     }
     let file = site.tree.with_file_name("lines");
     fs::write(&file, lines).unwrap();
-    let mut child = site
-        .deployx()
-        .args([
-            "batch",
-            "--batch-id",
-            "b",
-            "--strategy",
-            "intercept",
-            "--cwd",
-        ])
-        .arg(&site.tree)
-        .arg(&file)
+    let mut child = batch(&site, &file)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()

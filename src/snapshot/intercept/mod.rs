@@ -42,14 +42,14 @@ mod sessions;
 mod sweep;
 mod territory;
 mod token;
+mod types;
 
 pub use host::answer;
 pub use late::late_changes;
-pub use session::{Interception, InterceptionHost};
-pub use sessions::{HolderReport, SessionReport, sessions};
+pub use session::Interception;
+pub use sessions::sessions;
+pub use types::{HolderReport, InterceptionHost, SessionReport, ToStart};
 
-use std::ffi::OsStr;
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use self::capture::InterceptCapture;
@@ -78,17 +78,6 @@ pub struct Intercept {
     host: Option<InterceptionHost>,
     session: Session,
     tried: OnceLock<std::result::Result<(), String>>,
-}
-
-/// What is known of a shell before it is started.
-#[derive(Debug)]
-pub struct ToStart<'a> {
-    /// The names of programs in its lines, as far as those are known.
-    pub programs: Vec<String>,
-    /// Where it looks for programs.
-    pub path: &'a OsStr,
-    /// Where it starts.
-    pub cwd: &'a Path,
 }
 
 /// What there is to be asked.

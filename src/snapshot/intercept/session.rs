@@ -1,15 +1,15 @@
 //! An engine's side of an interception: starts the process that answers, and asks it.
 
-use std::ffi::OsString;
 use std::io::{self, Read as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::protocol::{self, Answer, Ask, Earlier};
+use super::types::InterceptionHost;
 use crate::error::{Error, ErrorKind, IoContext, Result, Stage};
 use crate::path::AbsPath;
 use crate::snapshot::tree::walk::lock;
@@ -24,26 +24,6 @@ pub(super) const DIRECTORY: &str = "intercept";
 const ATTEMPTS: usize = 5;
 /// How many commands of a session are remembered, to tell whose a late change is.
 const REMEMBERED: usize = 200;
-
-/// How processes that answer for intercepted calls are started: a program that calls
-/// [`answer`](super::answer) with the directory that follows its arguments.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InterceptionHost {
-    /// The program; absolute.
-    pub program: PathBuf,
-    /// Its arguments before the directory.
-    pub arguments: Vec<OsString>,
-}
-
-impl InterceptionHost {
-    /// A host of `program` with `arguments`.
-    pub fn new(program: impl Into<PathBuf>, arguments: &[&str]) -> Self {
-        Self {
-            program: program.into(),
-            arguments: arguments.iter().map(OsString::from).collect(),
-        }
-    }
-}
 
 /// A process, with its stand-in, that is asked before any process of a session's shell changes a file
 /// or a name. It lives as long as one of them does, whatever happens to this process.

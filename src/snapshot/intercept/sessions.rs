@@ -3,46 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use serde::Serialize;
-
 use super::protocol::{self, About, Answer, Ask};
 use super::session::DIRECTORY;
+use super::types::{HolderReport, SessionReport};
 use crate::store::Store;
 
 /// How long a process that answers has to say how it is.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// A session of which processes are, or were, intercepted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct SessionReport {
-    /// Its name: that of its directory in the store.
-    pub session: String,
-    /// The processes that answer for its calls: the one at work, and its stand-in.
-    pub holders: Vec<HolderReport>,
-    /// Its shells that are under a filter, or left processes that are.
-    pub shells: Vec<u32>,
-    /// The snapshot of the command that runs.
-    pub command: Option<String>,
-    /// The snapshot of the command that ran last, when none runs.
-    pub last_command: Option<String>,
-    /// Entries that processes of commands that are over have changed since the last one ended.
-    pub late: u64,
-    /// What is wrong with it, and what that means.
-    pub problem: Option<String>,
-}
-
-/// A process that holds the listeners of a session.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct HolderReport {
-    /// The process.
-    pub pid: u32,
-    /// It waits to take over.
-    pub stand_in: bool,
-    /// It lives.
-    pub alive: bool,
-    /// How many listeners it holds; `None` where that cannot be seen.
-    pub listeners: Option<u64>,
-}
 
 /// Every session that the store has something of, in the order of their names.
 pub fn sessions(store: &Store) -> Vec<SessionReport> {
