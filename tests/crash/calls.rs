@@ -50,6 +50,12 @@ const WAIT: u16 = 1 << 6;
 const ON_FILE: u16 = 1 << 7;
 /// Opens a file: what it does depends on its flags.
 const OPEN: u16 = 1 << 8;
+/// Its first argument is a path.
+const PATH: u16 = 1 << 9;
+/// Its first argument is a descriptor, and its second a path beneath it.
+const AT: u16 = 1 << 10;
+/// Its first argument is a text and its second a descriptor.
+const TEXT_AT: u16 = 1 << 11;
 
 /// One kind of system call.
 pub(crate) struct Kind {
@@ -102,25 +108,29 @@ const KINDS: &[Kind] = &[
         libc::SYS_getdents64,
         MEDIUM | MEMORY | ON_FILE,
     ),
-    kind("openat", libc::SYS_openat, OPEN | MEDIUM | MAKE | WAIT),
-    kind("openat2", libc::SYS_openat2, OPEN | MEDIUM | MAKE | WAIT),
-    kind("mkdirat", libc::SYS_mkdirat, ENTRY),
-    kind("symlinkat", libc::SYS_symlinkat, ENTRY),
-    kind("linkat", libc::SYS_linkat, ENTRY),
-    kind("mknodat", libc::SYS_mknodat, ENTRY),
-    kind("renameat", libc::SYS_renameat, ENTRY),
-    kind("renameat2", libc::SYS_renameat2, ENTRY),
-    kind("unlinkat", libc::SYS_unlinkat, ENTRY),
+    kind("openat", libc::SYS_openat, OPEN | MEDIUM | MAKE | WAIT | AT),
+    kind(
+        "openat2",
+        libc::SYS_openat2,
+        OPEN | MEDIUM | MAKE | WAIT | AT,
+    ),
+    kind("mkdirat", libc::SYS_mkdirat, ENTRY | AT),
+    kind("symlinkat", libc::SYS_symlinkat, ENTRY | TEXT_AT),
+    kind("linkat", libc::SYS_linkat, ENTRY | AT),
+    kind("mknodat", libc::SYS_mknodat, ENTRY | AT),
+    kind("renameat", libc::SYS_renameat, ENTRY | AT),
+    kind("renameat2", libc::SYS_renameat2, ENTRY | AT),
+    kind("unlinkat", libc::SYS_unlinkat, ENTRY | AT),
     kind("fchmod", libc::SYS_fchmod, METADATA),
-    kind("fchmodat", libc::SYS_fchmodat, METADATA),
+    kind("fchmodat", libc::SYS_fchmodat, METADATA | AT),
     kind("fchown", libc::SYS_fchown, METADATA | SPACE),
-    kind("fchownat", libc::SYS_fchownat, METADATA | SPACE),
-    kind("utimensat", libc::SYS_utimensat, METADATA),
-    kind("setxattr", libc::SYS_setxattr, METADATA | SPACE),
-    kind("lsetxattr", libc::SYS_lsetxattr, METADATA | SPACE),
+    kind("fchownat", libc::SYS_fchownat, METADATA | SPACE | AT),
+    kind("utimensat", libc::SYS_utimensat, METADATA | AT),
+    kind("setxattr", libc::SYS_setxattr, METADATA | SPACE | PATH),
+    kind("lsetxattr", libc::SYS_lsetxattr, METADATA | SPACE | PATH),
     kind("fsetxattr", libc::SYS_fsetxattr, METADATA | SPACE),
-    kind("removexattr", libc::SYS_removexattr, METADATA),
-    kind("lremovexattr", libc::SYS_lremovexattr, METADATA),
+    kind("removexattr", libc::SYS_removexattr, METADATA | PATH),
+    kind("lremovexattr", libc::SYS_lremovexattr, METADATA | PATH),
     kind("fremovexattr", libc::SYS_fremovexattr, METADATA),
     kind("fsync", libc::SYS_fsync, SYNC),
     kind("fdatasync", libc::SYS_fdatasync, SYNC),
@@ -128,16 +138,16 @@ const KINDS: &[Kind] = &[
     kind("ioctl", libc::SYS_ioctl, METADATA | ON_FILE),
     kind("flock", libc::SYS_flock, EFFECT | MEMORY | WAIT),
     kind("fstat", libc::SYS_fstat, LOOK),
-    kind("newfstatat", libc::SYS_newfstatat, LOOK),
-    kind("statx", libc::SYS_statx, LOOK),
-    kind("statfs", libc::SYS_statfs, LOOK),
+    kind("newfstatat", libc::SYS_newfstatat, LOOK | AT),
+    kind("statx", libc::SYS_statx, LOOK | AT),
+    kind("statfs", libc::SYS_statfs, LOOK | PATH),
     kind("fstatfs", libc::SYS_fstatfs, LOOK),
-    kind("readlinkat", libc::SYS_readlinkat, LOOK),
-    kind("listxattr", libc::SYS_listxattr, LOOK),
-    kind("llistxattr", libc::SYS_llistxattr, LOOK),
+    kind("readlinkat", libc::SYS_readlinkat, LOOK | AT),
+    kind("listxattr", libc::SYS_listxattr, LOOK | PATH),
+    kind("llistxattr", libc::SYS_llistxattr, LOOK | PATH),
     kind("flistxattr", libc::SYS_flistxattr, LOOK),
-    kind("getxattr", libc::SYS_getxattr, LOOK),
-    kind("lgetxattr", libc::SYS_lgetxattr, LOOK),
+    kind("getxattr", libc::SYS_getxattr, LOOK | PATH),
+    kind("lgetxattr", libc::SYS_lgetxattr, LOOK | PATH),
     kind("fgetxattr", libc::SYS_fgetxattr, LOOK),
     kind("pipe2", libc::SYS_pipe2, MAKE),
     kind("socketpair", libc::SYS_socketpair, MAKE),
@@ -151,20 +161,20 @@ const KINDS: &[Kind] = &[
     kind("ppoll", libc::SYS_ppoll, WAIT | MEMORY),
     kind("clone", libc::SYS_clone, PROCESS),
     kind("clone3", libc::SYS_clone3, PROCESS),
-    kind("execve", libc::SYS_execve, PROCESS),
+    kind("execve", libc::SYS_execve, PROCESS | PATH),
     kind("kill", libc::SYS_kill, EFFECT),
     kind("wait4", libc::SYS_wait4, EFFECT | WAIT),
     kind("waitid", libc::SYS_waitid, EFFECT | WAIT),
     kind("exit_group", libc::SYS_exit_group, EFFECT),
     // Calls of older kinds, which the database makes.
-    kind("open", libc::SYS_open, OPEN | MEDIUM | MAKE | WAIT),
-    kind("mkdir", libc::SYS_mkdir, ENTRY),
-    kind("rename", libc::SYS_rename, ENTRY),
-    kind("unlink", libc::SYS_unlink, ENTRY),
-    kind("rmdir", libc::SYS_rmdir, ENTRY),
-    kind("symlink", libc::SYS_symlink, ENTRY),
-    kind("chmod", libc::SYS_chmod, METADATA),
-    kind("readlink", libc::SYS_readlink, LOOK),
+    kind("open", libc::SYS_open, OPEN | MEDIUM | MAKE | WAIT | PATH),
+    kind("mkdir", libc::SYS_mkdir, ENTRY | PATH),
+    kind("rename", libc::SYS_rename, ENTRY | PATH),
+    kind("unlink", libc::SYS_unlink, ENTRY | PATH),
+    kind("rmdir", libc::SYS_rmdir, ENTRY | PATH),
+    kind("symlink", libc::SYS_symlink, ENTRY | PATH),
+    kind("chmod", libc::SYS_chmod, METADATA | PATH),
+    kind("readlink", libc::SYS_readlink, LOOK | PATH),
 ];
 
 /// A call that a process is about to make.
@@ -199,6 +209,22 @@ impl Call {
             traits,
             on_file: traits & ON_FILE == 0 || on_file(arguments[0]),
         })
+    }
+
+    /// The arguments that are a descriptor and a path or text, as far as there are such.
+    ///
+    /// Others are not looked at: what is left in their registers may by chance be the address of
+    /// something.
+    pub(crate) fn names(&self) -> (Option<usize>, Option<usize>) {
+        if self.is(PATH) {
+            (None, Some(0))
+        } else if self.is(AT) {
+            (Some(0), Some(1))
+        } else if self.is(TEXT_AT) {
+            (Some(1), Some(0))
+        } else {
+            (Some(0), None)
+        }
     }
 
     fn is(&self, wanted: u16) -> bool {

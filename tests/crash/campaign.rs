@@ -116,7 +116,7 @@ fn interrupt_rollback(world: &World) {
                 role: Role::Agent,
                 fault: Fault::Kill,
                 at,
-                on: "",
+                on: &[],
             }),
         )
     };
@@ -308,7 +308,7 @@ fn points(scenario: Scenario, faults: &[Fault]) -> Vec<Injection> {
                 role,
                 fault: *fault,
                 at,
-                on: "",
+                on: &[],
             }));
         }
     }
@@ -368,9 +368,9 @@ fn campaign(test: &str, scenario: Scenario, faults: &[Fault]) {
     assert!(problems.is_empty(), "{test}: {problems:?}");
 }
 
-/// Lets every call that has `on` in its description meet the fault: where the campaign found
+/// Lets every call that has all of `on` in its description meet the fault: where the campaign found
 /// something, all of it is tried on every run.
-pub(crate) fn at_every(test: &str, scenario: Scenario, fault: Fault, on: &'static str) {
+pub(crate) fn at_every(test: &str, scenario: Scenario, fault: Fault, on: &'static [&'static str]) {
     if !is_possible(test) {
         return;
     }
@@ -386,7 +386,7 @@ pub(crate) fn at_every(test: &str, scenario: Scenario, fault: Fault, on: &'stati
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let traced = world.traced(&arguments, Some(injection));
         let Some(call) = &traced.hit else {
-            assert!(at > 1, "no call has {on}");
+            assert!(at > 1, "no call has {on:?}");
             return;
         };
         if let Err((verdict, what)) = judge(scenario, &world, &arguments, &traced) {

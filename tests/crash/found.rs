@@ -9,7 +9,7 @@ fn a_store_that_was_being_made_has_nothing_to_recover() {
         "a_store_that_was_being_made_has_nothing_to_recover",
         Scenario::FirstRun,
         Fault::Kill,
-        ".format.tmp",
+        &[".format.tmp"],
     );
 }
 
@@ -19,7 +19,7 @@ fn a_snapshot_whose_baseline_cannot_be_read_now_is_sealed_later() {
         "a_snapshot_whose_baseline_cannot_be_read_now_is_sealed_later",
         Scenario::RecoverRun,
         Fault::Once(libc::EIO),
-        "pwrite64(",
+        &["pwrite64("],
     );
 }
 
@@ -29,7 +29,7 @@ fn a_named_snapshot_that_cannot_be_read_is_no_success() {
         "a_named_snapshot_that_cannot_be_read_is_no_success",
         Scenario::Cleanup,
         Fault::Once(libc::EIO),
-        ".json",
+        &[".json"],
     );
 }
 
@@ -39,7 +39,7 @@ fn a_journal_waits_for_its_redo_snapshot() {
         "a_journal_waits_for_its_redo_snapshot",
         Scenario::RecoverRollback,
         Fault::Once(libc::EIO),
-        ".json",
+        &[".json"],
     );
 }
 
@@ -49,7 +49,7 @@ fn a_journal_that_could_not_be_made_durable_is_not_carried_out() {
         "a_journal_that_could_not_be_made_durable_is_not_carried_out",
         Scenario::Rollback,
         Fault::Once(libc::EIO),
-        "/store/rollback \"\")",
+        &["fsync(", "/store/rollback \"\")"],
     );
 }
 
@@ -59,7 +59,7 @@ fn what_could_not_be_staged_leaves_nothing_and_can_be_rolled_back_again() {
         "what_could_not_be_staged_leaves_nothing_and_can_be_rolled_back_again",
         Scenario::Rollback,
         Fault::Once(libc::ENOSPC),
-        "pwrite64(",
+        &["pwrite64("],
     );
 }
 
@@ -69,7 +69,7 @@ fn what_could_not_be_swept_at_first_does_not_stay() {
         "what_could_not_be_swept_at_first_does_not_stay",
         Scenario::RecoverRollback,
         Fault::Once(libc::EPERM),
-        "unlinkat(",
+        &["unlinkat("],
     );
 }
 
@@ -79,6 +79,6 @@ fn times_that_could_not_be_put_back_are_named() {
         "times_that_could_not_be_put_back_are_named",
         Scenario::RecoverRollback,
         Fault::Once(libc::EPERM),
-        "utimensat(",
+        &["utimensat("],
     );
 }

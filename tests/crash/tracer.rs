@@ -20,8 +20,8 @@ use libc::{c_int, c_void, pid_t};
 
 use crate::calls::{Call, FAULTS, Fault};
 
-/// Nothing of what is tested takes nearly this long.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Nothing of what is tested takes nearly this long, not on a disk that others keep busy either.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Whose calls count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,9 +39,9 @@ pub(crate) struct Injection {
     pub(crate) fault: Fault,
     /// The first call of those that the fault can happen to is number 1.
     pub(crate) at: usize,
-    /// Only calls count that have this in their description, which begins with the call's name
-    /// and has the paths of its descriptor and arguments. Empty: all.
-    pub(crate) on: &'static str,
+    /// Only calls count that have all of these in their description, which begins with the call's
+    /// name and has the paths of its descriptor and argument.
+    pub(crate) on: &'static [&'static str],
 }
 
 /// How it went.
@@ -278,8 +278,11 @@ impl Tracer {
         if injection.role != role || !call.can_meet(injection.fault) {
             return Ok(());
         }
-        if !injection.on.is_empty() && !describe(task, &call, &arguments).contains(injection.on) {
-            return Ok(());
+        if !injection.on.is_empty() {
+            let described = describe(task, &call, &arguments);
+            if !injection.on.iter().all(|part| described.contains(part)) {
+                return Ok(());
+            }
         }
         self.counted += 1;
         let again = matches!(injection.fault, Fault::FromThenOn(_)) && self.counted > injection.at;
@@ -361,7 +364,7 @@ fn open_flags(task: pid_t, name: &str, arguments: &[u64; 6]) -> u64 {
     }
 }
 
-/// A call in words, with whatever of its first two arguments is a path.
+/// A call in words, with its descriptor and its path.
 fn describe(task: pid_t, call: &Call, arguments: &[u64; 6]) -> String {
     let text = |address: u64| {
         let mut bytes = [0; 256];
@@ -372,10 +375,10 @@ fn describe(task: pid_t, call: &Call, arguments: &[u64; 6]) -> String {
         (!text.is_empty()).then(|| text.to_owned())
     };
     let fd = |fd: u64| fs::read_link(format!("/proc/{task}/fd/{}", fd as u32)).ok();
-    let on = fd(arguments[0]).map_or(String::new(), |path| path.display().to_string());
-    let path = text(arguments[0])
-        .or_else(|| text(arguments[1]))
-        .unwrap_or_default();
+    let (descriptor, path) = call.names();
+    let on = descriptor.and_then(|at| fd(arguments[at]));
+    let on = on.map_or(String::new(), |path| path.display().to_string());
+    let path = path.and_then(|at| text(arguments[at])).unwrap_or_default();
     format!("{}({on} {path:?})", call.kind.name)
 }
 
