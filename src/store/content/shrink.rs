@@ -47,7 +47,7 @@ impl Effort {
     /// While somebody waits for a command's end.
     pub(in crate::store) const AT_SEAL: Self = Self {
         compress: 64 << 20,
-        files: 256,
+        files: 64,
         compare: 128 << 20,
         level: 1,
         linked: true,
