@@ -150,6 +150,10 @@ fn fill(plan: &mut RollbackPlan, drafts: Vec<Draft>) {
         if let Step::Link { to: other } | Step::Reuse { of: other } = &mut draft.step {
             *other = positions[*other as usize];
         }
+        let recorded = draft.target.expected.as_deref();
+        let as_recorded = recorded
+            .zip(draft.live.as_deref())
+            .is_some_and(|(recorded, live)| recorded.same_version(live));
         plan.entries.push(PlannedEntry {
             path: draft.target.path,
             desired: draft.target.desired,
@@ -160,6 +164,7 @@ fn fill(plan: &mut RollbackPlan, drafts: Vec<Draft>) {
             conflict: draft.conflict,
             failure: draft.failure,
             saved: None,
+            as_recorded,
         });
     }
 }

@@ -107,6 +107,9 @@ pub(crate) struct PlannedEntry {
     pub(crate) failure: Option<String>,
     /// The name under which the live content was saved in the redo snapshot.
     pub(crate) saved: Option<String>,
+    /// `live` is the very version that was recorded after the command: its hash was found out then.
+    #[serde(skip)]
+    pub(crate) as_recorded: bool,
 }
 
 impl PlannedEntry {

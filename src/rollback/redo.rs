@@ -2,6 +2,7 @@
 //! undo record of the rollback itself.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -19,10 +20,13 @@ use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::execute::Cancel;
 use crate::progress::{Event, Phase, Progress};
 use crate::seal::{Change, PreImage, RecordedVolume, UndoRecord};
-use crate::sys::{Dir, Pinned, Stat, copy_content, sync_volume};
+use crate::sys::{Dir, Pinned, Stat, clone_content, copy_content, sync_volume};
 
 /// Files that one thread saves in a row.
 const IN_A_ROW: usize = 64;
+
+/// From this size on blocks are shared where that is possible.
+const CLONED_FROM: u64 = 64 << 10;
 
 /// How saving one file went.
 enum Saving {
@@ -164,7 +168,7 @@ fn save_file(
         Ok(copy) => copy,
         Err(e) => return Saving::Full(e),
     };
-    let saved = copy_content(&file, &copy);
+    let saved = copy_live(entry, &file, &copy);
     let saving = match (saved, still()) {
         (Ok((bytes, hash)), Ok(true)) => match durable.then(|| copy.sync_all()).transpose() {
             Ok(_) => return Saving::Saved { hash, bytes },
@@ -177,6 +181,20 @@ fn save_file(
     // Whatever is left of it is removed with the redo snapshot at the latest.
     let _ = to.unlink(name.as_ref());
     saving
+}
+
+/// Copies the live content and gives its length and hash.
+///
+/// Nothing is read where blocks can be shared and the file is the version that was recorded: reading
+/// large files costs far more than all else. The caller makes sure that it is that version still.
+fn copy_live(entry: &PlannedEntry, from: &File, to: &File) -> io::Result<(u64, ContentHash)> {
+    if let Some(live) = entry.live.as_deref().filter(|_| entry.as_recorded)
+        && let Some(hash) = live.hash.filter(|_| live.size >= CLONED_FROM)
+        && clone_content(from, to)?
+    {
+        return Ok((live.size, hash));
+    }
+    copy_content(from, to)
 }
 
 fn is_full(error: &io::Error) -> bool {

@@ -6,13 +6,17 @@ use std::sync::Mutex;
 
 use super::before::Before;
 use super::links::Groups;
-use super::record::{Child, Content, Record, Row, child_named, child_path, is_racy};
+use super::record::{Child, Content, RACY_WINDOW, Record, Row, child_named, child_path, is_racy};
 use super::walk::{Descend, Step, Visit, Visitor, lock};
 use crate::entry::{EntryKind, EntryState, Timestamp};
 use crate::infer::{Depth, ScopePath};
 use crate::path::AbsPath;
 use crate::snapshot::Unobserved;
 use crate::sys::{Dir, Stat, hash_file, read_open_state, read_state, system_clock};
+
+/// From this size on it is worth to wait until an equal change time proves that a file is unchanged: not
+/// having to read it again later saves more.
+const WAITED_FOR_FROM: u64 = 32 << 20;
 
 /// One entry that differs, with what is known of its old content.
 pub(in crate::snapshot) struct Difference {
@@ -427,8 +431,8 @@ pub(in crate::snapshot) fn read_after(
     if stat.kind != EntryKind::File {
         return read_state(dir, name, stat);
     }
-    let now = system_clock();
-    let (file, stat) = match dir.open_file_with_stat(name) {
+    let mut now = system_clock();
+    let (file, mut stat) = match dir.open_file_with_stat(name) {
         Ok(opened) => opened,
         // Its metadata can still be compared; its content then only by identity.
         Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
@@ -436,6 +440,11 @@ pub(in crate::snapshot) fn read_after(
         }
         Err(e) => return Err(e),
     };
+    if stat.size >= WAITED_FOR_FROM && is_racy(&stat.identity, now) {
+        std::thread::sleep(RACY_WINDOW);
+        now = system_clock();
+        stat = Stat::of(&file)?;
+    }
     let mut state = read_open_state(&file, &stat)?;
     state.hash = Some(hash_file(&file)?);
     let again = Stat::of(&file)?;
@@ -457,4 +466,32 @@ pub(in crate::snapshot) fn is_equal(before: &EntryState, after: &EntryState) -> 
         && before.device == after.device
         && before.identity.links == after.identity.links
         && (before.kind != EntryKind::File || (before.hash.is_some() && before.hash == after.hash))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file of that many bytes, which was written right before it is read.
+    fn read_at_once(size: u64) -> EntryState {
+        let dir = tempfile::tempdir().unwrap();
+        let file = std::fs::File::create(dir.path().join("file")).unwrap();
+        file.set_len(size).unwrap();
+        let dir = Dir::open(&AbsPath::new(dir.path()).unwrap()).unwrap();
+        let stat = dir.stat(OsStr::new("file")).unwrap();
+        read_after(&dir, OsStr::new("file"), &stat).unwrap()
+    }
+
+    #[test]
+    fn a_change_time_of_right_now_proves_nothing() {
+        let state = read_at_once(10);
+        assert_eq!(state.identity.changed, Timestamp::default());
+    }
+
+    #[test]
+    fn a_large_file_is_read_when_its_change_time_proves_something() {
+        let state = read_at_once(WAITED_FOR_FROM);
+        assert_ne!(state.identity.changed, Timestamp::default());
+        assert!(state.hash.is_some());
+    }
 }

@@ -1,6 +1,7 @@
 //! Rows of the baseline: what is known about one directory and the entries in it.
 
 use std::ffi::OsStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +11,7 @@ use crate::sys::Stat;
 
 /// A change time this close to the moment of looking proves nothing: filesystems stamp with a
 /// coarse clock, so a later change can carry the same stamp.
-const RACY_WINDOW_NANOS: i128 = 20_000_000;
+pub(in crate::snapshot) const RACY_WINDOW: Duration = Duration::from_millis(20);
 
 /// Where an entry's content is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -209,7 +210,7 @@ impl Record {
 
 /// Whether a change right after `now` could leave the change time as it is.
 pub(in crate::snapshot) fn is_racy(identity: &Identity, now: Timestamp) -> bool {
-    identity.changed.as_nanos() + RACY_WINDOW_NANOS > now.as_nanos()
+    identity.changed.as_nanos() + RACY_WINDOW.as_nanos() as i128 > now.as_nanos()
 }
 
 /// A name in a directory.
