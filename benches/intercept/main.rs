@@ -14,7 +14,6 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
-
 use tempfile::TempDir;
 
 use common::figures::{Figures, Unit};

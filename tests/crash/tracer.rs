@@ -21,7 +21,7 @@ use libc::{c_int, c_void, pid_t};
 use crate::calls::{Call, FAULTS, Fault};
 
 /// Nothing of what is tested takes nearly this long, not on a disk that others keep busy either.
-const PATIENCE: Duration = Duration::from_secs(300);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Whose calls count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::common::{Site, differences, shell, text};
-use crate::tracer::{self, Injection, Traced};
+use crate::tracer::{self, Injection, PATIENCE, Traced};
 
 /// Makes the tree.
 const FIXTURE: &str = "mkdir -p kept gone/deep dir-to-file sub
@@ -325,7 +325,7 @@ fn wait_for_end(marker: &str) {
 }
 
 fn wait_until(what: &str, reached: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(300);
+    let deadline = Instant::now() + PATIENCE;
     while !reached() {
         assert!(Instant::now() < deadline, "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(2));

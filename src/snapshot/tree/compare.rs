@@ -14,7 +14,7 @@ use crate::path::AbsPath;
 use crate::snapshot::Unobserved;
 use crate::sys::{Dir, Stat, hash_file, read_open_state, read_state, system_clock};
 
-/// From this size on it is worth to wait until an equal change time proves that a file is unchanged: not
+/// From this size on it is worth waiting until an equal change time proves that a file is unchanged: not
 /// having to read it again later saves more.
 const WAITED_FOR_FROM: u64 = 32 << 20;
 
