@@ -26,19 +26,18 @@ pub(super) fn clean(shared: &Shared) {
         }
         Err(error) => tracing::warn!(%error, "snapshots were not cleaned up"),
     }
+    bound_records(shared);
+    bound_outputs(shared);
+}
+
+/// Keeps the outbox and what is remembered of ids within their bounds.
+pub(super) fn bound_records(shared: &Shared) {
+    let config = shared.config();
     let remember = config.remember.as_secs_f64();
     if let Err(error) = shared.state.forget(remember, config.results_kept) {
         tracing::warn!(%error, "ids were not forgotten");
     }
-    bound_outbox(shared);
-    if let Err(error) = bound_outputs(shared, config.output_files) {
-        tracing::warn!(%error, "long outputs were not deleted");
-    }
-}
-
-/// Keeps the outbox within its bounds.
-pub(super) fn bound_outbox(shared: &Shared) {
-    let (count, bytes) = shared.config().outbox;
+    let (count, bytes) = config.outbox;
     match shared.state.bound(count, bytes) {
         Ok(0) => {}
         Ok(dropped) => {
@@ -49,8 +48,15 @@ pub(super) fn bound_outbox(shared: &Shared) {
     }
 }
 
+/// Keeps the files of long outputs within their bound.
+pub(super) fn bound_outputs(shared: &Shared) {
+    if let Err(error) = delete_outputs(shared, shared.config().output_files) {
+        tracing::warn!(%error, "long outputs were not deleted");
+    }
+}
+
 /// Deletes the oldest outputs until the rest holds at most `bytes`.
-fn bound_outputs(shared: &Shared, bytes: u64) -> crate::error::Result<()> {
+fn delete_outputs(shared: &Shared, bytes: u64) -> crate::error::Result<()> {
     use crate::error::{IoContext as _, Stage};
     let directory = shared.state.outputs()?;
     let context = || format!("cannot read {}", directory.display());

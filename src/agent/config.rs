@@ -63,8 +63,8 @@ pub struct AgentConfig {
     pub session_idle: Duration,
     /// How long ids are remembered.
     pub remember: Duration,
-    /// Results that are kept for repeated requests.
-    pub results_kept: u64,
+    /// Results that are kept for repeated requests, and their bytes.
+    pub results_kept: (u64, u64),
     /// Results that may wait to be delivered, and their bytes.
     pub outbox: (u64, u64),
     /// Where figures are served, in Prometheus' format.
@@ -104,7 +104,7 @@ impl AgentConfig {
             max_sessions: 16,
             session_idle: seconds(30 * 60),
             remember: seconds(7 * 24 * 3600),
-            results_kept: 20_000,
+            results_kept: (20_000, 256 << 20),
             outbox: (50_000, 256 << 20),
             metrics: None,
         }

@@ -122,7 +122,7 @@ impl Agent {
         let transport = Arc::new(Mutex::new(transport(&agent_id)));
         let shared = Arc::new(Shared::new(engine, state, config, agent_id, identity));
         session::report_interrupted(&shared)?;
-        cleanup::bound_outbox(&shared);
+        cleanup::bound_records(&shared);
         let metrics = metrics
             .map(|address| {
                 let own = Arc::downgrade(&shared);

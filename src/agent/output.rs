@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::json;
 
+use super::cleanup;
 use super::redact::{Redactor, Stream};
 use super::shared::Shared;
 use super::wire::Reply;
@@ -95,6 +96,9 @@ impl CommandOutput {
         self.pass_on(&mut inner, OutputStream::Stderr, &rest);
         let errors = inner.errors.take().0;
         let (text, left_out, file) = inner.kept.take();
+        if file.is_some() {
+            cleanup::bound_outputs(&self.shared);
+        }
         Collected {
             text,
             left_out,

@@ -8,10 +8,10 @@ use super::secret::Secret;
 
 /// What stands in the place of a secret.
 const MARK: &str = "[redacted]";
-/// The most text that is held back because a secret might go on.
+/// The most text of a line that is held back because a secret might begin in it.
 const HELD: usize = 1024;
-/// The longest private key that is waited for.
-const LONGEST_KEY: usize = 64 << 10;
+/// The longest secret whose end is waited for, a private key for example.
+const LONGEST: usize = 64 << 10;
 
 /// Groups that are kept: `keep` before the secret, `end` after it.
 static SHAPES: LazyLock<Option<Regex>> = LazyLock::new(|| {
@@ -77,7 +77,7 @@ impl Redactor {
         }
         if let Some(begin) = text.rfind("-----BEGIN ")
             && !is_closed(&text[begin..])
-            && text.len() - begin < LONGEST_KEY
+            && text.len() - begin < LONGEST
         {
             return text.len() - begin;
         }
@@ -90,7 +90,37 @@ impl Redactor {
             line.rfind(char::is_whitespace)
                 .map_or(line.len(), |at| line.len() - at)
         };
-        if open > HELD { 0 } else { open }
+        let values = self.values.iter().map(|value| value.reveal().len());
+        let held = values.max().unwrap_or_default().max(HELD);
+        if open <= held {
+            return open;
+        }
+        // The line is too long to be waited for. What is held back is enough for a secret to be known.
+        let mut cut = text.len() - held;
+        while !text.is_char_boundary(cut) {
+            cut -= 1;
+        }
+        let begin = self.secret_across(text, cut).unwrap_or(cut);
+        text.len()
+            - if text.len() - begin < LONGEST {
+                begin
+            } else {
+                cut
+            }
+    }
+
+    /// Where the secret begins that goes on at `cut`, where there is one.
+    fn secret_across(&self, text: &str, cut: usize) -> Option<usize> {
+        let across = |begin: usize, end: usize| begin < cut && cut < end;
+        let value = self.values.iter().find_map(|value| {
+            let mut found = text.match_indices(value.reveal());
+            found.find_map(|(at, value)| across(at, at + value.len()).then_some(at))
+        });
+        let shape = SHAPES.as_ref().filter(|_| self.shapes).and_then(|shapes| {
+            let mut found = shapes.find_iter(text);
+            found.find_map(|one| across(one.start(), one.end()).then_some(one.start()))
+        });
+        value.into_iter().chain(shape).min()
     }
 }
 
@@ -223,6 +253,33 @@ mod tests {
                 );
             }
             assert_eq!(text, whole, "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn secrets_in_lines_that_are_too_long_to_be_held_back_are_found_wherever_they_are_cut() {
+        let filler = r#""name":"value","list":[1,2,3],"#.repeat(100);
+        let text = format!(
+            "{{{filler}\"db_password\": \"p4ssw0rd with words\",{filler}\"url\": \
+             \"https://bob:hunter22@git.example\",{filler}tok-of-this-agent,{filler}}}"
+        );
+        let whole = redactor().clean(&text);
+        let last = text.find("tok-of").unwrap() + 100;
+        for cut in (1..last).filter(|at| at % 7 == 0 || text[*at..].starts_with("ssw0rd")) {
+            let mut stream = Stream::default();
+            let mut clean = stream.push(&redactor(), &text.as_bytes()[..cut]);
+            clean.push_str(&stream.push(&redactor(), &text.as_bytes()[cut..]));
+            clean.push_str(&stream.finish(&redactor()));
+            assert!(clean == whole, "cut at {cut}: {clean}");
+        }
+        for size in [1, 500, 1000, 1500, 4096] {
+            let mut stream = Stream::default();
+            let mut clean = String::new();
+            for piece in text.as_bytes().chunks(size) {
+                clean.push_str(&stream.push(&redactor(), piece));
+            }
+            clean.push_str(&stream.finish(&redactor()));
+            assert!(clean == whole, "pieces of {size}");
         }
     }
 

@@ -13,7 +13,7 @@ use super::redact::Redactor;
 use super::shells::Shells;
 use super::state::{Kind, State};
 use super::unkept::{Unkept, Waiting};
-use super::wire::{Rejection, Reply, refusal};
+use super::wire::{Rejection, Reply, json_length, refusal};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::execute::Cancel;
@@ -33,6 +33,8 @@ pub(super) struct Shared {
     pub(super) last_sent: AtomicI64,
     settings: RwLock<(Arc<AgentConfig>, Arc<Redactor>)>,
     running: Mutex<HashMap<(Kind, String), Cancel>>,
+    /// Results that were kept since they were last bounded, and their bytes.
+    new_results: Mutex<(u64, u64)>,
     stopping: AtomicBool,
 }
 
@@ -57,6 +59,7 @@ impl Shared {
             last_sent: AtomicI64::new(0),
             settings: RwLock::new(settings(config)),
             running: Mutex::default(),
+            new_results: Mutex::default(),
             stopping: AtomicBool::new(false),
         }
     }
@@ -129,7 +132,10 @@ impl Shared {
 
     fn deliver(&self, result: Unkept) {
         match self.keep(&result) {
-            Ok(number) => self.outgoing.stored(number),
+            Ok(number) => {
+                self.outgoing.stored(number);
+                self.bound_records(json_length(&result.reply.payload) as u64);
+            }
             Err(error) => {
                 tracing::error!(%error, event = result.reply.event, "a result is not kept on disk yet");
                 // It comes again when it is kept: a backend that was told twice was told.
@@ -138,6 +144,23 @@ impl Shared {
                     tracing::error!("too many results wait for the disk: one is given up");
                 }
             }
+        }
+    }
+
+    /// Bounds what is on disk whenever an eighth of what it may hold has come in.
+    fn bound_records(&self, bytes: u64) {
+        let config = self.config();
+        let (outbox, kept) = (config.outbox, config.results_kept);
+        let most = (outbox.0.min(kept.0), outbox.1.min(kept.1));
+        let mut new = self
+            .new_results
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *new = (new.0 + 1, new.1 + bytes);
+        if new.0 > most.0 / 8 || new.1 > most.1 / 8 {
+            *new = (0, 0);
+            drop(new);
+            super::cleanup::bound_records(self);
         }
     }
 

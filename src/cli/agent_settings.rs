@@ -51,6 +51,8 @@ pub(crate) struct AgentSection {
     pub(crate) result_output_bytes: Option<usize>,
     pub(crate) output_file_bytes: Option<u64>,
     pub(crate) output_files_bytes: Option<u64>,
+    pub(crate) results_kept: Option<u64>,
+    pub(crate) results_kept_bytes: Option<u64>,
     pub(crate) outbox_results: Option<u64>,
     pub(crate) outbox_bytes: Option<u64>,
     pub(crate) metrics: Option<SocketAddr>,
@@ -241,6 +243,10 @@ fn sizes(config: &mut AgentConfig, section: &AgentSection) {
     config.max_sessions = section.max_sessions.unwrap_or(config.max_sessions).max(1);
     config.output_file = section.output_file_bytes.unwrap_or(config.output_file);
     config.output_files = section.output_files_bytes.unwrap_or(config.output_files);
+    config.results_kept = (
+        section.results_kept.unwrap_or(config.results_kept.0),
+        section.results_kept_bytes.unwrap_or(config.results_kept.1),
+    );
     config.outbox = (
         section.outbox_results.unwrap_or(config.outbox.0),
         section.outbox_bytes.unwrap_or(config.outbox.1),

@@ -90,6 +90,45 @@ fn an_id_runs_once_and_its_result_comes_again() {
 }
 
 #[test]
+fn a_batch_that_is_not_taken_back_whole_says_which_snapshots_are() {
+    let site = Site::new();
+    let lines = ["echo 1 > one", "echo 2 > two"];
+    let payload = json!({ "batch_id": "b", "commands": lines, "shell": "sh" });
+    site.send("execute_batch_persistent", payload);
+    let done = site.result("batch_execution_completed", "batch_id", "b");
+    fs::write(site.tree.join("two"), "changed since").expect("a file");
+    let undo = |on_conflict: &str| {
+        let before = site.backend.sent().len();
+        site.send(
+            "rollback_batch",
+            json!({ "batch_id": "b", "on_conflict": on_conflict }),
+        );
+        let result = site.wait(|sent| {
+            let mut new = sent.iter().skip(before);
+            let one = new.find(|one| one.event == "batch_rollback_result")?;
+            Some(one.payload.clone())
+        });
+        let ids = ["/snapshots/0/snapshot_id", "/snapshots/1/snapshot_id"];
+        assert_eq!(
+            ids.map(|id| result.pointer(id)),
+            [
+                done.pointer("/snapshot_ids/1"),
+                done.pointer("/snapshot_ids/0")
+            ],
+            "in the order undone: {result}"
+        );
+        ["/snapshots/0/success", "/snapshots/1/success"]
+            .map(|success| result.pointer(success).and_then(Value::as_bool))
+    };
+    assert_eq!(undo("abort"), [Some(false), Some(false)]);
+    assert_eq!(site.read("one"), "1\n");
+    assert_eq!(undo("skip"), [Some(false), Some(true)]);
+    assert_eq!(site.read("two"), "changed since");
+    assert_eq!(undo("overwrite"), [Some(true), Some(true)]);
+    assert!(!site.tree.join("one").exists() && !site.tree.join("two").exists());
+}
+
+#[test]
 fn results_wait_for_the_line_and_outlive_the_agent() {
     let mut site = Site::new();
     site.execute("before", "true");

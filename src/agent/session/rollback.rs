@@ -1,6 +1,7 @@
 //! Whatever changes snapshots or takes them back.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +13,8 @@ use super::execute::absolute;
 use super::query::{batch_ids, snapshot};
 use crate::agent::shared::Shared;
 use crate::agent::wire::{
-    BatchRef, Pin, Reply, Request, Rollback, RollbackBatch, RollbackOutcome, SnapshotRef,
+    BatchRef, EachOutcome, Pin, Reply, Request, Rollback, RollbackBatch, RollbackOutcome,
+    SnapshotRef, not_whole,
 };
 use crate::error::Result;
 use crate::execute::Cancel;
@@ -22,6 +24,8 @@ use crate::request::{OnConflict, RetentionPolicy, RollbackRequest};
 use crate::rollback::RollbackReport;
 use crate::store::SnapshotId;
 
+/// The most snapshots of a batch that its result lists.
+const MAX_EACH: usize = 2000;
 /// Between two reports of progress.
 const PACE: Duration = Duration::from_millis(500);
 
@@ -70,29 +74,75 @@ fn batch(shared: &Shared, request: &RollbackBatch) {
         id: &request.batch_id,
     };
     status.send("Starting batch rollback...", None);
+    let spec = RollbackRequest {
+        dry_run: request.dry_run.unwrap_or_default(),
+        on_conflict: request.on_conflict.unwrap_or(OnConflict::Overwrite),
+        ..RollbackRequest::new(&request.batch_id)
+    };
     let mut ids = Vec::new();
     let undone = (|| {
         ids = batch_ids(shared, &request.batch_id)?;
-        let spec = RollbackRequest {
-            dry_run: request.dry_run.unwrap_or_default(),
-            on_conflict: request.on_conflict.unwrap_or(OnConflict::Overwrite),
-            ..RollbackRequest::new(&request.batch_id)
-        };
         undo(shared, &spec, &ids, &status)
     })();
-    let order: Vec<String> = match &undone {
-        Ok(report) => report.snapshot_ids.clone(),
-        Err(_) => ids.iter().rev().map(ToString::to_string).collect(),
+    ids.reverse();
+    let each = match &undone {
+        Ok(report) => for_each(shared, &ids, report, spec.on_conflict),
+        Err(error) => ids
+            .iter()
+            .map(|id| EachOutcome::failed(id, error.to_string()))
+            .collect(),
     };
     let outcome = judged(shared, undone, "Batch rollback");
     let mut replies = outcome.replies("batch_id", &request.batch_id);
-    let each = |id: &String| json!({ "snapshot_id": id, "success": outcome.success, "error": outcome.error });
     if let Some(result) = replies.first_mut() {
-        result.payload["snapshots"] = order.iter().take(2000).map(each).collect();
+        result.payload["snapshots"] = json!(each.get(..MAX_EACH).unwrap_or(&each));
     }
     for reply in replies {
         shared.post(&reply);
     }
+}
+
+/// What a rollback of several snapshots, given in the order undone, means for each of them.
+fn for_each(
+    shared: &Shared,
+    ids: &[SnapshotId],
+    report: &RollbackReport,
+    on_conflict: OnConflict,
+) -> Vec<EachOutcome> {
+    let conflicts = report.conflicts.iter().map(|one| &one.path);
+    // What was overwritten is as it was before, and with one conflict nothing is changed at all.
+    let left: HashSet<&AbsPath> = match on_conflict {
+        OnConflict::Skip => conflicts.collect(),
+        OnConflict::Overwrite => HashSet::new(),
+        OnConflict::Abort => match report.conflicts.first() {
+            Some(first) => {
+                let error = format!("nothing was changed, because of {}", first.path);
+                let failed = |id| EachOutcome::failed(id, error.clone());
+                return ids.iter().map(failed).collect();
+            }
+            None => HashSet::new(),
+        },
+    };
+    let failed: HashSet<&AbsPath> = report.failures.iter().map(|one| &one.path).collect();
+    let judge = |id: &SnapshotId| match entries(shared, id) {
+        _ if report.success => EachOutcome::whole(id),
+        Err(error) => EachOutcome::failed(id, error.to_string()),
+        Ok(entries) => {
+            let among =
+                |set: &HashSet<&AbsPath>| entries.iter().filter(|e| set.contains(e)).count();
+            match (among(&left), among(&failed)) {
+                (0, 0) => EachOutcome::whole(id),
+                (left, failed) => EachOutcome::failed(id, not_whole(left, failed)),
+            }
+        }
+    };
+    ids.iter().map(judge).collect()
+}
+
+/// The entries that a rollback of a snapshot is about.
+fn entries(shared: &Shared, id: &SnapshotId) -> Result<Vec<AbsPath>> {
+    let detail = shared.engine.show(id.as_str())?;
+    Ok(detail.entries.into_iter().map(|entry| entry.path).collect())
 }
 
 /// Takes snapshots back as soon as no command is at work on the same entries.
@@ -102,10 +152,9 @@ fn undo(
     ids: &[SnapshotId],
     status: &Status<'_>,
 ) -> Result<RollbackReport> {
-    let mut entries: Vec<AbsPath> = Vec::new();
+    let mut touched: Vec<AbsPath> = Vec::new();
     for id in ids {
-        let detail = shared.engine.show(id.as_str())?;
-        entries.extend(detail.entries.into_iter().map(|entry| entry.path));
+        touched.extend(entries(shared, id)?);
     }
     let wanted = || !shared.is_stopping();
     let on_wait = RefCell::new(|name: &str| {
@@ -117,7 +166,7 @@ fn undo(
     let patience = shared.config().rollback_patience;
     let _pass = shared
         .gate
-        .rollback(entries, patience, &wanted, &mut *on_wait.borrow_mut())?;
+        .rollback(touched, patience, &wanted, &mut *on_wait.borrow_mut())?;
     let progress = Steps::new(status);
     let report = |event: Event| progress.take(&event);
     shared.engine.rollback(request, &Cancel::default(), &report)

@@ -174,9 +174,9 @@ impl State {
         rows.collect::<Result<_, _>>().map_err(&problem)
     }
 
-    /// Forgets ids that were accepted longer than `seconds` ago and are done, and the results of all but the last
-    /// `results`. What the outbox still needs is kept.
-    pub(in crate::agent) fn forget(&self, seconds: f64, results: u64) -> Result<()> {
+    /// Forgets ids that were accepted longer than `seconds` ago and are done, and the results of all
+    /// but the last `count` that hold at most `bytes`. What the outbox still needs is kept.
+    pub(in crate::agent) fn forget(&self, seconds: f64, (count, bytes): (u64, u64)) -> Result<()> {
         let problem = failed("forgetting");
         let mut database = self.database();
         let transaction = database.transaction().map_err(&problem)?;
@@ -190,11 +190,16 @@ impl State {
         transaction
             .execute(
                 &format!(
-                    "UPDATE accepted SET event = NULL, payload = NULL WHERE payload IS NOT NULL
-                     AND at < (SELECT at FROM accepted WHERE payload IS NOT NULL
-                               ORDER BY at DESC LIMIT 1 OFFSET ?1) AND {unneeded}"
+                    "UPDATE accepted SET event = NULL, payload = NULL
+                     WHERE (kind, id) IN (
+                         SELECT kind, id FROM (
+                             SELECT kind, id, ROW_NUMBER() OVER newest AS place,
+                                    SUM(octet_length(payload)) OVER newest AS held
+                             FROM accepted WHERE payload IS NOT NULL
+                             WINDOW newest AS (ORDER BY at DESC, kind, id))
+                         WHERE place > ?1 OR held > ?2) AND {unneeded}"
                 ),
-                params![results as i64],
+                params![count as i64, bytes as i64],
             )
             .map_err(&problem)?;
         transaction.commit().map_err(&problem)

@@ -117,25 +117,58 @@ fn the_outbox_is_bounded_and_drops_the_oldest() {
 }
 
 #[test]
+fn results_are_kept_within_their_number_and_bytes_and_their_ids_beyond() {
+    let (_dir, state) = site();
+    let ids = ["a", "b", "c", "d"];
+    for id in ids {
+        accept(&state, id);
+        let number = state.finish(Kind::Command, id, &result(id)).unwrap();
+        if id != "a" {
+            state.delivered(number).unwrap();
+        }
+        state.clock.advance(Duration::from_secs(1));
+    }
+    accept(&state, "a");
+    let one = result("a").payload.to_string().len() as u64;
+    for (bounds, kept) in [
+        ((100, 10 * one), [true; 4]),
+        ((3, 10 * one), [true; 4]),
+        ((2, 10 * one), [true, false, true, true]),
+        ((100, one * 3 / 2), [true, false, false, true]),
+    ] {
+        state.forget(3600.0, bounds).unwrap();
+        let found = ids.map(|id| {
+            let database = state.database();
+            let mut rows = database
+                .prepare("SELECT payload IS NOT NULL FROM accepted WHERE id = ?1")
+                .unwrap();
+            rows.query_row([id], |row| row.get::<_, bool>(0)).unwrap()
+        });
+        assert_eq!(found, kept, "{bounds:?}; the outbox needs the first");
+    }
+    assert_eq!(accept(&state, "b"), Acceptance::Forgotten);
+}
+
+#[test]
 fn ids_are_forgotten_only_when_their_time_is_over() {
     let (_dir, state) = site();
     let hour = Duration::from_secs(3600);
     accept(&state, "old");
     let number = state.finish(Kind::Command, "old", &result("old")).unwrap();
     state.clock.advance(hour * 2);
-    state.forget(3600.0, 100).unwrap();
+    state.forget(3600.0, (100, 1000)).unwrap();
     assert!(
         matches!(accept(&state, "old"), Acceptance::Done(_)),
         "not delivered yet"
     );
     state.delivered(number + 10).unwrap();
-    state.forget(3.0 * 3600.0, 100).unwrap();
+    state.forget(3.0 * 3600.0, (100, 1000)).unwrap();
     assert!(
         matches!(accept(&state, "old"), Acceptance::Done(_)),
         "still young"
     );
     state.delivered(number + 10).unwrap();
-    state.forget(3600.0, 100).unwrap();
+    state.forget(3600.0, (100, 1000)).unwrap();
     assert_eq!(accept(&state, "old"), Acceptance::New);
 }
 
@@ -153,10 +186,10 @@ fn ids_that_another_clock_dated_are_not_forgotten_at_once() {
         assert_eq!(dated, Ok(1));
         drop(state);
         let state = State::open(&dir.path().join("agent")).unwrap();
-        state.forget(3600.0, 100).unwrap();
+        state.forget(3600.0, (100, 1000)).unwrap();
         assert!(state.knows(Kind::Command, "a").unwrap(), "dated {at}");
         state.clock.advance(Duration::from_secs(7200));
-        state.forget(3600.0, 100).unwrap();
+        state.forget(3600.0, (100, 1000)).unwrap();
         assert!(!state.knows(Kind::Command, "a").unwrap(), "dated {at}");
     }
 }

@@ -7,7 +7,7 @@ use super::decode::{Rejection, id_key};
 use crate::path::AbsPath;
 use crate::rollback::{Conflict, Failure, RollbackReport};
 use crate::seal::{ChangeCounts, Receipt};
-use crate::store::CoverageRecord;
+use crate::store::{CoverageRecord, SnapshotId};
 
 /// One event to send.
 #[derive(Debug, Clone, PartialEq)]
@@ -226,11 +226,7 @@ impl RollbackOutcome {
             not_listed: 0,
         };
         if !whole {
-            outcome.error = format!(
-                "{} of the entries differ from what the command left, {} could not be restored",
-                outcome.conflicts.len(),
-                outcome.failures.len()
-            );
+            outcome.error = not_whole(outcome.conflicts.len(), outcome.failures.len());
         }
         outcome.conflicts.truncate(MAX_LISTED);
         outcome.failures.truncate(MAX_LISTED);
@@ -267,6 +263,44 @@ impl RollbackOutcome {
                 json!({ key: id, "success": self.success, "error": self.error }),
             ),
         ]
+    }
+}
+
+/// Why a rollback is not whole, in words.
+pub fn not_whole(conflicts: usize, failures: usize) -> String {
+    format!(
+        "{conflicts} of the entries differ from what the command left, {failures} could not be restored"
+    )
+}
+
+/// What became of one snapshot of a batch that was rolled back.
+#[derive(Debug, Clone, Serialize)]
+pub struct EachOutcome {
+    /// The snapshot.
+    pub snapshot_id: String,
+    /// Every entry of it is as it was before the batch.
+    pub success: bool,
+    /// Empty when all is well.
+    pub error: String,
+}
+
+impl EachOutcome {
+    /// All of it was taken back.
+    pub fn whole(id: &SnapshotId) -> Self {
+        Self {
+            snapshot_id: id.to_string(),
+            success: true,
+            error: String::new(),
+        }
+    }
+
+    /// Not all of it.
+    pub fn failed(id: &SnapshotId, error: String) -> Self {
+        Self {
+            snapshot_id: id.to_string(),
+            success: false,
+            error,
+        }
     }
 }
 
