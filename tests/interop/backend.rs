@@ -44,7 +44,7 @@ pub(crate) fn kinds(test: &str) -> Vec<Kind> {
     .collect()
 }
 
-fn servers() -> PathBuf {
+pub(crate) fn servers() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("target/interop")
 }
 

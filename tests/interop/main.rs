@@ -4,6 +4,7 @@
 mod common;
 
 mod backend;
+mod example;
 mod faults;
 mod half_open;
 mod hardships;
