@@ -13,7 +13,7 @@ use super::queue::Item;
 use super::shared::Shared;
 use super::state::Stored;
 use super::transport::{Connection, Inbound, Transport};
-use super::wire::{Decoded, MAX_MESSAGE, json_length};
+use super::wire::{Decoded, MAX_MESSAGE, fit, json_length};
 use crate::entry::Timestamp;
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::execute::available_shells;
@@ -328,11 +328,13 @@ impl<'a> Line<'a> {
                 .entry("agent_id")
                 .or_insert_with(|| self.shared.agent_id.as_str().into());
         }
-        let bytes = json_length(&payload);
+        let mut bytes = json_length(&payload);
         if bytes > MAX_MESSAGE + 10_000 {
             // Servers would drop it in silence.
-            tracing::error!(event, bytes, "an event is too large and is not sent");
-            return Ok(());
+            tracing::warn!(event, bytes, "an event is too large and is shortened");
+            fit(&mut payload, MAX_MESSAGE);
+            payload["shortened"] = true.into();
+            bytes = json_length(&payload);
         }
         let asks = ask && self.question.is_none() && self.unanswered < PATIENCE;
         let question = asks.then_some(self.asked + 1);

@@ -101,12 +101,13 @@ impl Agent {
     /// # Errors
     /// Where the agent's directory cannot be used, or the address for metrics.
     pub fn start(
-        engine: Engine,
+        mut engine: Engine,
         config: AgentConfig,
         server: &str,
         transport: impl FnOnce(&str) -> Arc<dyn Transport>,
     ) -> Result<Self> {
         let state = State::open(&config.state_dir)?;
+        engine.leave_alone(&config.state_dir);
         let agent_id = match &config.agent_id {
             Some(id) => checked_id(id)?,
             None => state.own_id()?,

@@ -162,8 +162,8 @@ fn agent_config(
             None => directory(Path::new("/"))?,
         },
     };
-    let state = args.state_dir.as_ref().or(section.state_dir.as_ref());
-    let state = state.cloned().unwrap_or_else(|| beside(&settings.store));
+    let state = args.state_dir.clone();
+    let state = state.unwrap_or_else(|| settings.agent_dir());
     let state = std::path::absolute(&state)
         .context(Stage::Request, || format!("cannot find {}", escape(&state)))?;
     let mut config = AgentConfig::new(state, cwd);
@@ -272,7 +272,7 @@ fn directory(path: &Path) -> Result<AbsPath> {
 }
 
 /// The agent's directory where nobody names one: beside the snapshots.
-fn beside(store: &Path) -> PathBuf {
+pub(super) fn beside(store: &Path) -> PathBuf {
     let name = match store.file_name().and_then(|name| name.to_str()) {
         Some(".deployx_snapshots") => ".deployx_agent".to_owned(),
         Some("snapshots") | None => "agent".to_owned(),

@@ -113,6 +113,9 @@ pub struct EngineConfig {
     pub events: Events,
     /// Directories with the user's own rules, `SHELL.toml`; those of the first take precedence.
     pub rules_dirs: Vec<PathBuf>,
+    /// Directories besides the store that this program keeps its own records in. No snapshot looks
+    /// into them: taking them back would make it forget what it has done since.
+    pub own_dirs: Vec<PathBuf>,
 }
 
 impl EngineConfig {
@@ -138,6 +141,7 @@ impl EngineConfig {
             resident: false,
             events: Events::default(),
             rules_dirs: Vec::new(),
+            own_dirs: Vec::new(),
         }
     }
 }
@@ -244,6 +248,11 @@ impl Engine {
             intercept,
             rules,
         })
+    }
+
+    /// Adds a directory to [`EngineConfig::own_dirs`].
+    pub fn leave_alone(&mut self, directory: impl Into<PathBuf>) {
+        self.config.own_dirs.push(directory.into());
     }
 
     /// Adds a strategy; `auto` prefers it to the built-in ones.

@@ -1,6 +1,7 @@
 //! A snapshot around one command: begin, captured, sealed.
 
 use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -161,7 +162,18 @@ impl Engine {
 
     /// Subtrees that are never looked into.
     fn excluded_subtrees(&self) -> Vec<AbsPath> {
-        AbsPath::new(self.store.path()).into_iter().collect()
+        // As walks meet them, also where they come into being later.
+        let physical = |path: &PathBuf| match (path.canonicalize(), path.parent(), path.file_name())
+        {
+            (Ok(path), ..) => Some(path),
+            (Err(_), Some(parent), Some(name)) => Some(parent.canonicalize().ok()?.join(name)),
+            _ => None,
+        };
+        let own = self.config.own_dirs.iter().filter_map(physical);
+        std::iter::once(self.store.path().to_owned())
+            .chain(own)
+            .filter_map(|path| AbsPath::new(path).ok())
+            .collect()
     }
 
     /// Begins all captures. Where the store's bound leaves less room than they need, what only the

@@ -7,13 +7,15 @@ use serde_json::{Value, json};
 
 use super::execute::{MAX_COVERAGE, absolute, brief};
 use crate::agent::shared::Shared;
-use crate::agent::wire::{Diff, Reply, Request, pages, shorten};
+use crate::agent::wire::{Diff, MAX_MESSAGE, Reply, Request, pages, shorten};
 use crate::engine::{DiffOptions, SnapshotSummary};
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::store::{ListFilter, Selection, SnapshotId, SnapshotMeta};
 
 /// The most monitored paths of a snapshot that go over the line.
 const MAX_PATHS: usize = 100;
+/// Bytes of an event that lists may take; the rest is for what each part repeats.
+const ROOM: usize = MAX_MESSAGE - 4000;
 /// The longest diff of one file on the wire.
 const MAX_DIFF: usize = 200 << 10;
 
@@ -144,18 +146,20 @@ fn list(shared: &Shared) -> Vec<Reply> {
         )],
         Ok((metas, damaged)) => {
             let count = metas.len();
-            let mut batches = batches(&metas);
-            let infos = metas.iter().map(info).collect();
-            in_parts(event, infos, |page| {
+            let infos = pages(metas.iter().map(info).collect(), ROOM - ROOM / 4);
+            let batches = pages(batches(&metas), ROOM / 4);
+            let parts = infos.len().max(batches.len());
+            let (mut infos, mut batches) = (infos.into_iter(), batches.into_iter());
+            let part = |_| {
                 json!({
                     "success": true,
-                    "snapshots": page,
-                    // Once, with the first part.
-                    "batches": std::mem::take(&mut batches),
+                    "snapshots": infos.next().unwrap_or_default(),
+                    "batches": batches.next().unwrap_or_default(),
                     "snapshot_count": count,
                     "damaged": damaged.len(),
                 })
-            })
+            };
+            numbered(event, (0..parts).map(part).collect())
         }
     }
 }
@@ -174,7 +178,6 @@ fn batches(metas: &[SnapshotMeta]) -> Vec<Value> {
         .map(|(batch, (count, began))| {
             json!({ "batch_id": batch, "snapshot_count": count, "timestamp": began })
         })
-        .take(2000)
         .collect()
 }
 
@@ -213,19 +216,23 @@ fn diff(shared: &Shared, request: &Diff) -> Vec<Reply> {
     }
 }
 
-/// One event where everything fits, else several, numbered from 1.
+/// One event where everything fits, else several.
 fn in_parts<T: serde::Serialize>(
     event: &'static str,
     values: Vec<T>,
-    mut payload: impl FnMut(Vec<Value>) -> Value,
+    payload: impl FnMut(Vec<Value>) -> Value,
 ) -> Vec<Reply> {
-    let pages = pages(values);
-    let parts = pages.len();
-    pages
+    let pages = pages(values, ROOM);
+    numbered(event, pages.into_iter().map(payload).collect())
+}
+
+/// The parts of an answer as events, numbered from 1 where there are several.
+fn numbered(event: &'static str, payloads: Vec<Value>) -> Vec<Reply> {
+    let parts = payloads.len();
+    payloads
         .into_iter()
         .enumerate()
-        .map(|(index, page)| {
-            let mut payload = payload(page);
+        .map(|(index, mut payload)| {
             if parts > 1 {
                 payload["part"] = (index + 1).into();
                 payload["parts"] = parts.into();

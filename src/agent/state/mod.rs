@@ -16,6 +16,7 @@ use rusqlite::Connection;
 
 use crate::error::{Error, ErrorKind, IoContext as _, Result, Stage};
 use crate::path::escape;
+use crate::snapshot::tree::IGNORE_FILE;
 use crate::sys::durable::{self, Directory};
 use clock::Clock;
 
@@ -71,6 +72,7 @@ impl State {
                 return Err(Error::io(Stage::Agent, format!("cannot lock {shown}"), e));
             }
         }
+        leave_alone(path)?;
         let database = schema::open(&path.join("agent.sqlite"))?;
         let latest: f64 = database
             .query_row("SELECT COALESCE(MAX(at), 0.0) FROM accepted", [], |row| {
@@ -128,6 +130,16 @@ fn make_private(path: &Path) -> std::io::Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Keeps the directory out of snapshots of programs that do not know of it: taking it back would make
+/// ids forgotten that were carried out since.
+fn leave_alone(path: &Path) -> Result<()> {
+    let file = path.join(IGNORE_FILE);
+    if file.exists() {
+        return Ok(());
+    }
+    fs::write(&file, "*\n").context(Stage::Agent, || format!("cannot write {}", escape(&file)))
 }
 
 /// What the database said, as the library's error.
