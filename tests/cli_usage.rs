@@ -337,6 +337,25 @@ fn a_reader_of_errors_that_went_away_keeps_the_exit_code() {
 
 #[cfg(target_os = "linux")]
 #[test]
+fn log_lines_that_cannot_be_written_end_nothing() {
+    let full = || {
+        let file = std::fs::File::options().write(true).open("/dev/full");
+        file.expect("/dev/full")
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let output = deployx(&dir.path().join("store"))
+        .env("DEPLOYX_LOG", "trace")
+        .args(["run", "--", "echo ran > file; echo done"])
+        .stderr(full())
+        .output()
+        .unwrap();
+    assert_eq!(code(&output), 0);
+    assert_eq!(stdout(&output), "done\n");
+    let file = std::fs::read_to_string(dir.path().join("file"));
+    assert_eq!(file.unwrap(), "ran\n");
+}
+
+#[test]
 fn output_that_cannot_be_written_is_an_error() {
     let full = std::fs::File::options()
         .write(true)

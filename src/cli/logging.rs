@@ -38,6 +38,8 @@ pub(crate) fn start(
     // Starting fails only when a subscriber is there already, which then does the work.
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // It would say so on standard error, which may be what cannot be written to, and panic.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr)
         .with_ansi(color)
         .with_target(verbose > 1);
