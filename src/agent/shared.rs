@@ -31,6 +31,8 @@ pub(super) struct Shared {
     pub(super) identity: Identity,
     /// The last result that was sent on the current line.
     pub(super) last_sent: AtomicI64,
+    /// The backend acknowledged something, on this line or on an earlier one.
+    pub(super) acknowledges: AtomicBool,
     settings: RwLock<(Arc<AgentConfig>, Arc<Redactor>)>,
     running: Mutex<HashMap<(Kind, String), Cancel>>,
     /// Results that were kept since they were last bounded, and their bytes.
@@ -57,6 +59,7 @@ impl Shared {
             agent_id,
             identity,
             last_sent: AtomicI64::new(0),
+            acknowledges: AtomicBool::new(false),
             settings: RwLock::new(settings(config)),
             running: Mutex::default(),
             new_results: Mutex::default(),

@@ -39,7 +39,7 @@ mod resolve;
 mod retention;
 mod row;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod validate;

@@ -1,5 +1,6 @@
 //! The agent over a transport in memory: order, at most once, outbox, concurrency, sessions.
 
+mod line;
 mod sessions;
 mod site;
 

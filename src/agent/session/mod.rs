@@ -74,11 +74,9 @@ impl Work {
         text.unwrap_or_default()
     }
 
+    /// What it takes in memory and on disk while it waits.
     fn bytes(&self) -> usize {
-        match self {
-            Self::Command(command, _) => command.command.len(),
-            Self::Batch(batch) => batch.commands.iter().map(String::len).sum(),
-        }
+        self.json().len()
     }
 
     fn rejection(&self, error: impl Into<String>) -> Rejection {
@@ -86,6 +84,14 @@ impl Work {
             event: self.event().into(),
             id: self.key().1.into(),
             error: error.into(),
+            ..match self {
+                Self::Command(command, _) => Rejection {
+                    execution_id: command.execution_id.clone().unwrap_or_default(),
+                    group_execution: command.group_execution.clone().unwrap_or_default(),
+                    ..Rejection::default()
+                },
+                Self::Batch(_) => Rejection::default(),
+            }
         }
     }
 }
@@ -281,6 +287,7 @@ impl Dispatcher {
                 event: event.into(),
                 id,
                 error,
+                ..Rejection::default()
             });
         }
         self.lanes
@@ -299,6 +306,7 @@ impl Dispatcher {
                 event: "close_session".into(),
                 id: session,
                 error: "no session of this name is open".into(),
+                ..Rejection::default()
             }),
         }
     }
@@ -313,6 +321,7 @@ impl Dispatcher {
                 event: event.into(),
                 id: id.into(),
                 error: "nothing with this id waits or runs".into(),
+                ..Rejection::default()
             });
         }
     }

@@ -144,24 +144,26 @@ fn list(shared: &Shared) -> Vec<Reply> {
             event,
             json!({ "success": false, "error": error.to_string(), "snapshots": [], "batches": [] }),
         )],
-        Ok((metas, damaged)) => {
-            let count = metas.len();
-            let infos = pages(metas.iter().map(info).collect(), ROOM - ROOM / 4);
-            let batches = pages(batches(&metas), ROOM / 4);
-            let parts = infos.len().max(batches.len());
-            let (mut infos, mut batches) = (infos.into_iter(), batches.into_iter());
-            let part = |_| {
-                json!({
-                    "success": true,
-                    "snapshots": infos.next().unwrap_or_default(),
-                    "batches": batches.next().unwrap_or_default(),
-                    "snapshot_count": count,
-                    "damaged": damaged.len(),
-                })
-            };
-            numbered(event, (0..parts).map(part).collect())
-        }
+        Ok((metas, damaged)) => numbered(event, listed(&metas, damaged.len())),
     }
+}
+
+/// A list of snapshots and of their batches, in as many parts as it needs.
+fn listed(metas: &[SnapshotMeta], damaged: usize) -> Vec<Value> {
+    let infos = pages(metas.iter().map(info).collect(), ROOM - ROOM / 4);
+    let batches = pages(batches(metas), ROOM / 4);
+    let parts = infos.len().max(batches.len());
+    let (mut infos, mut batches) = (infos.into_iter(), batches.into_iter());
+    let part = |_| {
+        json!({
+            "success": true,
+            "snapshots": infos.next().unwrap_or_default(),
+            "batches": batches.next().unwrap_or_default(),
+            "snapshot_count": metas.len(),
+            "damaged": damaged,
+        })
+    };
+    (0..parts).map(part).collect()
 }
 
 fn batches(metas: &[SnapshotMeta]) -> Vec<Value> {
@@ -240,4 +242,29 @@ fn numbered(event: &'static str, payloads: Vec<Value>) -> Vec<Reply> {
             Reply { event, payload }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::wire::json_length;
+
+    #[test]
+    fn a_list_of_any_length_comes_in_parts_that_fit_and_misses_nothing() {
+        let metas: Vec<SnapshotMeta> = (0..4000)
+            .map(|n| {
+                let mut meta = crate::store::testing::meta("echo one >> file");
+                meta.batch_id = Some(format!("batch-{n}-{}", "x".repeat(60)));
+                meta
+            })
+            .collect();
+        let parts = listed(&metas, 0);
+        assert!(parts.len() > 1);
+        assert!(parts.iter().all(|part| json_length(part) <= MAX_MESSAGE));
+        for list in ["snapshots", "batches"] {
+            let count = |part: &Value| part[list].as_array().map_or(0, Vec::len);
+            assert_eq!(parts.iter().map(count).sum::<usize>(), 4000, "{list}");
+        }
+        assert_eq!(listed(&[], 0).len(), 1);
+    }
 }

@@ -49,6 +49,15 @@ impl State {
         rows.collect::<Result<_, _>>().map_err(&problem)
     }
 
+    /// The number of the last result, 0 where there is none.
+    pub(in crate::agent) fn latest(&self) -> Result<i64> {
+        self.database()
+            .query_row("SELECT COALESCE(MAX(number), 0) FROM outbox", [], |row| {
+                row.get(0)
+            })
+            .map_err(failed("reading the outbox"))
+    }
+
     /// Everything up to `number` has arrived.
     pub(in crate::agent) fn delivered(&self, number: i64) -> Result<()> {
         self.database()

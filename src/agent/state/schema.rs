@@ -59,5 +59,9 @@ pub(super) fn open(file: &Path) -> Result<Connection> {
             ));
         }
     }
+    // Also for those that were made without it.
+    database
+        .execute_batch("CREATE INDEX IF NOT EXISTS outbox_id ON outbox (kind, id)")
+        .map_err(&problem)?;
     Ok(database)
 }

@@ -41,6 +41,23 @@ fn an_id_is_new_only_once() {
 }
 
 #[test]
+fn a_result_that_is_asked_for_again_and_again_waits_once() {
+    let (_dir, state) = site();
+    accept(&state, "a");
+    let first = state.finish(Kind::Command, "a", &result("a")).unwrap();
+    let mut last = first;
+    for _ in 0..5 {
+        let Acceptance::Done(number) = accept(&state, "a") else {
+            panic!("carried out again");
+        };
+        assert!(number > last, "it is sent again on a line that had it");
+        last = number;
+    }
+    let bytes = result("a").payload.to_string().len() as u64;
+    assert_eq!(state.waiting().unwrap(), (1, bytes));
+}
+
+#[test]
 fn two_of_the_same_id_at_once_are_one() {
     let (_dir, state) = site();
     let twice = [
