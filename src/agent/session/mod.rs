@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use super::line::shells;
 use super::shared::Shared;
 use super::state::{Acceptance, Kind};
-use super::wire::{Batch, Decoded, Execute, Rejection, Reply, Request};
+use super::wire::{Batch, Decoded, Execute, Rejection, Reply, Request, json_length};
 use crate::agent::shells::Ticket;
 use crate::execute::Cancel;
 use crate::execute::shells::lookup;
@@ -31,6 +31,9 @@ use lanes::Lanes;
 
 /// Requests that are taken at a time, so that one write to the disk does for many ids.
 const AT_ONCE: usize = 64;
+/// Bytes of requests after which no more are taken at a time: whether there is room for one is only
+/// known when those before it wait.
+const BYTES_AT_ONCE: usize = 1 << 20;
 /// The lane of batches: one at a time.
 const BATCHES: &str = "batches";
 /// The lane of whatever changes snapshots.
@@ -65,18 +68,27 @@ impl Work {
         }
     }
 
-    fn json(&self) -> String {
-        let text = match self {
-            Self::Command(command, _) => serde_json::to_string(command),
-            Self::Batch(batch) => serde_json::to_string(batch),
+    fn json(&self) -> serde_json::Value {
+        let value = match self {
+            Self::Command(command, _) => serde_json::to_value(command),
+            Self::Batch(batch) => serde_json::to_value(batch),
         };
         // Texts and numbers always serialise.
-        text.unwrap_or_default()
+        value.unwrap_or_default()
+    }
+
+    /// What is kept of it on disk: everything but variables, which may be secrets.
+    fn record(&self) -> String {
+        let mut request = self.json();
+        if let Some(env) = request.get_mut("env") {
+            env.take();
+        }
+        request.to_string()
     }
 
     /// What it takes in memory and on disk while it waits.
     fn bytes(&self) -> usize {
-        self.json().len()
+        json_length(&self.json())
     }
 
     fn rejection(&self, error: impl Into<String>) -> Rejection {
@@ -110,14 +122,17 @@ impl Dispatcher {
                 return;
             };
             let mut work = Vec::new();
+            let mut bytes = 0;
             let mut next = Some(first);
             while let Some(event) = next.take() {
                 self.shared.metrics.events.add(1);
+                let before = work.len();
                 if let Some(other) = self.sort(event, &mut work) {
                     self.accept(std::mem::take(&mut work));
                     self.take(other);
                 }
-                if work.len() < AT_ONCE {
+                bytes += work.iter().skip(before).map(Work::bytes).sum::<usize>();
+                if work.len() < AT_ONCE && bytes < BYTES_AT_ONCE {
                     next = events.try_recv().ok();
                 }
             }
@@ -200,7 +215,7 @@ impl Dispatcher {
         }
         let ids: Vec<(Kind, &str, String)> = work
             .iter()
-            .map(|one| (one.key().0, one.key().1, one.json()))
+            .map(|one| (one.key().0, one.key().1, one.record()))
             .collect();
         let outcome = match self.shared.state.accept(&ids) {
             Ok(outcome) => outcome,
