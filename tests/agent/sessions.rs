@@ -310,6 +310,24 @@ fn there_are_no_more_sessions_than_may_be() {
 }
 
 #[test]
+fn sessions_that_are_still_ending_take_a_place() {
+    let site = Site::with(|config| config.max_sessions = 1);
+    let wait = "touch begun; while ! test -e go; do sleep 0.05; done";
+    site.in_session("a", "a1", wait, json!({}));
+    site.wait_for_file("begun");
+    site.send("close_session", json!({ "session": "a" }));
+    let refused = site.done_in("b", "b1", "touch wrong");
+    assert!(
+        text(&refused["error"]).contains("1 of which are ending"),
+        "{refused}"
+    );
+    fs::write(site.tree.join("go"), "").expect("a file");
+    site.ended("a");
+    assert_eq!(site.done_in("b", "b2", "true")["success"], true);
+    assert!(!site.tree.join("wrong").exists());
+}
+
+#[test]
 fn a_session_whose_commands_are_all_refused_takes_no_place() {
     let site = Site::with(|config| config.max_sessions = 1);
     site.in_session("a", "a1", "touch wrong", json!({ "session_shell": "none" }));

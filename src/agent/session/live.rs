@@ -170,7 +170,9 @@ fn how_it_ended(ran: Result<&RunReport, &Error>) -> String {
 /// Ends a session's shell and tells the backend.
 pub(in crate::agent) fn end(shared: &Shared, slot: &Slot, reason: &str) {
     slot.set_ended(reason);
-    let Some((id, cwd)) = slot.end() else { return };
+    let ended = slot.end();
+    shared.shells.ended();
+    let Some((id, cwd)) = ended else { return };
     tracing::info!(session = %slot.name.escape_debug(), reason, "a session has ended");
     shared.outgoing.answer(Reply::new(
         "session_ended",
