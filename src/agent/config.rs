@@ -30,7 +30,8 @@ pub struct AgentConfig {
     pub secrets: Vec<Secret>,
     /// Between heartbeats.
     pub heartbeat: Duration,
-    /// The longest time in which nothing is sent: how soon a dead line is noticed.
+    /// The longest time in which nothing is sent. Nothing is asked for by it: a line that carries
+    /// nothing any more is noticed by a heartbeat without an answer, or by missing pings.
     pub probe: Duration,
     /// How long the server may take for the handshake, and for taking an event from the line.
     pub patience: Duration,

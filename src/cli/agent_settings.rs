@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use url::Url;
 
+use super::app::no_current_directory;
 use super::args::values;
 use super::args::{AgentArgs, LogFormat};
 use super::config::RetentionSection;
@@ -38,11 +39,13 @@ pub(crate) struct AgentSection {
     pub(crate) heartbeat_seconds: Option<f64>,
     pub(crate) probe_seconds: Option<f64>,
     pub(crate) patience_seconds: Option<f64>,
+    pub(crate) settle_seconds: Option<f64>,
     pub(crate) rollback_patience_seconds: Option<f64>,
     pub(crate) stop_grace_seconds: Option<f64>,
     pub(crate) remember_hours: Option<f64>,
     pub(crate) allow_shell: Vec<String>,
     pub(crate) allow_command: Vec<String>,
+    pub(crate) allow_env: Vec<String>,
     pub(crate) allow_path: Vec<PathBuf>,
     pub(crate) redact: Option<bool>,
     pub(crate) max_waiting: Option<usize>,
@@ -68,14 +71,15 @@ impl AgentSection {
             &mut self.client_certificate,
             &mut self.client_key,
             &mut self.state_dir,
+            &mut self.cwd,
         ];
-        for path in single.into_iter().flatten() {
+        for path in single.into_iter().flatten().chain(&mut self.allow_path) {
             *path = base.join(&*path);
         }
     }
 
     /// Every time with its key, for checking.
-    pub(crate) fn times(&self) -> [(&'static str, Option<f64>); 9] {
+    pub(crate) fn times(&self) -> [(&'static str, Option<f64>); 10] {
         [
             (
                 "agent.snapshot_cleanup_interval_hours",
@@ -85,6 +89,7 @@ impl AgentSection {
             ("agent.heartbeat_seconds", self.heartbeat_seconds),
             ("agent.probe_seconds", self.probe_seconds),
             ("agent.patience_seconds", self.patience_seconds),
+            ("agent.settle_seconds", self.settle_seconds),
             (
                 "agent.rollback_patience_seconds",
                 self.rollback_patience_seconds,
@@ -106,10 +111,12 @@ pub(crate) struct AgentSettings {
 
 impl AgentSettings {
     /// Puts flags, environment and configuration together, and reads the files that they name.
+    /// `base` is the directory that relative paths of flags start at; without one they are refused.
     pub(crate) fn resolve(
         args: &AgentArgs,
         settings: &Settings,
         environment: &Environment,
+        base: Option<&Path>,
     ) -> Result<Self> {
         let section = &settings.config.agent;
         let address = args.server.as_ref().or(section.server.as_ref());
@@ -130,7 +137,7 @@ impl AgentSettings {
         let server = check_server(address, secrecy)?;
         let token = token(args, section, environment)?;
         let tls = tls(args, section)?;
-        let mut config = agent_config(args, settings, environment)?;
+        let mut config = agent_config(args, settings, environment, base)?;
         config.secrets.extend(token.clone());
         Ok(Self {
             server,
@@ -153,13 +160,14 @@ fn agent_config(
     args: &AgentArgs,
     settings: &Settings,
     environment: &Environment,
+    base: Option<&Path>,
 ) -> Result<AgentConfig> {
     let section = &settings.config.agent;
     let cwd = match args.cwd.as_ref().or(section.cwd.as_ref()) {
-        Some(path) => directory(path)?,
+        Some(path) => directory(base, path)?,
         None => match &environment.home {
             Some(home) => home.clone(),
-            None => directory(Path::new("/"))?,
+            None => directory(None, Path::new("/"))?,
         },
     };
     let state = args.state_dir.as_ref().or(section.state_dir.as_ref());
@@ -168,7 +176,7 @@ fn agent_config(
         .context(Stage::Request, || format!("cannot find {}", escape(&state)))?;
     let mut config = AgentConfig::new(state, cwd);
     config.agent_id = args.agent_id.clone().or_else(|| section.agent_id.clone());
-    config.policy = policy(args, section)?;
+    config.policy = policy(args, section, base)?;
     config.require_snapshot = settings.config.run.require_snapshot.unwrap_or_default();
     config.timeout = settings.config.run.timeout().filter(|time| !time.is_zero());
     config.redact = section.redact.unwrap_or(true);
@@ -181,6 +189,7 @@ fn agent_config(
         ),
         (&mut config.probe, None, time(section.probe_seconds)),
         (&mut config.patience, None, time(section.patience_seconds)),
+        (&mut config.settle, None, time(section.settle_seconds)),
         (
             &mut config.rollback_patience,
             None,
@@ -253,22 +262,27 @@ fn sizes(config: &mut AgentConfig, section: &AgentSection) {
     );
 }
 
-fn policy(args: &AgentArgs, section: &AgentSection) -> Result<Policy> {
+fn policy(args: &AgentArgs, section: &AgentSection, base: Option<&Path>) -> Result<Policy> {
     fn chosen<'a, T>(flags: &'a [T], keys: &'a [T]) -> &'a [T] {
         if flags.is_empty() { keys } else { flags }
     }
     Ok(Policy {
         shells: chosen(&args.allow_shell, &section.allow_shell).to_vec(),
         commands: chosen(&args.allow_command, &section.allow_command).to_vec(),
+        variables: chosen(&args.allow_env, &section.allow_env).to_vec(),
         paths: chosen(&args.allow_path, &section.allow_path)
             .iter()
-            .map(|path| directory(path))
+            .map(|path| directory(base, path))
             .collect::<Result<_>>()?,
     })
 }
 
-fn directory(path: &Path) -> Result<AbsPath> {
-    super::paths::directory(Path::new("/"), path)
+fn directory(base: Option<&Path>, path: &Path) -> Result<AbsPath> {
+    match base {
+        Some(base) => super::paths::directory(base, path),
+        None if path.is_absolute() => super::paths::directory(path, path),
+        None => Err(no_current_directory()),
+    }
 }
 
 /// The agent's directory where nobody names one: beside the snapshots.
@@ -384,6 +398,49 @@ mod tests {
         ] {
             assert_eq!(beside(Path::new(store)), Path::new(expected));
         }
+    }
+
+    #[test]
+    fn directories_of_flags_start_where_the_program_does_and_those_of_the_file_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        for name in ["here/flag", "file/key"] {
+            std::fs::create_dir_all(root.join(name)).unwrap();
+        }
+        let file = root.join("file/c.toml");
+        let text = "[agent]\nserver = \"https://x\"\ncwd = \".\"\nallow_path = [\"key\", \"/\"]\n";
+        std::fs::write(&file, text).unwrap();
+        let global = crate::cli::args::GlobalArgs {
+            config: Some(file),
+            ..Default::default()
+        };
+        let environment = Environment::default();
+        let here = root.join("here");
+        let read = |args: &AgentArgs, base: Option<&Path>| {
+            let settings = Settings::resolve(&global, &environment, base)?;
+            let resolved = AgentSettings::resolve(args, &settings, &environment, base)?.config;
+            let paths = resolved.policy.paths.iter();
+            let paths = paths.map(|path| path.as_path().to_owned()).collect();
+            Ok::<(PathBuf, Vec<PathBuf>), Error>((resolved.cwd.as_path().to_owned(), paths))
+        };
+        let mut args = AgentArgs::default();
+        let (cwd, paths) = read(&args, Some(&here)).unwrap();
+        assert_eq!(
+            (cwd, paths),
+            (root.join("file"), vec![root.join("file/key"), "/".into()])
+        );
+        args.cwd = Some(".".into());
+        args.allow_path = vec!["flag".into(), ".".into()];
+        let (cwd, paths) = read(&args, Some(&here)).unwrap();
+        assert_eq!(
+            (cwd, paths),
+            (here.clone(), vec![here.join("flag"), here.clone()])
+        );
+        let error = read(&args, None).unwrap_err().to_string();
+        assert!(error.contains("current directory"), "{error}");
+        args.cwd = Some("/".into());
+        args.allow_path = vec![here];
+        assert!(read(&args, None).is_ok());
     }
 
     #[cfg(unix)]

@@ -315,6 +315,7 @@ impl Agent {
             command.args(rest).arg(program).env("NO_COLOR", "1");
         }
         let child = command
+            .env("DEPLOYX_LOG", "deployx=debug")
             .envs(self.variables.iter().cloned())
             .arg("--snapshot-dir")
             .arg(self.dir.path().join("store"))
@@ -323,7 +324,6 @@ impl Agent {
             .args(["agent", "--agent-id", "agent-under-test", "--state-dir"])
             .arg(self.dir.path().join("state"))
             .args(&self.arguments)
-            .env("DEPLOYX_LOG", "deployx=debug")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

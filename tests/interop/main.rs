@@ -9,6 +9,7 @@ mod faults;
 mod half_open;
 mod hardships;
 mod hostile;
+mod lists;
 mod load;
 mod security;
 mod seed;

@@ -1,5 +1,6 @@
 //! Tokens, TLS, and what may be run.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -28,10 +29,14 @@ fn a_token_is_asked_for_and_never_shown() {
             backend.wait("a refusal", |line| line["refused"].as_bool());
         }
         drop(wrong);
-        let agent = Agent::start(
-            &server,
-            &["--token-file", &token("right", "the-right-one\n")],
-        );
+        let file = token("right", "the-right-one\n");
+        let mut agent = Agent::prepared(&server, &["--token-file", &file], "");
+        // Not even where everything is logged, that of the libraries for the line too.
+        agent.set_variables(&[(
+            "DEPLOYX_LOG",
+            OsStr::new("trace,tungstenite::handshake=trace"),
+        )]);
+        agent.launch();
         let connected = backend.wait("a connection", |line| {
             line["connected"].is_string().then(|| line.clone())
         });
@@ -51,6 +56,7 @@ fn a_token_is_asked_for_and_never_shown() {
                 .contains("the-right-one"),
             "{done}"
         );
+        assert!(agent.log().contains("TRACE"), "{}", agent.log());
         assert!(!agent.log().contains("the-right-one"));
     }
 }

@@ -116,6 +116,10 @@ fn attempt(
 fn request(shared: &Shared, batch: &Batch) -> Result<BatchRequest> {
     let mut run = RunRequest::new("", working_directory(shared, batch.cwd.as_deref())?);
     run.shell = shell(batch.shell.as_deref());
+    let policy = &shared.config().policy;
+    policy
+        .check_shell(run.shell.as_str())
+        .map_err(super::reach::refused)?;
     run.env = variables(batch.env.as_ref())?;
     run.timeout = batch
         .timeout_s

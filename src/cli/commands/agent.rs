@@ -24,7 +24,8 @@ const GLANCE: Duration = Duration::from_secs(1);
 
 /// Runs the agent until a signal ends it.
 pub(super) fn agent(app: &App, args: &AgentArgs) -> Result<Exit, Failure> {
-    let settings = AgentSettings::resolve(args, &app.settings, &app.environment)?;
+    let base = app.base().ok();
+    let settings = AgentSettings::resolve(args, &app.settings, &app.environment, base)?;
     if args.check {
         return check(app, &settings);
     }
@@ -93,9 +94,10 @@ fn reload(app: &App, args: &AgentArgs, agent: &Agent) {
     if let Ok(now) = sd_notify::NotifyState::monotonic_usec_now() {
         notify(&[sd_notify::NotifyState::Reloading, now]);
     }
-    let read = app
-        .reread()
-        .and_then(|settings: Settings| AgentSettings::resolve(args, &settings, &app.environment));
+    let base = app.base().ok();
+    let read = app.reread().and_then(|settings: Settings| {
+        AgentSettings::resolve(args, &settings, &app.environment, base)
+    });
     match read {
         Ok(settings) => {
             let transport = SocketIo {
