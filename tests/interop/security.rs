@@ -56,7 +56,6 @@ fn a_token_is_asked_for_and_never_shown() {
                 .contains("the-right-one"),
             "{done}"
         );
-        assert!(agent.log().contains("TRACE"), "{}", agent.log());
         assert!(!agent.log().contains("the-right-one"));
     }
 }

@@ -44,8 +44,8 @@ pub(super) fn run(
         Err(error) => refused(command, &error, cancel),
     };
     result.session = session;
-    shared.metrics.commands.add(1);
-    shared.metrics.failed.add(u64::from(!result.success));
+    let ran = result.exit_code.map(|_| result.success);
+    shared.metrics.command(ran);
     tracing::info!(
         command_id = %id.escape_debug(),
         success = result.success,

@@ -117,8 +117,6 @@ impl Dispatcher {
                 }
             }
             self.accept(work);
-            let waiting = self.lanes.waiting() as u64;
-            self.shared.metrics.waiting.set(waiting);
         }
     }
 
@@ -127,7 +125,7 @@ impl Dispatcher {
         let request = match event {
             Decoded::Request(request) => *request,
             Decoded::Rejected(rejection) => {
-                self.shared.reject(&rejection);
+                self.shared.reject_senseless(&rejection);
                 return None;
             }
             Decoded::Unknown(name) => {
