@@ -136,7 +136,7 @@ impl AgentSettings {
         };
         let server = check_server(address, secrecy)?;
         let token = token(args, section, environment)?;
-        let tls = tls(args, section)?;
+        let tls = tls(args, section, &server)?;
         let mut config = agent_config(args, settings, environment, base)?;
         config.secrets.extend(token.clone());
         Ok(Self {
@@ -220,6 +220,7 @@ fn agent_config(
         ("heartbeat", config.heartbeat),
         ("probe_seconds", config.probe),
         ("patience_seconds", config.patience),
+        ("settle_seconds", config.settle),
         ("snapshot-cleanup-interval", config.cleanup_interval),
     ] {
         if time < Duration::from_millis(100) {
@@ -321,7 +322,7 @@ fn token(
     Ok(Some(Secret::new(token)))
 }
 
-fn tls(args: &AgentArgs, section: &AgentSection) -> Result<TlsSettings> {
+fn tls(args: &AgentArgs, section: &AgentSection, server: &Url) -> Result<TlsSettings> {
     let authorities = args.ca_file.as_ref().or(section.ca_file.as_ref());
     let certificate = args
         .client_certificate
@@ -344,8 +345,12 @@ fn tls(args: &AgentArgs, section: &AgentSection) -> Result<TlsSettings> {
         authorities: authorities.map(|file| read(file)).transpose()?,
         identity,
     };
-    // What cannot be used is told now and not at every attempt to connect.
-    tls.connector()?;
+    // What cannot be used is told now and not at every attempt to connect. A host without authorities can
+    // still speak to itself without encryption.
+    let named = tls.authorities.is_some() || tls.identity.is_some();
+    if named || matches!(server.scheme(), "https" | "wss") {
+        tls.connector()?;
+    }
     Ok(tls)
 }
 

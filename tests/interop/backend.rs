@@ -251,6 +251,8 @@ pub(crate) struct Agent {
     wrapper: Vec<OsString>,
     variables: Vec<(OsString, OsString)>,
     log: PathBuf,
+    /// How far its log has been read.
+    read: usize,
 }
 
 impl Agent {
@@ -265,14 +267,7 @@ impl Agent {
         agent
     }
 
-    /// With more variables in its environment.
-    pub(crate) fn with_variables(server: &str, variables: &[(&str, &OsStr)]) -> Self {
-        let mut agent = Self::prepared(server, &[], "");
-        agent.set_variables(variables);
-        agent.launch();
-        agent
-    }
-
+    /// More variables for its environment.
     pub(crate) fn set_variables(&mut self, variables: &[(&str, &OsStr)]) {
         let owned = |(name, value): &(&str, &OsStr)| (OsString::from(name), value.into());
         self.variables = variables.iter().map(owned).collect();
@@ -290,6 +285,7 @@ impl Agent {
         Self {
             child: None,
             log: dir.path().join("log"),
+            read: 0,
             dir,
             wrapper: Vec::new(),
             variables: Vec::new(),
@@ -373,6 +369,27 @@ impl Agent {
 
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits until its log says this once more than when it was last asked.
+    pub(crate) fn wait_for_log(&mut self, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let log = self.log();
+            let new = log.get(self.read..).unwrap_or_default();
+            if let Some(at) = new.find(text) {
+                self.read += at + text.len();
+                return;
+            }
+            assert!(Instant::now() < deadline, "'{text}' is not in the log");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Whether the process is there.
+    pub(crate) fn is_running(&mut self) -> bool {
+        let child = self.child.as_mut();
+        child.is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
     /// Peak of its resident memory in megabytes.
