@@ -395,6 +395,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_flag_has_a_key() {
+        use clap::CommandFactory as _;
+        let command = crate::cli::args::Cli::command();
+        let agent = command.find_subcommand("agent").unwrap();
+        let keys = format!("{:#?}", AgentSection::default());
+        let has_key = |name: &str| keys.contains(&format!("    {name}: "));
+        let without: Vec<String> = agent
+            .get_arguments()
+            .filter(|flag| !flag.is_global_set())
+            .filter_map(|flag| Some(flag.get_long()?.replace('-', "_")))
+            .filter(|name| {
+                let forms = ["", "_seconds", "_hours"].map(|unit| format!("{name}{unit}"));
+                !forms.iter().any(|form| has_key(form))
+            })
+            .collect();
+        // About a single occasion.
+        assert_eq!(without, ["check"]);
+    }
+
+    #[test]
     fn the_agents_directory_is_beside_the_snapshots() {
         for (store, expected) in [
             ("/var/lib/deployx/snapshots", "/var/lib/deployx/agent"),

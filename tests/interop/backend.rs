@@ -386,6 +386,11 @@ impl Agent {
         }
     }
 
+    /// What its log says until now is not waited for.
+    pub(crate) fn skip_log(&mut self) {
+        self.read = self.log().len();
+    }
+
     /// Whether the process is there.
     pub(crate) fn is_running(&mut self) -> bool {
         let child = self.child.as_mut();
