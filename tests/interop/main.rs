@@ -6,6 +6,7 @@ mod common;
 mod backend;
 mod example;
 mod faults;
+mod figures;
 mod half_open;
 mod hardships;
 mod hostile;
