@@ -35,6 +35,7 @@ pub mod wire;
 
 mod cleanup;
 mod config;
+mod examine;
 mod gate;
 mod identity;
 mod line;
@@ -51,6 +52,7 @@ mod state;
 mod unkept;
 
 pub use config::AgentConfig;
+pub use examine::{Examined, StateDir, examine};
 pub use line::PROTOCOL_VERSION;
 pub use policy::Policy;
 pub use redact::Redactor;
@@ -75,12 +77,14 @@ use transport::Transport;
 use wire::Decoded;
 
 /// The variable that front ends read the token from. Commands find it empty.
-pub const TOKEN_VARIABLE: &str = "DEPLOYX_AGENT_TOKEN";
+pub const TOKEN_VARIABLE: &str = crate::TOKEN_VARIABLE;
 
 /// Requests that wait to be looked at. Each holds two megabytes at most.
 const INBOUND: usize = 32;
 /// How long results have to go out when the agent is stopped.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// How long cancelled commands have to end and their snapshots to be sealed, at least.
+const SEALING: Duration = Duration::from_secs(30);
 
 /// A running agent.
 pub struct Agent {
@@ -182,8 +186,12 @@ impl Agent {
     }
 
     /// Puts other settings in force for whatever begins from now on, and opens a new line with
-    /// `transport`. The agent's directory, its id and where metrics are served stay.
+    /// `transport`. The agent's directory, its id and where metrics are served stay: a change of these
+    /// is only warned of.
     pub fn reload(&self, config: AgentConfig, transport: Arc<dyn Transport>) {
+        for key in self.shared.config().fixed_changes(&config) {
+            tracing::warn!(key, "a change of this setting needs a restart of the agent");
+        }
         self.shared.set_config(config);
         *self
             .transport
@@ -191,6 +199,13 @@ impl Agent {
             .unwrap_or_else(PoisonError::into_inner) = transport;
         self.shared.outgoing.reopen();
         tracing::info!("settings were reloaded");
+    }
+
+    /// The longest time that [`Agent::stop`] is meant to take.
+    pub fn stop_limit(&self) -> Duration {
+        let grace = self.shared.config().stop_grace;
+        // What sessions, threads and the line need to end comes on top.
+        grace + grace.max(SEALING) + FAREWELL + SEALING
     }
 
     /// Takes no more requests, lets commands end for as long as the settings say, cancels the others,
@@ -219,7 +234,7 @@ impl Agent {
         }
         // Ending a process tree and sealing a snapshot take their time; the next start would report
         // what is cut short here.
-        let deadline = Instant::now() + grace.max(Duration::from_secs(30));
+        let deadline = Instant::now() + grace.max(SEALING);
         while self.shared.at_work() > 0 && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(50));
         }

@@ -40,7 +40,11 @@ pub(super) fn run(shared: &Arc<Shared>, batch: &Batch, cancel: &Cancel) {
         Err(error) => completed.error = error.to_string(),
     }
     completed.cancelled = cancel.is_cancelled();
-    let completed = conclude(completed, batch, results.into_inner());
+    let results = results.into_inner();
+    for _ in results.len()..batch.commands.len() {
+        shared.metrics.command(None);
+    }
+    let completed = conclude(completed, batch, results);
     shared.metrics.batches.add(1);
     tracing::info!(
         batch_id = %batch.batch_id.escape_debug(),
@@ -116,6 +120,10 @@ fn attempt(
 fn request(shared: &Shared, batch: &Batch) -> Result<BatchRequest> {
     let mut run = RunRequest::new("", working_directory(shared, batch.cwd.as_deref())?);
     run.shell = shell(batch.shell.as_deref());
+    let policy = &shared.config().policy;
+    policy
+        .check_shell(run.shell.as_str())
+        .map_err(super::reach::refused)?;
     run.env = variables(batch.env.as_ref())?;
     run.timeout = batch
         .timeout_s
@@ -169,8 +177,7 @@ fn told(batch: &Batch, index: usize, report: &RunReport, sink: &CommandOutput) -
 }
 
 fn announce(shared: &Shared, batch: &Batch, result: &ExecutionResult, receipt: Option<Receipt>) {
-    shared.metrics.commands.add(1);
-    shared.metrics.failed.add(u64::from(!result.success));
+    shared.metrics.command(Some(result.success));
     shared.post(&Reply::new(
         "batch_command_completed",
         BatchCommandCompleted {

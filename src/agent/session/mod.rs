@@ -10,6 +10,7 @@ mod interrupted;
 mod lanes;
 mod live;
 mod query;
+mod reach;
 mod rollback;
 
 pub(super) use interrupted::report_interrupted;
@@ -137,8 +138,6 @@ impl Dispatcher {
                 }
             }
             self.accept(work);
-            let waiting = self.lanes.waiting() as u64;
-            self.shared.metrics.waiting.set(waiting);
         }
     }
 
@@ -147,7 +146,7 @@ impl Dispatcher {
         let request = match event {
             Decoded::Request(request) => *request,
             Decoded::Rejected(rejection) => {
-                self.shared.reject(&rejection);
+                self.shared.reject_senseless(&rejection);
                 return None;
             }
             Decoded::Unknown(name) => {
@@ -174,17 +173,22 @@ impl Dispatcher {
         if self.shared.is_stopping() {
             return Err("the agent is being stopped".into());
         }
-        let config = self.shared.config();
-        let (shell, lines): (_, &[String]) = match work {
-            Work::Command(command, _) => (&command.shell, std::slice::from_ref(&command.command)),
-            Work::Batch(batch) => (&batch.shell, &batch.commands),
+        let policy = &self.shared.config().policy;
+        let (shell, lines, env): (_, &[String], _) = match work {
+            Work::Command(one, _) => (&one.shell, std::slice::from_ref(&one.command), &one.env),
+            Work::Batch(batch) => (&batch.shell, &batch.commands, &batch.env),
         };
-        let shell = execute::shell(shell.as_deref());
-        config.policy.check_shell(shell.as_str())?;
-        crate::execute::find_shell(&shell).map_err(|error| error.to_string())?;
-        for line in lines {
-            config.policy.check_command(line)?;
+        // A session that is open has a shell already, which is looked at when the command's turn comes.
+        let by_session = matches!(work, Work::Command(one, _) if one.session.is_some());
+        if !by_session || shell.is_some() {
+            let shell = execute::shell(shell.as_deref());
+            policy.check_shell(shell.as_str())?;
+            crate::execute::find_shell(&shell).map_err(|error| error.to_string())?;
         }
+        for line in lines {
+            policy.check_command(line)?;
+        }
+        policy.check_variables(env.iter().flat_map(|env| env.keys()))?;
         self.lanes.has_room(work.bytes())
     }
 

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::execute::absolute;
 use super::query::{batch_ids, snapshot};
+use super::reach;
 use crate::agent::shared::Shared;
 use crate::agent::wire::{
     BatchRef, EachOutcome, Pin, Reply, Request, Rollback, RollbackBatch, RollbackOutcome,
@@ -152,6 +153,7 @@ fn undo(
     ids: &[SnapshotId],
     status: &Status<'_>,
 ) -> Result<RollbackReport> {
+    reach::check(shared, ids, &request.paths)?;
     let mut touched: Vec<AbsPath> = Vec::new();
     for id in ids {
         touched.extend(entries(shared, id)?);
@@ -266,6 +268,7 @@ fn cleanup_batch(shared: &Shared, request: &BatchRef) {
 
 /// Deletes snapshots; the reason why not where one is in use or pinned.
 fn remove(shared: &Shared, ids: &[SnapshotId]) -> Result<Result<u64, String>> {
+    reach::check(shared, ids, &[])?;
     let targets: Vec<String> = ids.iter().map(ToString::to_string).collect();
     let policy = RetentionPolicy::default();
     let report = shared.engine.cleanup(&targets, &policy, false, &Silent)?;
@@ -290,8 +293,10 @@ fn removal(what: &str, removed: Result<Result<u64, String>>) -> Value {
 }
 
 fn pin(shared: &Shared, request: &Pin) {
-    let pinned = snapshot(shared, &request.snapshot_id)
-        .and_then(|id| shared.engine.pin(id.as_str(), request.pinned));
+    let pinned = snapshot(shared, &request.snapshot_id).and_then(|id| {
+        reach::check(shared, std::slice::from_ref(&id), &[])?;
+        shared.engine.pin(id.as_str(), request.pinned)
+    });
     let error = pinned
         .err()
         .map_or_else(String::new, |error| error.to_string());

@@ -96,11 +96,10 @@ impl State {
 
     /// The id that this host goes by where nobody chose one: the same at every start.
     pub(super) fn own_id(&self) -> Result<String> {
-        let file = self.path.join("agent_id");
-        match fs::read_to_string(&file) {
-            Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
-            _ => {}
+        if let Some(id) = known_id(&self.path) {
+            return Ok(id);
         }
+        let file = self.path.join("agent_id");
         let id = format!("agent-{:016x}", rand::random::<u64>());
         fs::write(&file, format!("{id}\n"))
             .context(Stage::Agent, || format!("cannot write {}", escape(&file)))?;
@@ -110,6 +109,13 @@ impl State {
     fn database(&self) -> MutexGuard<'_, Connection> {
         self.database.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The id that is kept in an agent's directory.
+pub(super) fn known_id(path: &Path) -> Option<String> {
+    let text = fs::read_to_string(path.join("agent_id")).ok()?;
+    let id = text.trim();
+    (!id.is_empty()).then(|| id.to_owned())
 }
 
 fn make_private(path: &Path) -> std::io::Result<()> {

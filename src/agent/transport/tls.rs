@@ -20,7 +20,7 @@ impl TlsSettings {
     /// The connector with these settings. Certificates and names are always verified.
     ///
     /// # Errors
-    /// `InvalidRequest` where a certificate or key cannot be read.
+    /// `InvalidRequest` where a certificate or key cannot be read, or there is no authority to trust.
     pub fn connector(&self) -> Result<TlsConnector> {
         let invalid = |what: &str, error: native_tls::Error| {
             Error::new(
@@ -49,9 +49,7 @@ impl TlsSettings {
                 Identity::from_pkcs8(chain, key).map_err(|e| invalid("client certificate", e))?;
             builder.identity(identity);
         }
-        builder
-            .build()
-            .map_err(|e| invalid("certificates together", e))
+        builder.build().map_err(|e| invalid("TLS settings", e))
     }
 }
 
