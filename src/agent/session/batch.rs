@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::execute::{
-    MAX_COVERAGE, admit, count, error_text, shell, snapshot, variables, working_directory,
-};
+use super::execute::{admit, count, error_text};
 use super::is_wanted;
+use super::parts::{MAX_COVERAGE, shell, snapshot, variables, working_directory};
 use crate::agent::output::{CommandOutput, Source};
 use crate::agent::shared::Shared;
 use crate::agent::state::Kind;

@@ -1,14 +1,12 @@
 //! `execute_deployment_command`
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
+use super::parts::{MAX_COVERAGE, absolute, brief, shell, snapshot, variables, working_directory};
 use super::{is_wanted, live};
-use crate::agent::TOKEN_VARIABLE;
 use crate::agent::gate::{Area, Pass};
 use crate::agent::output::{Collected, CommandOutput, Source};
 use crate::agent::shared::Shared;
@@ -20,13 +18,10 @@ use crate::agent::wire::{
 };
 use crate::engine::{RunContext, RunReport, Starting};
 use crate::error::{Error, ErrorKind, Result, Stage};
-use crate::execute::{Cancel, Output, default_shell};
+use crate::execute::{Cancel, Output};
 use crate::path::AbsPath;
 use crate::progress::Silent;
-use crate::request::{RunRequest, ShellName, SnapshotOptions};
-
-/// The most entries of each list of a coverage or a receipt that go over the line.
-pub(super) const MAX_COVERAGE: usize = 20;
+use crate::request::{RunRequest, SnapshotOptions};
 
 /// Runs one command and sends its result. A defect of this program gives a result as well.
 pub(super) fn run(
@@ -165,67 +160,6 @@ fn request(shared: &Shared, command: &Execute) -> Result<RunRequest> {
     Ok(request)
 }
 
-/// How snapshots are taken.
-pub(super) fn snapshot(
-    shared: &Shared,
-    wanted: Option<bool>,
-    strategy: Option<&str>,
-) -> SnapshotOptions {
-    let required = shared.config().require_snapshot;
-    SnapshotOptions {
-        disabled: wanted == Some(false) && !required,
-        required,
-        strategies: strategy.map(str::to_owned).into_iter().collect(),
-        watch_outside: true,
-        ..SnapshotOptions::default()
-    }
-}
-
-/// The shell that was asked for, else the host's ordinary one.
-pub(super) fn shell(name: Option<&str>) -> ShellName {
-    name.map_or_else(default_shell, ShellName::new)
-}
-
-/// Where a command starts.
-pub(super) fn working_directory(shared: &Shared, path: Option<&str>) -> Result<AbsPath> {
-    path.map_or_else(|| Ok(shared.config().cwd.clone()), absolute)
-}
-
-pub(super) fn absolute(path: &str) -> Result<AbsPath> {
-    let invalid = |error: crate::path::PathError| {
-        Error::new(ErrorKind::InvalidRequest, Stage::Request, error.to_string())
-    };
-    if !std::path::Path::new(path).is_absolute() {
-        return AbsPath::new(path).map_err(invalid);
-    }
-    let root = AbsPath::new(if cfg!(windows) { r"C:\" } else { "/" }).map_err(invalid)?;
-    AbsPath::normalize(&root, std::path::Path::new(path)).map_err(invalid)
-}
-
-/// Variables for a command.
-pub(super) fn variables(
-    env: Option<&BTreeMap<String, String>>,
-) -> Result<Vec<(OsString, OsString)>> {
-    // Commands inherit this process's environment, where the token may be. What they say to systemd
-    // must not count as the agent's word.
-    let hidden = [TOKEN_VARIABLE, "NOTIFY_SOCKET"];
-    let hidden = hidden
-        .map(|name| Ok((name.into(), OsString::new())))
-        .into_iter();
-    let env = env.into_iter().flatten();
-    let set = env.map(|(name, value)| {
-        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-            return Err(Error::new(
-                ErrorKind::InvalidRequest,
-                Stage::Request,
-                format!("env: '{}' cannot be a variable", name.escape_debug()),
-            ));
-        }
-        Ok((name.into(), value.into()))
-    });
-    hidden.chain(set).collect()
-}
-
 fn cancelled_early() -> Error {
     Error::new(
         ErrorKind::Cancelled,
@@ -299,15 +233,6 @@ fn refused(command: &Execute, error: &Error, cancel: &Cancel) -> CommandComplete
         cancelled: cancel.is_cancelled(),
         ..blank(command)
     }
-}
-
-/// A coverage with short lists.
-pub(super) fn brief(mut coverage: crate::store::CoverageRecord) -> crate::store::CoverageRecord {
-    coverage.unobserved.truncate(MAX_COVERAGE);
-    coverage.irreversible.truncate(MAX_COVERAGE);
-    coverage.not_understood.truncate(MAX_COVERAGE);
-    coverage.notes.truncate(MAX_COVERAGE);
-    coverage
 }
 
 /// The event, which fits a message.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::execute::{absolute, shell};
+use super::parts::{absolute, shell, variables};
 use crate::agent::shared::Shared;
 use crate::agent::shells::{SessionShell, Slot, Switch, Ticket};
 use crate::agent::wire::{Execute, Reply, SessionState};
@@ -102,7 +102,7 @@ fn start(
             request.shell = old.kind;
         }
         if env.is_none() {
-            request.env = super::execute::variables(old.env.as_ref())?;
+            request.env = variables(old.env.as_ref())?;
             env = old.env;
         }
     }

@@ -9,6 +9,7 @@ mod execute;
 mod interrupted;
 mod lanes;
 mod live;
+mod parts;
 mod query;
 mod rollback;
 
@@ -164,7 +165,7 @@ impl Dispatcher {
             Work::Command(command, _) => (&command.shell, std::slice::from_ref(&command.command)),
             Work::Batch(batch) => (&batch.shell, &batch.commands),
         };
-        let shell = execute::shell(shell.as_deref());
+        let shell = parts::shell(shell.as_deref());
         config.policy.check_shell(shell.as_str())?;
         crate::execute::find_shell(&shell).map_err(|error| error.to_string())?;
         for line in lines {
@@ -333,7 +334,7 @@ fn lane_of(command: &Execute) -> String {
     if let Some(session) = &command.session {
         return session_lane(session);
     }
-    let name = execute::shell(command.shell.as_deref());
+    let name = parts::shell(command.shell.as_deref());
     let known = lookup(&name).map_or("", |shell| shell.name);
     format!("shell {known}")
 }

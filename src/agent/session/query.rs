@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::execute::{MAX_COVERAGE, absolute, brief};
+use super::parts::{MAX_COVERAGE, absolute, brief};
 use crate::agent::shared::Shared;
 use crate::agent::wire::{Diff, MAX_MESSAGE, Reply, Request, pages, shorten};
 use crate::engine::{DiffOptions, SnapshotSummary};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::execute::absolute;
+use super::parts::absolute;
 use super::query::{batch_ids, snapshot};
 use crate::agent::shared::Shared;
 use crate::agent::wire::{
