@@ -6,8 +6,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::parts::{MAX_COVERAGE, absolute, brief, shell, snapshot, variables, working_directory};
-use super::{is_wanted, live};
-use crate::agent::gate::{Area, Pass};
+use super::{check_wanted, is_wanted, live};
+use crate::agent::area::Area;
+use crate::agent::gate::Pass;
 use crate::agent::output::{Collected, CommandOutput, Source};
 use crate::agent::shared::Shared;
 use crate::agent::shells::Ticket;
@@ -35,7 +36,10 @@ pub(super) fn run(
     let mut session = session_of(command);
     let mut result = match attempt(shared, command, ticket.zip(session.as_mut()), cancel) {
         Ok(completed) => completed,
-        Err(error) => refused(command, &error, cancel),
+        Err(error) => CommandCompleted {
+            cancelled: shared.was_cancelled(Kind::Command, &id),
+            ..refused(command, &error)
+        },
     };
     result.session = session;
     shared.metrics.commands.add(1);
@@ -65,7 +69,7 @@ impl Drop for LastWord<'_> {
                 Stage::Agent,
                 "a defect of the agent; see its log",
             );
-            let result = refused(self.command, &error, &Cancel::default());
+            let result = refused(self.command, &error);
             self.shared
                 .finish(Kind::Command, &self.command.command_id, &completed(result));
         }
@@ -78,9 +82,7 @@ fn attempt(
     session: Option<(&Ticket, &mut SessionState)>,
     cancel: &Cancel,
 ) -> Result<CommandCompleted> {
-    if !is_wanted(cancel) {
-        return Err(cancelled_early());
-    }
+    check_wanted(shared, cancel)?;
     let request = request(shared, command)?;
     shared.state.start(Kind::Command, &command.command_id)?;
     let room = shared.config().result_output;
@@ -102,7 +104,8 @@ fn attempt(
         }
     };
     count(shared, &report);
-    Ok(told(command, report, sink.take()))
+    let asked = shared.was_cancelled(Kind::Command, &command.command_id);
+    Ok(told(command, report, sink.take(), asked))
 }
 
 /// Whether a command may run where it is about to start; waits for rollbacks at the same place.
@@ -124,7 +127,9 @@ pub(super) fn admit(
         path: path.clone(),
         depth: crate::infer::Depth::Tree,
     }));
-    pass.cover(&areas, &|| is_wanted(cancel))
+    check_wanted(shared, cancel)?;
+    pass.cover(&areas, &|| is_wanted(shared, cancel))
+        .map_err(|error| check_wanted(shared, cancel).err().unwrap_or(error))
 }
 
 /// Counts what a command did.
@@ -160,16 +165,9 @@ fn request(shared: &Shared, command: &Execute) -> Result<RunRequest> {
     Ok(request)
 }
 
-fn cancelled_early() -> Error {
-    Error::new(
-        ErrorKind::Cancelled,
-        Stage::Agent,
-        "cancelled before it started",
-    )
-}
-
-/// What went wrong with a command that ended, in words; empty when all is well.
-pub(super) fn error_text(report: &RunReport, errors: &str) -> String {
+/// What went wrong with a command that ended, in words; empty when all is well. `asked`: the backend
+/// asked for its end.
+pub(super) fn error_text(report: &RunReport, errors: &str, asked: bool) -> String {
     if report.success {
         return String::new();
     }
@@ -180,7 +178,12 @@ pub(super) fn error_text(report: &RunReport, errors: &str) -> String {
         );
     }
     if report.cancelled {
-        return "cancelled".into();
+        let why = if asked {
+            "cancelled"
+        } else {
+            "ended, because the agent is being stopped"
+        };
+        return why.into();
     }
     match errors.trim() {
         "" => format!("exit code {}", report.exit_code),
@@ -188,9 +191,9 @@ pub(super) fn error_text(report: &RunReport, errors: &str) -> String {
     }
 }
 
-fn told(command: &Execute, report: RunReport, output: Collected) -> CommandCompleted {
+fn told(command: &Execute, report: RunReport, output: Collected, asked: bool) -> CommandCompleted {
     CommandCompleted {
-        error: error_text(&report, &output.errors),
+        error: error_text(&report, &output.errors, asked),
         success: report.success,
         exit_code: Some(report.exit_code),
         snapshot_id: report.snapshot_id,
@@ -200,7 +203,8 @@ fn told(command: &Execute, report: RunReport, output: Collected) -> CommandCompl
         receipt: report.receipt.map(|receipt| receipt.brief(MAX_COVERAGE)),
         duration_ms: report.duration_ms,
         timed_out: report.timed_out,
-        cancelled: report.cancelled,
+        cancelled: report.cancelled && asked,
+        interrupted: report.cancelled && !asked,
         output: output.text,
         output_left_out: output.left_out,
         output_file: output.file.map(|path| path.display().to_string()),
@@ -227,10 +231,9 @@ fn session_of(command: &Execute) -> Option<SessionState> {
     })
 }
 
-fn refused(command: &Execute, error: &Error, cancel: &Cancel) -> CommandCompleted {
+fn refused(command: &Execute, error: &Error) -> CommandCompleted {
     CommandCompleted {
         error: error.to_string(),
-        cancelled: cancel.is_cancelled(),
         ..blank(command)
     }
 }

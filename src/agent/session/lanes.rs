@@ -76,6 +76,16 @@ impl Lanes {
         }
     }
 
+    /// Adds work to one of several lanes: one that has none, or the shortest.
+    pub(super) fn submit_to_any(self: &Arc<Self>, (name, count): (&str, usize), job: Job) {
+        let state = self.lock();
+        let length = |lane: &String| state.lanes.get(lane).map_or(0, |queue| queue.len() + 1);
+        let lanes = (0..count).map(|number| format!("{name} {number}"));
+        let lane = lanes.min_by_key(length).unwrap_or_default();
+        drop(state);
+        self.submit(&lane, 0, job);
+    }
+
     /// Works until the lane is empty.
     fn serve(&self, lane: &str) {
         loop {

@@ -172,7 +172,7 @@ pub(in crate::agent) fn end(shared: &Shared, slot: &Slot, reason: &str) {
     slot.set_ended(reason);
     let Some((id, cwd)) = slot.end() else { return };
     tracing::info!(session = %slot.name.escape_debug(), reason, "a session has ended");
-    shared.outgoing.answer(Reply::new(
+    let told = Reply::new(
         "session_ended",
         json!({
             "session": slot.name,
@@ -180,7 +180,9 @@ pub(in crate::agent) fn end(shared: &Shared, slot: &Slot, reason: &str) {
             "session_cwd": cwd,
             "reason": reason,
         }),
-    ));
+    );
+    // Answers go first, and this comes after the results of the session's commands.
+    shared.outgoing.live(told, &|| !shared.is_stopping());
 }
 
 /// Ends sessions that nobody uses, until the agent is closed.
