@@ -23,6 +23,7 @@ mod diff;
 mod doctor;
 mod gather;
 mod live;
+mod orphans;
 mod outside;
 mod own_rules;
 mod query;

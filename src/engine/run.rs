@@ -194,6 +194,7 @@ impl Engine {
             cwd,
             cwd_deleted,
             batch: step.batch,
+            ancestor: shell.session.ancestor(),
             scope,
             strategies: &shell.strategies,
         };

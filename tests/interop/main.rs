@@ -10,6 +10,7 @@ mod half_open;
 mod hardships;
 mod hostile;
 mod load;
+mod restarts;
 mod security;
 mod seed;
 mod service;
