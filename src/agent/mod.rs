@@ -138,7 +138,7 @@ impl Agent {
             })
             .transpose()?;
         let (events, requests) = mpsc::channel(INBOUND);
-        let dispatcher = Dispatcher::new(Arc::clone(&shared));
+        let dispatcher = Dispatcher::new(Arc::clone(&shared))?;
         let dispatcher = spawn("requests", move || dispatcher.run(requests))?;
         let supervisor = Supervisor {
             shared: Arc::clone(&shared),

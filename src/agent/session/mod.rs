@@ -107,9 +107,9 @@ impl Work {
 }
 
 impl Dispatcher {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        let lanes = Arc::new(Lanes::new(Arc::clone(&shared)));
-        Self { shared, lanes }
+    pub(super) fn new(shared: Arc<Shared>) -> crate::Result<Self> {
+        let lanes = Lanes::new(Arc::clone(&shared))?;
+        Ok(Self { shared, lanes })
     }
 
     /// Works until the first event after the agent was closed, or until nobody can send any more.
@@ -350,6 +350,12 @@ impl Dispatcher {
     }
 }
 
+impl Drop for Dispatcher {
+    fn drop(&mut self) {
+        self.lanes.close();
+    }
+}
+
 /// Commands of one session run one after another, and without one those of one shell. There are no
 /// more lanes than sessions may be open and shells are known.
 fn lane_of(command: &Execute) -> String {
@@ -396,3 +402,6 @@ fn check_wanted(shared: &Shared, cancel: &Cancel) -> crate::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
