@@ -40,6 +40,10 @@ pub use engine::Engine;
 pub use error::{Error, ErrorKind, Result};
 pub use path::AbsPath;
 
+/// The variable that holds the agent's token. Front ends without an agent keep it to themselves, too.
+#[cfg(any(feature = "agent", feature = "cli"))]
+pub(crate) const TOKEN_VARIABLE: &str = "DEPLOYX_AGENT_TOKEN";
+
 /// A number with the right form of its noun: `1 entry`, `2 entries`.
 pub(crate) fn plural(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })

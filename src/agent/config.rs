@@ -30,7 +30,8 @@ pub struct AgentConfig {
     pub secrets: Vec<Secret>,
     /// Between heartbeats.
     pub heartbeat: Duration,
-    /// The longest time in which nothing is sent: how soon a dead line is noticed.
+    /// The longest time in which nothing is sent. Nothing is asked for by it: a line that carries
+    /// nothing any more is noticed by a heartbeat without an answer, or by missing pings.
     pub probe: Duration,
     /// How long the server may take for the handshake, and for taking an event from the line.
     pub patience: Duration,
@@ -108,5 +109,33 @@ impl AgentConfig {
             outbox: (50_000, 256 << 20),
             metrics: None,
         }
+    }
+    /// The keys of what stays for as long as an agent runs, where `other` has something else.
+    pub(super) fn fixed_changes(&self, other: &Self) -> Vec<&'static str> {
+        let changes = [
+            ("state_dir", self.state_dir != other.state_dir),
+            ("agent_id", self.agent_id != other.agent_id),
+            ("metrics", self.metrics != other.metrics),
+        ];
+        let changed = changes.into_iter().filter(|(_, changed)| *changed);
+        changed.map(|(key, _)| key).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_reload_cannot_change_is_named() {
+        let own = AgentConfig::new("/state", AbsPath::new("/").unwrap());
+        let mut other = own.clone();
+        other.heartbeat *= 2;
+        assert!(own.fixed_changes(&other).is_empty());
+        other.agent_id = Some("b".into());
+        other.metrics = Some(([127, 0, 0, 1], 9464).into());
+        assert_eq!(own.fixed_changes(&other), ["agent_id", "metrics"]);
+        other.state_dir = "/elsewhere".into();
+        assert_eq!(own.fixed_changes(&other)[0], "state_dir");
     }
 }

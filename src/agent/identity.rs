@@ -1,10 +1,14 @@
 //! Who this agent is: what it tells a backend about its host.
 
 use std::fs;
-use std::net::{IpAddr, ToSocketAddrs as _, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs as _, UdpSocket};
+use std::path::Path;
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+
+/// Where the system lists its network interfaces.
+const INTERFACES: &str = "/sys/class/net";
 
 /// The host as a backend sees it. Read once at the start.
 #[derive(Debug, Clone)]
@@ -55,7 +59,7 @@ impl Identity {
 }
 
 /// What a rollback cannot give back for this process's user.
-fn what_cannot_be_restored() -> Vec<&'static str> {
+pub(super) fn what_cannot_be_restored() -> Vec<&'static str> {
     if crate::sys::durable::own_uid() == 0 {
         return Vec::new();
     }
@@ -101,25 +105,52 @@ fn own_address(server: &str) -> Option<IpAddr> {
     Some(socket.local_addr().ok()?.ip())
 }
 
-/// The hardware address of the first interface that has one and is up.
-fn mac_address(_: IpAddr) -> String {
-    let Ok(interfaces) = fs::read_dir("/sys/class/net") else {
-        return String::new();
+/// The hardware address of the interface that has `address`, else of the first that has one and is up.
+fn mac_address(address: IpAddr) -> String {
+    let read = |file| fs::read_to_string(file).unwrap_or_default();
+    let own = match address {
+        IpAddr::V4(address) => with_ipv4(address, &read("/proc/net/route")),
+        IpAddr::V6(address) => with_ipv6(address, &read("/proc/net/if_inet6")),
     };
-    let mut found: Vec<(bool, String)> = interfaces
-        .flatten()
-        .filter_map(|interface| {
-            let read = |name| first_line(interface.path().join(name).to_str()?);
-            let address = read("address").filter(|one| one != "00:00:00:00:00:00")?;
-            Some((read("operstate").as_deref() != Some("up"), address))
-        })
-        .collect();
-    found.sort();
-    found
-        .into_iter()
-        .next()
-        .map(|one| one.1)
-        .unwrap_or_default()
+    let own = own.and_then(|name| hardware_address(&Path::new(INTERFACES).join(name)));
+    own.or_else(first_hardware_address).unwrap_or_default()
+}
+
+/// The interface whose network holds an address, from the system's table of routes. Where none does, the
+/// one of the default route.
+fn with_ipv4(address: Ipv4Addr, routes: &str) -> Option<String> {
+    let number = |text: &str| {
+        // As the network has it in memory.
+        let number = u32::from_str_radix(text, 16).ok()?;
+        Some(u32::from_be_bytes(number.to_ne_bytes()))
+    };
+    let networks = routes.lines().skip(1).filter_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (network, mask) = (number(fields.get(1)?)?, number(fields.get(7)?)?);
+        (address.to_bits() & mask == network).then(|| (mask, (*fields[0]).to_owned()))
+    });
+    networks.max_by_key(|(mask, _)| *mask).map(|(_, name)| name)
+}
+
+/// The interface that has an address, from the system's table of addresses.
+fn with_ipv6(address: Ipv6Addr, addresses: &str) -> Option<String> {
+    let own = format!("{:032x}", address.to_bits());
+    let line = addresses.lines().find(|line| line.starts_with(&own))?;
+    line.split_whitespace().nth(5).map(str::to_owned)
+}
+
+fn hardware_address(interface: &Path) -> Option<String> {
+    first_line(interface.join("address").to_str()?).filter(|one| one != "00:00:00:00:00:00")
+}
+
+fn first_hardware_address() -> Option<String> {
+    let interfaces = fs::read_dir(INTERFACES).ok()?.flatten();
+    let found = interfaces.filter_map(|interface| {
+        let state = first_line(interface.path().join("operstate").to_str()?);
+        let address = hardware_address(&interface.path())?;
+        Some((state.as_deref() != Some("up"), address))
+    });
+    found.min().map(|(_, address)| address)
 }
 
 fn distribution() -> String {
@@ -137,4 +168,32 @@ fn memory() -> u64 {
         .find_map(|line| line.strip_prefix("MemTotal:"))
         .and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse().ok());
     kilobytes.unwrap_or_default() * 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn an_interface_is_found_by_its_address() {
+        let routes = "\
+Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+eth0\t00000000\t0100A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0
+eth0\t0000A8C0\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0
+wg0\t0007A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
+";
+        let name = |text: &str| with_ipv4(text.parse().unwrap(), routes);
+        assert_eq!(name("192.168.7.4").as_deref(), Some("wg0"));
+        assert_eq!(name("192.168.8.4").as_deref(), Some("eth0"));
+        assert_eq!(name("203.0.113.9").as_deref(), Some("eth0"));
+        assert_eq!(with_ipv4(Ipv4Addr::LOCALHOST, ""), None);
+        let addresses = "\
+00000000000000000000000000000001 01 80 10 80       lo
+20010db8000000000000000000000007 02 40 00 80     eth1
+";
+        let name = |text: &str| with_ipv6(text.parse().unwrap(), addresses);
+        assert_eq!(name("2001:db8::7").as_deref(), Some("eth1"));
+        assert_eq!(name("2001:db8::8"), None);
+    }
 }

@@ -4,13 +4,19 @@ use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::error::{IoContext as _, Result, Stage};
 
 /// The longest request that is read.
 const MAX_REQUEST: usize = 16 << 10;
+/// How long a request and its answer may take together.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Requests that are answered at a time; those beyond are turned away.
+const AT_ONCE: usize = 16;
+/// Before the next request where the last one could not be taken.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// One figure.
 #[derive(Default)]
@@ -64,8 +70,10 @@ figures! {
     failures "counter" "connection_failures_total" "Attempts to connect that failed.";
     events "counter" "events_total" "Events received.";
     rejected "counter" "events_rejected_total" "Events that made no sense.";
+    refused "counter" "requests_refused_total" "Requests refused: not allowed, no room, nothing of that name.";
     commands "counter" "commands_total" "Commands run.";
-    failed "counter" "commands_failed_total" "Commands that failed.";
+    failed "counter" "commands_failed_total" "Commands that were run and failed.";
+    not_run "counter" "commands_not_run_total" "Commands accepted and not run: cancelled, skipped, not allowed.";
     batches "counter" "batches_total" "Batches run.";
     duplicates "counter" "duplicates_total" "Ids that came again and were not run again.";
     snapshots "counter" "snapshots_total" "Snapshots taken.";
@@ -83,22 +91,36 @@ figures! {
     lateness "gauge" "heartbeat_lateness_milliseconds_max" "The latest that a heartbeat ever was.";
 }
 
+impl Metrics {
+    /// Counts a command that was accepted; `success` is `None` where it was not run.
+    pub(super) fn command(&self, success: Option<bool>) {
+        match success {
+            Some(success) => {
+                self.commands.add(1);
+                self.failed.add(u64::from(!success));
+            }
+            None => self.not_run.add(1),
+        }
+    }
+}
+
 /// Serves figures at `address` from a thread of its own, to the end of the program. Gives the
 /// address, whose port was chosen where it was 0.
-pub(super) fn serve(
-    address: SocketAddr,
-    figures: Arc<dyn Fn() -> String + Send + Sync>,
-) -> Result<SocketAddr> {
+pub(super) fn serve(address: SocketAddr, figures: Figures) -> Result<SocketAddr> {
     let context = || format!("cannot serve metrics at {address}");
     let listener = TcpListener::bind(address).context(Stage::Agent, context)?;
     let address = listener.local_addr().context(Stage::Agent, context)?;
     std::thread::Builder::new()
         .name("metrics".into())
         .spawn(move || {
+            let busy = Arc::new(AtomicUsize::new(0));
             for stream in listener.incoming() {
-                match stream.and_then(|stream| answer(stream, &figures())) {
-                    Ok(()) => {}
-                    Err(error) => tracing::debug!(%error, "metrics were not read"),
+                match stream {
+                    Ok(stream) => answer_beside(stream, &figures, &busy),
+                    Err(error) => {
+                        tracing::debug!(%error, "metrics cannot be asked for");
+                        std::thread::sleep(PAUSE);
+                    }
                 }
             }
         })
@@ -106,29 +128,86 @@ pub(super) fn serve(
     Ok(address)
 }
 
-/// One request at a time: whoever is slow is cut off.
-fn answer(mut stream: TcpStream, figures: &str) -> std::io::Result<()> {
-    let patience = Some(Duration::from_secs(2));
-    stream.set_read_timeout(patience)?;
-    stream.set_write_timeout(patience)?;
+/// What gives the figures as text.
+type Figures = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// Answers on a thread of its own, so that whoever is slow holds nobody up.
+fn answer_beside(stream: TcpStream, figures: &Figures, busy: &Arc<AtomicUsize>) {
+    let place = Place::take(busy);
+    if place.number > AT_ONCE {
+        tracing::debug!("metrics were asked for too often at a time");
+        return;
+    }
+    let figures = Arc::clone(figures);
+    let work = move || {
+        let _place = place;
+        if let Err(error) = answer(stream, &figures) {
+            tracing::debug!(%error, "metrics were not read");
+        }
+    };
+    let thread = std::thread::Builder::new().name("metrics".into());
+    if let Err(error) = thread.spawn(work) {
+        tracing::debug!(%error, "cannot start a thread for metrics");
+    }
+}
+
+/// One of the requests that are answered at a time.
+struct Place {
+    busy: Arc<AtomicUsize>,
+    number: usize,
+}
+
+impl Place {
+    fn take(busy: &Arc<AtomicUsize>) -> Self {
+        let number = busy.fetch_add(1, Ordering::SeqCst) + 1;
+        let busy = Arc::clone(busy);
+        Self { busy, number }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.busy.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Reads one request and answers it, both within [`PATIENCE`].
+fn answer(mut stream: TcpStream, figures: &Figures) -> std::io::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
     let mut request = Vec::new();
     let mut piece = [0; 1024];
     while !request.windows(4).any(|end| end == b"\r\n\r\n") && request.len() < MAX_REQUEST {
+        stream.set_read_timeout(Some(until(deadline)?))?;
         match stream.read(&mut piece)? {
             0 => break,
             length => request.extend_from_slice(&piece[..length]),
         }
     }
     let (status, body) = if request.starts_with(b"GET /metrics ") {
-        ("200 OK", figures)
+        ("200 OK", figures())
     } else {
-        ("404 Not Found", "see /metrics\n")
+        ("404 Not Found", "see /metrics\n".to_owned())
     };
-    write!(
-        stream,
-        "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    )
+    let length = body.len();
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+    );
+    let text = head + &body;
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        stream.set_write_timeout(Some(until(deadline)?))?;
+        rest = &rest[stream.write(rest)?..];
+    }
+    Ok(())
+}
+
+/// The time that is left; an error where none is.
+fn until(deadline: Instant) -> std::io::Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(std::io::ErrorKind::TimedOut.into());
+    }
+    Ok(left)
 }
 
 #[cfg(test)]
@@ -156,5 +235,38 @@ mod tests {
         );
         assert!(text.contains("# TYPE deployx_agent_connected gauge\n"));
         assert!(ask("/").starts_with("HTTP/1.1 404"));
+    }
+
+    #[test]
+    fn who_asks_slowly_is_cut_off_and_holds_nobody_up() {
+        let address = serve("127.0.0.1:0".parse().unwrap(), Arc::new(|| "x 1\n".into())).unwrap();
+        let slow: Vec<_> = (1..AT_ONCE)
+            .map(|_| TcpStream::connect(address).unwrap())
+            .collect();
+        let threads: Vec<_> = slow
+            .into_iter()
+            .map(|mut stream| {
+                std::thread::spawn(move || {
+                    // A byte now and then, for as long as they are taken.
+                    while stream.write_all(b"G").is_ok() {
+                        std::thread::sleep(Duration::from_millis(50));
+                    }
+                })
+            })
+            .collect();
+        let ask = || {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream
+                .set_read_timeout(Some(Duration::from_secs(20)))
+                .unwrap();
+            stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
+            let mut text = String::new();
+            stream.read_to_string(&mut text).map(|_| text)
+        };
+        assert!(ask().unwrap().ends_with("\r\n\r\nx 1\n"));
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert!(ask().unwrap().ends_with("\r\n\r\nx 1\n"));
     }
 }

@@ -36,6 +36,7 @@ pub mod wire;
 mod area;
 mod cleanup;
 mod config;
+mod examine;
 mod gate;
 mod identity;
 mod line;
@@ -53,6 +54,7 @@ mod state;
 mod unkept;
 
 pub use config::AgentConfig;
+pub use examine::{Examined, StateDir, examine};
 pub use line::PROTOCOL_VERSION;
 pub use policy::Policy;
 pub use redact::Redactor;
@@ -77,7 +79,7 @@ use transport::Transport;
 use wire::Decoded;
 
 /// The variable that front ends read the token from. Commands find it empty.
-pub const TOKEN_VARIABLE: &str = "DEPLOYX_AGENT_TOKEN";
+pub const TOKEN_VARIABLE: &str = crate::TOKEN_VARIABLE;
 
 /// Requests that wait to be looked at. Each holds two megabytes at most.
 const INBOUND: usize = 32;
@@ -85,6 +87,8 @@ const INBOUND: usize = 32;
 const FIRST_CLEANUP: Duration = Duration::from_secs(5);
 /// How long results have to go out when the agent is stopped.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// How long cancelled commands have to end and their snapshots to be sealed, at least.
+const SEALING: Duration = Duration::from_secs(30);
 
 /// A running agent.
 pub struct Agent {
@@ -188,8 +192,12 @@ impl Agent {
     }
 
     /// Puts other settings in force for whatever begins from now on, and opens a new line with
-    /// `transport`. The agent's directory, its id and where metrics are served stay.
+    /// `transport`. The agent's directory, its id and where metrics are served stay: a change of these
+    /// is only warned of.
     pub fn reload(&self, config: AgentConfig, transport: Arc<dyn Transport>) {
+        for key in self.shared.config().fixed_changes(&config) {
+            tracing::warn!(key, "a change of this setting needs a restart of the agent");
+        }
         self.shared.set_config(config);
         *self
             .transport
@@ -198,6 +206,13 @@ impl Agent {
         self.shared.outgoing.reopen();
         self.cleaner.1.notify_all();
         tracing::info!("settings were reloaded");
+    }
+
+    /// The longest time that [`Agent::stop`] is meant to take.
+    pub fn stop_limit(&self) -> Duration {
+        let grace = self.shared.config().stop_grace;
+        // What sessions, threads and the line need to end comes on top.
+        grace + grace.max(SEALING) + FAREWELL + SEALING
     }
 
     /// Takes no more requests, lets what runs end for as long as the settings say, cancels the rest,
@@ -226,7 +241,7 @@ impl Agent {
         }
         // Ending a process tree and sealing a snapshot take their time, and a rollback that has begun to
         // change something runs to its end; the next start would report what is cut short here.
-        let deadline = Instant::now() + grace.max(Duration::from_secs(30));
+        let deadline = Instant::now() + grace.max(SEALING);
         while self.shared.at_work() > 0 && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(50));
         }

@@ -250,9 +250,19 @@ impl Shared {
         });
     }
 
-    /// Answers a request that makes no sense or is not allowed.
-    pub(super) fn reject(&self, rejection: &Rejection) {
+    /// Answers an event that makes no sense.
+    pub(super) fn reject_senseless(&self, rejection: &Rejection) {
         self.metrics.rejected.add(1);
+        self.answer_rejection(rejection);
+    }
+
+    /// Answers a request that cannot be carried out or is not allowed.
+    pub(super) fn reject(&self, rejection: &Rejection) {
+        self.metrics.refused.add(1);
+        self.answer_rejection(rejection);
+    }
+
+    fn answer_rejection(&self, rejection: &Rejection) {
         tracing::warn!(
             event = rejection.event,
             id = %rejection.id.escape_debug(),

@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use url::Url;
 
+use super::agent_files::{tls, token};
+use super::app::no_current_directory;
 use super::args::values;
 use super::args::{AgentArgs, LogFormat};
 use super::config::RetentionSection;
@@ -16,9 +18,6 @@ use crate::agent::transport::{Secrecy, TlsSettings, check_server};
 use crate::agent::{AgentConfig, Policy, Secret};
 use crate::error::{Error, ErrorKind, IoContext as _, Result, Stage};
 use crate::path::{AbsPath, escape};
-
-/// The longest token, and the longest file with certificates.
-const MAX_FILE: u64 = 1 << 20;
 
 /// `[agent]`: flags of `agent`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -38,11 +37,13 @@ pub(crate) struct AgentSection {
     pub(crate) heartbeat_seconds: Option<f64>,
     pub(crate) probe_seconds: Option<f64>,
     pub(crate) patience_seconds: Option<f64>,
+    pub(crate) settle_seconds: Option<f64>,
     pub(crate) rollback_patience_seconds: Option<f64>,
     pub(crate) stop_grace_seconds: Option<f64>,
     pub(crate) remember_hours: Option<f64>,
     pub(crate) allow_shell: Vec<String>,
     pub(crate) allow_command: Vec<String>,
+    pub(crate) allow_env: Vec<String>,
     pub(crate) allow_path: Vec<PathBuf>,
     pub(crate) redact: Option<bool>,
     pub(crate) max_waiting: Option<usize>,
@@ -68,14 +69,15 @@ impl AgentSection {
             &mut self.client_certificate,
             &mut self.client_key,
             &mut self.state_dir,
+            &mut self.cwd,
         ];
-        for path in single.into_iter().flatten() {
+        for path in single.into_iter().flatten().chain(&mut self.allow_path) {
             *path = base.join(&*path);
         }
     }
 
     /// Every time with its key, for checking.
-    pub(crate) fn times(&self) -> [(&'static str, Option<f64>); 9] {
+    pub(crate) fn times(&self) -> [(&'static str, Option<f64>); 10] {
         [
             (
                 "agent.snapshot_cleanup_interval_hours",
@@ -85,6 +87,7 @@ impl AgentSection {
             ("agent.heartbeat_seconds", self.heartbeat_seconds),
             ("agent.probe_seconds", self.probe_seconds),
             ("agent.patience_seconds", self.patience_seconds),
+            ("agent.settle_seconds", self.settle_seconds),
             (
                 "agent.rollback_patience_seconds",
                 self.rollback_patience_seconds,
@@ -106,10 +109,12 @@ pub(crate) struct AgentSettings {
 
 impl AgentSettings {
     /// Puts flags, environment and configuration together, and reads the files that they name.
+    /// `base` is the directory that relative paths of flags start at; without one they are refused.
     pub(crate) fn resolve(
         args: &AgentArgs,
         settings: &Settings,
         environment: &Environment,
+        base: Option<&Path>,
     ) -> Result<Self> {
         let section = &settings.config.agent;
         let address = args.server.as_ref().or(section.server.as_ref());
@@ -129,8 +134,8 @@ impl AgentSettings {
         };
         let server = check_server(address, secrecy)?;
         let token = token(args, section, environment)?;
-        let tls = tls(args, section)?;
-        let mut config = agent_config(args, settings, environment)?;
+        let tls = tls(args, section, &server)?;
+        let mut config = agent_config(args, settings, environment, base)?;
         config.secrets.extend(token.clone());
         Ok(Self {
             server,
@@ -153,13 +158,14 @@ fn agent_config(
     args: &AgentArgs,
     settings: &Settings,
     environment: &Environment,
+    base: Option<&Path>,
 ) -> Result<AgentConfig> {
     let section = &settings.config.agent;
     let cwd = match args.cwd.as_ref().or(section.cwd.as_ref()) {
-        Some(path) => directory(path)?,
+        Some(path) => directory(base, path)?,
         None => match &environment.home {
             Some(home) => home.clone(),
-            None => directory(Path::new("/"))?,
+            None => directory(None, Path::new("/"))?,
         },
     };
     let state = args.state_dir.clone();
@@ -168,7 +174,7 @@ fn agent_config(
         .context(Stage::Request, || format!("cannot find {}", escape(&state)))?;
     let mut config = AgentConfig::new(state, cwd);
     config.agent_id = args.agent_id.clone().or_else(|| section.agent_id.clone());
-    config.policy = policy(args, section)?;
+    config.policy = policy(args, section, base)?;
     config.require_snapshot = settings.config.run.require_snapshot.unwrap_or_default();
     config.timeout = settings.config.run.timeout().filter(|time| !time.is_zero());
     config.redact = section.redact.unwrap_or(true);
@@ -181,6 +187,7 @@ fn agent_config(
         ),
         (&mut config.probe, None, time(section.probe_seconds)),
         (&mut config.patience, None, time(section.patience_seconds)),
+        (&mut config.settle, None, time(section.settle_seconds)),
         (
             &mut config.rollback_patience,
             None,
@@ -211,6 +218,7 @@ fn agent_config(
         ("heartbeat", config.heartbeat),
         ("probe_seconds", config.probe),
         ("patience_seconds", config.patience),
+        ("settle_seconds", config.settle),
         ("snapshot-cleanup-interval", config.cleanup_interval),
     ] {
         if time < Duration::from_millis(100) {
@@ -253,22 +261,27 @@ fn sizes(config: &mut AgentConfig, section: &AgentSection) {
     );
 }
 
-fn policy(args: &AgentArgs, section: &AgentSection) -> Result<Policy> {
+fn policy(args: &AgentArgs, section: &AgentSection, base: Option<&Path>) -> Result<Policy> {
     fn chosen<'a, T>(flags: &'a [T], keys: &'a [T]) -> &'a [T] {
         if flags.is_empty() { keys } else { flags }
     }
     Ok(Policy {
         shells: chosen(&args.allow_shell, &section.allow_shell).to_vec(),
         commands: chosen(&args.allow_command, &section.allow_command).to_vec(),
+        variables: chosen(&args.allow_env, &section.allow_env).to_vec(),
         paths: chosen(&args.allow_path, &section.allow_path)
             .iter()
-            .map(|path| directory(path))
+            .map(|path| directory(base, path))
             .collect::<Result<_>>()?,
     })
 }
 
-fn directory(path: &Path) -> Result<AbsPath> {
-    super::paths::directory(Path::new("/"), path)
+fn directory(base: Option<&Path>, path: &Path) -> Result<AbsPath> {
+    match base {
+        Some(base) => super::paths::directory(base, path),
+        None if path.is_absolute() => super::paths::directory(path, path),
+        None => Err(no_current_directory()),
+    }
 }
 
 /// The agent's directory where nobody names one: beside the snapshots.
@@ -285,95 +298,33 @@ fn time(seconds: Option<f64>) -> Option<Duration> {
     seconds.and_then(|seconds| values::duration(seconds).ok())
 }
 
-/// The token: from the file that is named, else from the environment.
-fn token(
-    args: &AgentArgs,
-    section: &AgentSection,
-    environment: &Environment,
-) -> Result<Option<Secret>> {
-    let text = match args.token_file.as_ref().or(section.token_file.as_ref()) {
-        Some(file) => read_private(file, "token file")?,
-        None => match &environment.agent_token {
-            Some(token) => token.clone(),
-            None => return Ok(None),
-        },
-    };
-    let token = text.trim();
-    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(invalid(
-            "the token has to be one word of visible ASCII characters, as an HTTP header needs it",
-        ));
-    }
-    Ok(Some(Secret::new(token)))
-}
-
-fn tls(args: &AgentArgs, section: &AgentSection) -> Result<TlsSettings> {
-    let authorities = args.ca_file.as_ref().or(section.ca_file.as_ref());
-    let certificate = args
-        .client_certificate
-        .as_ref()
-        .or(section.client_certificate.as_ref());
-    let key = args.client_key.as_ref().or(section.client_key.as_ref());
-    let identity = match (certificate, key) {
-        (Some(certificate), Some(key)) => Some((
-            read(certificate)?,
-            read_private(key, "private key")?.into_bytes(),
-        )),
-        (None, None) => None,
-        _ => {
-            return Err(invalid(
-                "a client certificate needs its private key, and the key its certificate",
-            ));
-        }
-    };
-    let tls = TlsSettings {
-        authorities: authorities.map(|file| read(file)).transpose()?,
-        identity,
-    };
-    // What cannot be used is told now and not at every attempt to connect.
-    tls.connector()?;
-    Ok(tls)
-}
-
-fn read(file: &Path) -> Result<Vec<u8>> {
-    let name = escape(file);
-    let context = || format!("cannot read {name}");
-    let metadata = std::fs::metadata(file).context(Stage::Request, context)?;
-    if !metadata.is_file() || metadata.len() > MAX_FILE {
-        return Err(invalid(format!(
-            "{name} is no file, or larger than {MAX_FILE} bytes"
-        )));
-    }
-    std::fs::read(file).context(Stage::Request, context)
-}
-
-/// Reads a file that nobody but its owner may touch.
-fn read_private(file: &Path, what: &str) -> Result<String> {
-    let bytes = read(file)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        let name = escape(file);
-        let metadata =
-            std::fs::metadata(file).context(Stage::Request, || format!("cannot read {name}"))?;
-        let mode = metadata.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
-            return Err(invalid(format!(
-                "the {what} {name} has mode {mode:04o}, so others can read or change it: chmod \
-                 600 it, and replace the secret where others may have read it"
-            )));
-        }
-    }
-    String::from_utf8(bytes).map_err(|_| invalid(format!("the {what} {} is no text", escape(file))))
-}
-
-fn invalid(message: impl Into<String>) -> Error {
+pub(super) fn invalid(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidRequest, Stage::Request, message)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_flag_has_a_key() {
+        use clap::CommandFactory as _;
+        let command = crate::cli::args::Cli::command();
+        let agent = command.find_subcommand("agent").unwrap();
+        let keys = format!("{:#?}", AgentSection::default());
+        let has_key = |name: &str| keys.contains(&format!("    {name}: "));
+        let without: Vec<String> = agent
+            .get_arguments()
+            .filter(|flag| !flag.is_global_set())
+            .filter_map(|flag| Some(flag.get_long()?.replace('-', "_")))
+            .filter(|name| {
+                let forms = ["", "_seconds", "_hours"].map(|unit| format!("{name}{unit}"));
+                !forms.iter().any(|form| has_key(form))
+            })
+            .collect();
+        // About a single occasion.
+        assert_eq!(without, ["check"]);
+    }
 
     #[test]
     fn the_agents_directory_is_beside_the_snapshots() {
@@ -386,37 +337,46 @@ mod tests {
         }
     }
 
-    #[cfg(unix)]
     #[test]
-    fn a_token_comes_from_a_private_file_or_the_environment() {
-        use std::os::unix::fs::PermissionsExt as _;
+    fn directories_of_flags_start_where_the_program_does_and_those_of_the_file_there() {
         let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("token");
-        std::fs::write(&file, "from-file\n").unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        for name in ["here/flag", "file/key"] {
+            std::fs::create_dir_all(root.join(name)).unwrap();
+        }
+        let file = root.join("file/c.toml");
+        let text = "[agent]\nserver = \"https://x\"\ncwd = \".\"\nallow_path = [\"key\", \"/\"]\n";
+        std::fs::write(&file, text).unwrap();
+        let global = crate::cli::args::GlobalArgs {
+            config: Some(file),
+            ..Default::default()
+        };
+        let environment = Environment::default();
+        let here = root.join("here");
+        let read = |args: &AgentArgs, base: Option<&Path>| {
+            let settings = Settings::resolve(&global, &environment, base)?;
+            let resolved = AgentSettings::resolve(args, &settings, &environment, base)?.config;
+            let paths = resolved.policy.paths.iter();
+            let paths = paths.map(|path| path.as_path().to_owned()).collect();
+            Ok::<(PathBuf, Vec<PathBuf>), Error>((resolved.cwd.as_path().to_owned(), paths))
+        };
         let mut args = AgentArgs::default();
-        let section = AgentSection::default();
-        let mut environment = Environment::default();
-        let read = |args: &AgentArgs, environment: &Environment| token(args, &section, environment);
-        assert_eq!(read(&args, &environment).unwrap(), None);
-        environment.agent_token = Some("from-environment".into());
+        let (cwd, paths) = read(&args, Some(&here)).unwrap();
         assert_eq!(
-            read(&args, &environment).unwrap(),
-            Some(Secret::new("from-environment"))
+            (cwd, paths),
+            (root.join("file"), vec![root.join("file/key"), "/".into()])
         );
-        args.token_file = Some(file.clone());
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(
-            read(&args, &environment)
-                .unwrap_err()
-                .to_string()
-                .contains("0644")
-        );
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        args.cwd = Some(".".into());
+        args.allow_path = vec!["flag".into(), ".".into()];
+        let (cwd, paths) = read(&args, Some(&here)).unwrap();
         assert_eq!(
-            read(&args, &environment).unwrap(),
-            Some(Secret::new("from-file"))
+            (cwd, paths),
+            (here.clone(), vec![here.join("flag"), here.clone()])
         );
-        std::fs::write(&file, "two words\n").unwrap();
-        assert!(read(&args, &environment).is_err());
+        let error = read(&args, None).unwrap_err().to_string();
+        assert!(error.contains("current directory"), "{error}");
+        args.cwd = Some("/".into());
+        args.allow_path = vec![here];
+        assert!(read(&args, None).is_ok());
     }
 }

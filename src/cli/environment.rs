@@ -4,10 +4,8 @@ use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
+use crate::TOKEN_VARIABLE;
 use crate::path::AbsPath;
-
-/// Where the agent's token may be; it goes no further.
-const TOKEN_VARIABLE: &str = "DEPLOYX_AGENT_TOKEN";
 
 /// The process's environment at the start of the program.
 #[derive(Debug, Clone, Default)]

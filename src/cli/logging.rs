@@ -1,6 +1,11 @@
 //! Log lines on standard error, for people who look for the reason of something.
 
+use tracing::level_filters::LevelFilter;
+use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, Default)]
@@ -35,20 +40,32 @@ pub(crate) fn start(
         Ok(filter) => (filter, Ok(())),
         Err(message) => (EnvFilter::new(level(verbose, quiet)), Err(message)),
     };
-    // Starting fails only when a subscriber is there already, which then does the work.
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let filter = filter.and(filter_fn(is_free_of_secrets).with_max_level_hint(LevelFilter::TRACE));
+    let lines = tracing_subscriber::fmt::layer()
         // It would say so on standard error, which may be what cannot be written to, and panic.
         .log_internal_errors(false)
         .with_writer(std::io::stderr)
         .with_ansi(color)
         .with_target(verbose > 1);
+    // Starting fails only when a subscriber is there already, which then does the work.
     let _ = if style.json {
-        lines.json().flatten_event(true).try_init()
+        let lines = lines.json().flatten_event(true);
+        tracing_subscriber::registry()
+            .with(lines.with_filter(filter))
+            .try_init()
     } else {
-        lines.try_init()
+        tracing_subscriber::registry()
+            .with(lines.with_filter(filter))
+            .try_init()
     };
     outcome
+}
+
+/// Whether what is logged there never holds a secret. Libraries log requests with all of their headers,
+/// the token among them, whatever the filter asks them for.
+fn is_free_of_secrets(metadata: &Metadata<'_>) -> bool {
+    let own = metadata.target().starts_with(env!("CARGO_PKG_NAME"));
+    own || *metadata.level() <= Level::INFO
 }
 
 fn level(verbose: u8, quiet: bool) -> &'static str {

@@ -6,6 +6,8 @@
 pub mod exit;
 
 #[cfg(feature = "agent")]
+mod agent_files;
+#[cfg(feature = "agent")]
 mod agent_settings;
 mod app;
 mod args;

@@ -210,14 +210,14 @@ fn default_store(system: &Path, temp: &Path) -> PathBuf {
 
 /// Whether this process may add entries to `dir`.
 #[cfg(unix)]
-fn may_write(dir: &Path) -> bool {
+pub(super) fn may_write(dir: &Path) -> bool {
     use rustix::fs::Access;
     rustix::fs::access(dir, Access::WRITE_OK | Access::EXEC_OK).is_ok()
 }
 
 /// Whether this process may add entries to `dir`.
 #[cfg(not(unix))]
-fn may_write(dir: &Path) -> bool {
+pub(super) fn may_write(dir: &Path) -> bool {
     std::fs::metadata(dir).is_ok_and(|metadata| !metadata.permissions().readonly())
 }
 

@@ -5,6 +5,8 @@
 //! opened without following symbolic links, and one name.
 
 pub(crate) mod durable;
+#[cfg(feature = "agent")]
+pub(crate) mod memory;
 #[cfg(unix)]
 pub(crate) mod process_unix;
 pub(crate) mod runtime;

@@ -96,3 +96,26 @@ fn refusals_give_back_what_backends_go_by() {
     assert_eq!(refused["execution_id"], "e-1");
     assert_eq!(refused["group_execution"], json!({ "of": 2 }));
 }
+
+#[test]
+fn variables_of_requests_are_not_kept_on_disk() {
+    let site = Site::new();
+    site.send(
+        "execute_deployment_command",
+        json!({
+            "command_id": "c", "command": "touch begun; sleep 60", "shell": "sh",
+            "env": { "HIDDEN": "swordfish-in-the-environment" },
+        }),
+    );
+    site.wait_for_file("begun");
+    let state = site.dir.path().join("state");
+    let mut kept = Vec::new();
+    for entry in fs::read_dir(state).expect("the agent's directory") {
+        kept.extend(fs::read(entry.expect("an entry").path()).unwrap_or_default());
+    }
+    let holds = |text: &[u8]| kept.windows(text.len()).any(|part| part == text);
+    assert!(holds(b"touch begun"));
+    assert!(!holds(b"swordfish"));
+    site.send("cancel_command", json!({ "command_id": "c" }));
+    site.completed("c");
+}

@@ -251,6 +251,8 @@ pub(crate) struct Agent {
     wrapper: Vec<OsString>,
     variables: Vec<(OsString, OsString)>,
     log: PathBuf,
+    /// How far its log has been read.
+    read: usize,
 }
 
 impl Agent {
@@ -265,14 +267,7 @@ impl Agent {
         agent
     }
 
-    /// With more variables in its environment.
-    pub(crate) fn with_variables(server: &str, variables: &[(&str, &OsStr)]) -> Self {
-        let mut agent = Self::prepared(server, &[], "");
-        agent.set_variables(variables);
-        agent.launch();
-        agent
-    }
-
+    /// More variables for its environment.
     pub(crate) fn set_variables(&mut self, variables: &[(&str, &OsStr)]) {
         let owned = |(name, value): &(&str, &OsStr)| (OsString::from(name), value.into());
         self.variables = variables.iter().map(owned).collect();
@@ -290,6 +285,7 @@ impl Agent {
         Self {
             child: None,
             log: dir.path().join("log"),
+            read: 0,
             dir,
             wrapper: Vec::new(),
             variables: Vec::new(),
@@ -315,6 +311,7 @@ impl Agent {
             command.args(rest).arg(program).env("NO_COLOR", "1");
         }
         let child = command
+            .env("DEPLOYX_LOG", "deployx=debug")
             .envs(self.variables.iter().cloned())
             .arg("--snapshot-dir")
             .arg(self.dir.path().join("store"))
@@ -323,7 +320,6 @@ impl Agent {
             .args(["agent", "--agent-id", "agent-under-test", "--state-dir"])
             .arg(self.dir.path().join("state"))
             .args(&self.arguments)
-            .env("DEPLOYX_LOG", "deployx=debug")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -375,11 +371,46 @@ impl Agent {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Waits until its log says this once more than when it was last asked.
+    pub(crate) fn wait_for_log(&mut self, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let log = self.log();
+            let new = log.get(self.read..).unwrap_or_default();
+            if let Some(at) = new.find(text) {
+                self.read += at + text.len();
+                return;
+            }
+            assert!(Instant::now() < deadline, "'{text}' is not in the log");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// What its log says until now is not waited for.
+    pub(crate) fn skip_log(&mut self) {
+        self.read = self.log().len();
+    }
+
+    /// Whether the process is there.
+    pub(crate) fn is_running(&mut self) -> bool {
+        let child = self.child.as_mut();
+        child.is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
     /// Peak of its resident memory in megabytes.
     pub(crate) fn peak_megabytes(&self) -> u64 {
+        self.megabytes("VmHWM:")
+    }
+
+    /// Its resident memory now.
+    pub(crate) fn resident_megabytes(&self) -> u64 {
+        self.megabytes("VmRSS:")
+    }
+
+    fn megabytes(&self, field: &str) -> u64 {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
         let kilobytes: Option<u64> =
             line.and_then(|text| text.trim().strip_suffix("kB")?.trim().parse().ok());
         kilobytes.unwrap_or(u64::MAX) / 1024

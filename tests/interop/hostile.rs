@@ -253,3 +253,44 @@ fn frames_that_are_no_text_or_no_packets_are_survived() {
     }
     panic!("the agent did not come back");
 }
+
+#[test]
+fn log_lines_are_json_objects_whatever_is_in_the_ids() {
+    let test = "log_lines_are_json_objects_whatever_is_in_the_ids";
+    for kind in kinds(test).into_iter().take(1) {
+        let mut backend = Backend::start(kind, json!({}));
+        let server = format!("http://127.0.0.1:{}", backend.port);
+        let agent = Agent::start(&server, &["--log-format", "json"]);
+        backend.event("join_room");
+        let tree = tempfile::tempdir().expect("a tree");
+        let odd = "a\"b\\c\u{2028}{\"level\":\"x\"} %0a é \u{202e}";
+        assert_eq!(backend.run(odd, "true", tree.path())["success"], true);
+        for id in ["line\nbreak", "\u{1b}[31mred", "\r\u{0}"] {
+            backend.emit(
+                "execute_deployment_command",
+                json!({ "command_id": id, "command": "true", "shell": "bash" }),
+            );
+            backend.event_of("deployment_command_completed", "command_id", id);
+        }
+        backend.emit("no\nsuch\u{1b}event", json!({}));
+        backend.emit("close_session", json!({ "session": format!("s{odd}") }));
+        backend.event("agent_error");
+        let log = agent.log();
+        let mut refusals = 0;
+        for line in log.lines() {
+            let entry: Value =
+                serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            for field in ["timestamp", "level", "message"] {
+                assert!(entry[field].is_string(), "{field} is missing: {line}");
+            }
+            let control = |text: &str| text.chars().any(char::is_control);
+            for (name, value) in entry.as_object().expect("an object") {
+                assert!(!value.as_str().is_some_and(control), "{name}: {line}");
+            }
+            refusals += usize::from(entry["message"] == "a request is refused");
+        }
+        assert_eq!(refusals, 4, "{log}");
+        let named = |line: &str| line.contains("a command has ended") && line.contains("%0a");
+        assert!(log.lines().any(named), "{log}");
+    }
+}

@@ -1,5 +1,6 @@
 //! Tokens, TLS, and what may be run.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -28,10 +29,14 @@ fn a_token_is_asked_for_and_never_shown() {
             backend.wait("a refusal", |line| line["refused"].as_bool());
         }
         drop(wrong);
-        let agent = Agent::start(
-            &server,
-            &["--token-file", &token("right", "the-right-one\n")],
-        );
+        let file = token("right", "the-right-one\n");
+        let mut agent = Agent::prepared(&server, &["--token-file", &file], "");
+        // Not even where everything is logged, that of the libraries for the line too.
+        agent.set_variables(&[(
+            "DEPLOYX_LOG",
+            OsStr::new("trace,tungstenite::handshake=trace"),
+        )]);
+        agent.launch();
         let connected = backend.wait("a connection", |line| {
             line["connected"].is_string().then(|| line.clone())
         });
@@ -89,33 +94,27 @@ fn tls_is_verified_against_the_authority_that_is_named() {
         let mut backend = Backend::start(kind, settings);
         let server = format!("https://127.0.0.1:{}", backend.port);
         // Without the authority there is no connection.
-        let agent = Agent::start(&server, &[]);
-        std::thread::sleep(Duration::from_secs(3));
-        assert!(
-            agent.log().contains("certificate") || agent.log().contains("UnknownIssuer"),
-            "{}",
-            agent.log()
-        );
-        assert!(
-            backend
-                .find(Duration::from_secs(1), |line| line["connected"]
-                    .as_str()
-                    .map(str::to_owned))
-                .is_none()
-        );
-        drop(agent);
-        // With a name that the certificate does not have neither.
-        let other = format!("https://localhost:{}", backend.port);
-        let agent = Agent::start(&other, &["--ca-file", &file("ca.pem")]);
-        assert!(
-            backend
-                .find(Duration::from_secs(3), |line| line["connected"]
-                    .as_str()
-                    .map(str::to_owned))
-                .is_none()
-        );
+        let mut agent = Agent::start(&server, &[]);
+        agent.wait_for_log("UnknownIssuer");
+        assert!(agent.is_running(), "{}", agent.log());
         drop(agent);
         let (ca, certificate, key) = (file("ca.pem"), file("client.pem"), file("client.key"));
+        // With a name that the certificate does not have neither, nor without a client's where the server
+        // asks for one.
+        let other = format!("https://localhost:{}", backend.port);
+        let mut bad = vec![(other, "not valid for name")];
+        if client {
+            bad.push((server.clone(), "CertificateRequired"));
+        }
+        for (address, reason) in bad {
+            let mut agent = Agent::start(&address, &["--ca-file", &ca]);
+            for _ in 0..2 {
+                agent.wait_for_log(reason);
+            }
+            assert!(agent.is_running(), "{}", agent.log());
+            let connected = |line: &serde_json::Value| line["connected"].is_string().then_some(());
+            assert_eq!(backend.find(Duration::ZERO, connected), None);
+        }
         let mut options = vec!["--ca-file", &ca];
         if client {
             options.extend(["--client-certificate", &certificate, "--client-key", &key]);
@@ -213,6 +212,7 @@ fn what_is_not_on_the_lists_is_not_run() {
 
 #[test]
 fn a_check_tests_the_connection_without_registering() {
+    use std::os::unix::fs::PermissionsExt as _;
     for kind in kinds("a_check_tests_the_connection_without_registering") {
         let mut backend = Backend::start(kind, json!({}));
         let dir = tempfile::tempdir().expect("a directory");
@@ -234,6 +234,21 @@ fn a_check_tests_the_connection_without_registering() {
         assert!(output.status.success(), "{}", common::text(&output));
         let found: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
         assert_eq!(found["connected"], true);
+        assert_eq!(found["state"], "made at the first start");
+        let limits = found["cannot_restore"].as_array().map(Vec::len);
+        assert_eq!(limits == Some(0), common::is_root(), "{found}");
+        assert!(!dir.path().join("store.agent").exists());
+        backend.wait("the connection", |line| {
+            line["connected"].is_string().then_some(())
+        });
+        // With the id of an agent that ran before.
+        let state = dir.path().join("store.agent");
+        std::fs::create_dir(&state).expect("a directory");
+        std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o700)).expect("a mode");
+        std::fs::write(state.join("agent_id"), "agent-1\n").expect("an id");
+        assert!(check(backend.port).status.success());
+        let auth = backend.wait("the connection", |line| line.get("auth").cloned());
+        assert_eq!(auth["agent_id"], "agent-1");
         assert!(
             backend
                 .find(Duration::from_secs(1), |line| (line["event"]
@@ -241,7 +256,41 @@ fn a_check_tests_the_connection_without_registering() {
                     .then_some(()))
                 .is_none()
         );
+        std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o777)).expect("a mode");
+        let output = check(backend.port);
+        let found: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(output.status.code(), Some(1));
+        let error = found["state_error"].as_str().unwrap_or_default();
+        assert!(error.contains("0777"), "{found}");
+        std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o700)).expect("a mode");
         backend.kill();
         assert_eq!(check(backend.port).status.code(), Some(1));
     }
+}
+
+#[test]
+fn a_host_without_authorities_is_told_so() {
+    let run = |server: &str| {
+        let dir = tempfile::tempdir().expect("a directory");
+        common::deployx()
+            .envs([
+                ("SSL_CERT_FILE", "/nonexistent"),
+                ("SSL_CERT_DIR", "/nonexistent"),
+            ])
+            .arg("--snapshot-dir")
+            .arg(dir.path().join("store"))
+            .args(["agent", "--check", "--server", server])
+            .output()
+            .expect("the check")
+    };
+    let output = run("https://127.0.0.1:1");
+    assert_eq!(output.status.code(), Some(2), "{}", common::text(&output));
+    assert!(
+        common::text(&output).contains("ca-certificates"),
+        "{}",
+        common::text(&output)
+    );
+    // Without encryption none is needed; there is no server.
+    let output = run("http://127.0.0.1:1");
+    assert_eq!(output.status.code(), Some(1), "{}", common::text(&output));
 }

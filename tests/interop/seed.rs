@@ -189,18 +189,22 @@ fn walk_through(backend: &mut Backend, tree: &Path) {
     // Cleanup: what is pinned stays.
     backend.emit("cleanup_snapshot", json!({ "snapshot_id": snapshot }));
     let cleaned = backend.event("cleanup_result");
+    assert_eq!(cleaned["success"], false, "{cleaned}");
+    let message = cleaned["message"].as_str().unwrap_or_default();
+    assert!(message.contains("pinned"), "{cleaned}");
     backend.emit("cleanup_batch", json!({ "batch_id": "batch_456" }));
     assert_eq!(backend.event("cleanup_result")["success"], true);
-    assert!(!cleaned["message"].as_str().unwrap_or_default().is_empty());
     backend.emit("list_snapshots", json!({}));
     let left = backend.event("snapshots_list_result");
-    let ids: Vec<&Value> = left["snapshots"]
-        .as_array()
-        .expect("a list")
+    let left = left["snapshots"].as_array().expect("a list");
+    let pinned = left
         .iter()
-        .map(|s| &s["batch_id"])
-        .collect();
-    assert!(!ids.contains(&&json!("batch_456")), "{ids:?}");
+        .find(|one| one["snapshot_id"] == snapshot.as_str());
+    assert_eq!(pinned.map(|one| &one["pinned"]), Some(&json!(true)));
+    assert!(
+        left.iter().all(|one| one["batch_id"] != "batch_456"),
+        "{left:?}"
+    );
 }
 
 /// A tree with a site in it, remembered, and the command lines of a deployment.

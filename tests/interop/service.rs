@@ -1,5 +1,6 @@
 //! What systemd is told, what it thinks of the unit, and a real one that runs it.
 
+use std::ffi::OsStr;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -57,14 +58,21 @@ fn systemd_is_told_what_the_agent_does() {
         let mut systemd = Listener::new(&path);
         let mut backend = Backend::start(kind, json!({}));
         let server = format!("http://127.0.0.1:{}", backend.port);
-        let mut agent = Agent::with_variables(&server, &[("NOTIFY_SOCKET", path.as_os_str())]);
+        let config = "[agent]\nstop_grace_seconds = 60\n";
+        let mut agent = Agent::prepared(&server, &[], config);
+        agent.set_variables(&[
+            ("NOTIFY_SOCKET", path.as_os_str()),
+            ("WATCHDOG_USEC", OsStr::new("60000000")),
+            ("WATCHDOG_PID", OsStr::new("1")),
+        ]);
+        agent.launch();
         systemd.wait("READY=1");
         systemd.wait("STATUS=connected");
         systemd.wait("WATCHDOG=1");
         backend.event("join_room");
         // Commands do not talk to systemd in the agent's name.
-        let done = backend.run("c", "echo \"[$NOTIFY_SOCKET]\"", dir.path());
-        assert_eq!(done["output"], "[]\n");
+        let line = "echo \"[$NOTIFY_SOCKET$WATCHDOG_USEC$WATCHDOG_PID]\"";
+        assert_eq!(backend.run("c", line, dir.path())["output"], "[]\n");
         agent.signal("HUP");
         let reloading = systemd.wait("RELOADING=1");
         let began: u64 = reloading
@@ -77,7 +85,15 @@ fn systemd_is_told_what_the_agent_does() {
         backend.kill();
         systemd.wait("STATUS=connecting");
         agent.signal("TERM");
-        systemd.wait("STOPPING=1");
+        let stopping = systemd.wait("STOPPING=1");
+        let longest = stopping
+            .lines()
+            .find_map(|line| line.strip_prefix("EXTEND_TIMEOUT_USEC=")?.parse().ok());
+        // Time for commands to end by themselves, and as much for those that are cancelled.
+        assert!(
+            longest.is_some_and(|time: u64| time >= 120_000_000),
+            "{stopping}"
+        );
         assert_eq!(agent.ended(), Some(0));
     }
 }

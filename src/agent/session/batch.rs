@@ -57,6 +57,9 @@ pub(super) fn run(shared: &Arc<Shared>, batch: &Batch, cancel: &Cancel) {
         interrupted: stopped && !results.is_empty(),
         ..BatchCompleted::default()
     };
+    for _ in results.len()..batch.commands.len() {
+        shared.metrics.command(None);
+    }
     let others = if stopped { NOT_BEGUN } else { SKIPPED };
     let rest = Rest::after(&completed.error, others);
     let completed = conclude(completed, batch, results, &rest);
@@ -139,6 +142,10 @@ fn note(noted: Result<()>) {
 fn request(shared: &Shared, batch: &Batch) -> Result<BatchRequest> {
     let mut run = RunRequest::new("", working_directory(shared, batch.cwd.as_deref())?);
     run.shell = shell(batch.shell.as_deref());
+    let policy = &shared.config().policy;
+    policy
+        .check_shell(run.shell.as_str())
+        .map_err(super::reach::refused)?;
     run.env = variables(batch.env.as_ref())?;
     run.timeout = batch
         .timeout_s
@@ -201,8 +208,7 @@ fn told(
 }
 
 fn announce(shared: &Shared, batch: &Batch, result: &ExecutionResult, receipt: Option<Receipt>) {
-    shared.metrics.commands.add(1);
-    shared.metrics.failed.add(u64::from(!result.success));
+    shared.metrics.command(Some(result.success));
     note(noted(shared, batch, result));
     let output = fit_output(&result.output, MAX_MESSAGE / 2);
     shared.post(&Reply::new(

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::name_of;
 use super::query::{batch_ids, snapshot};
-use super::rollback;
+use super::{reach, rollback};
 use crate::agent::order::{Place, Subject};
 use crate::agent::shared::Shared;
 use crate::agent::wire::{BatchRef, Pin, Rejection, Reply, Request, SnapshotRef, refusal};
@@ -157,6 +157,7 @@ fn cleanup_batch(shared: &Shared, change: &Change, request: &BatchRef) -> Vec<Re
 
 /// Deletes snapshots; the reason why not where one is in use or pinned.
 fn remove(shared: &Shared, change: &Change, ids: &[SnapshotId]) -> Result<Result<u64, String>> {
+    reach::check(shared, ids, &[])?;
     change.enter(shared, ids)?;
     change.set_started(shared, false);
     let targets: Vec<String> = ids.iter().map(ToString::to_string).collect();
@@ -184,6 +185,7 @@ fn removal(what: &str, removed: Result<Result<u64, String>>) -> Value {
 
 fn pin(shared: &Shared, change: &Change, request: &Pin) -> Vec<Reply> {
     let pinned = snapshot(shared, &request.snapshot_id).and_then(|id| {
+        reach::check(shared, std::slice::from_ref(&id), &[])?;
         change.enter(shared, std::slice::from_ref(&id))?;
         change.set_started(shared, false);
         shared.engine.pin(id.as_str(), request.pinned)

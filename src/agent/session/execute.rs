@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::parts::{MAX_COVERAGE, absolute, brief, shell, snapshot, variables, working_directory};
+use super::reach::refused as not_allowed;
 use super::{check_wanted, is_wanted, live};
 use crate::agent::area::Area;
 use crate::agent::gate::Pass;
@@ -42,8 +43,8 @@ pub(super) fn run(
         },
     };
     result.session = session;
-    shared.metrics.commands.add(1);
-    shared.metrics.failed.add(u64::from(!result.success));
+    let ran = result.exit_code.map(|_| result.success);
+    shared.metrics.command(ran);
     tracing::info!(
         command_id = %id.escape_debug(),
         success = result.success,
@@ -116,12 +117,12 @@ pub(super) fn admit(
     cancel: &Cancel,
     starting: &Starting<'_>,
 ) -> Result<()> {
-    let refuse = |why: String| Error::new(ErrorKind::NotExecutable, Stage::Agent, why);
-    shared
-        .config()
-        .policy
-        .check_scope(starting.cwd, starting.scope)
-        .map_err(refuse)?;
+    // Other lists may be in force by now than when the command came.
+    let policy = &shared.config().policy;
+    policy
+        .check_command(&starting.command.to_string_lossy())
+        .and_then(|()| policy.check_scope(starting.cwd, starting.scope))
+        .map_err(not_allowed)?;
     let mut areas: Vec<Area> = starting.scope.paths.iter().map(Area::from).collect();
     areas.extend(extra.iter().map(|path| Area {
         path: path.clone(),
@@ -152,9 +153,15 @@ fn request(shared: &Shared, command: &Execute) -> Result<RunRequest> {
         .timeout_s
         .map(Duration::from_secs_f64)
         .or(config.timeout);
+    if command.session.is_none() {
+        let shell = request.shell.as_str();
+        config.policy.check_shell(shell).map_err(not_allowed)?;
+    }
     let paths = command.monitored_paths.iter().flatten();
+    let paths: Vec<AbsPath> = paths.map(|path| absolute(path)).collect::<Result<_>>()?;
+    config.policy.check_entries(&paths).map_err(not_allowed)?;
     request.snapshot = SnapshotOptions {
-        extra_paths: paths.map(|path| absolute(path)).collect::<Result<_>>()?,
+        extra_paths: paths,
         metadata: [(
             "command_id".to_owned(),
             Value::from(command.command_id.as_str()),

@@ -87,11 +87,6 @@ impl Lanes {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How much waits.
-    pub(super) fn waiting(&self) -> usize {
-        self.lock().waiting
-    }
-
     /// Whether work with a request of so many bytes can be taken; the reason where not.
     pub(super) fn has_room(&self, bytes: usize) -> std::result::Result<(), String> {
         let config = self.shared.config();
@@ -110,6 +105,7 @@ impl Lanes {
         let mut state = self.lock();
         state.waiting += 1;
         state.bytes += bytes;
+        self.shared.metrics.waiting.set(state.waiting as u64);
         if let Some(queue) = state.lanes.get_mut(lane) {
             queue.push_back((job, bytes));
             return;
@@ -148,6 +144,7 @@ impl Lanes {
             };
             state.waiting -= 1;
             state.bytes -= bytes;
+            self.shared.metrics.waiting.set(state.waiting as u64);
             drop(state);
             if catch_unwind(AssertUnwindSafe(|| job(&self.shared))).is_err() {
                 tracing::error!("a request ended in a defect of this program");

@@ -11,7 +11,7 @@ use crate::agent::wire::{Execute, Reply, SessionState};
 use crate::engine::{RunContext, RunReport};
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::execute::{Output, OutputSink};
-use crate::request::RunRequest;
+use crate::request::{RunRequest, ShellName};
 
 /// Runs a command in its session's shell, which is started where there is none. `told` is brought up
 /// to date whatever happens.
@@ -43,6 +43,7 @@ pub(super) fn run(
     told.session_shell = Some(own.id.clone());
     own.output.set(Some(sink));
     let ran = expect(command, Some(own))
+        .and_then(|()| allowed(shared, &own.kind))
         .and_then(|()| enter(own, command, &context))
         .and_then(|()| shared.engine.run_in(&mut own.live, request, context));
     own.output.set(None);
@@ -106,6 +107,11 @@ fn start(
             env = old.env;
         }
     }
+    allowed(shared, &request.shell)?;
+    let policy = &shared.config().policy;
+    policy
+        .check_variables(env.iter().flat_map(|env| env.keys()))
+        .map_err(refused)?;
     let context = RunContext::new(
         Output::Stream(Arc::clone(&output) as _),
         context.cancel,
@@ -146,6 +152,12 @@ fn expect(command: &Execute, own: Option<&SessionShell>) -> Result<()> {
     Ok(())
 }
 
+/// Whether the lists in force allow the session's shell.
+fn allowed(shared: &Shared, shell: &ShellName) -> Result<()> {
+    let policy = &shared.config().policy;
+    policy.check_shell(shell.as_str()).map_err(refused)
+}
+
 /// Takes the shell to where the command wants to start.
 fn enter(own: &mut SessionShell, command: &Execute, context: &RunContext<'_>) -> Result<()> {
     match &command.cwd {
@@ -170,7 +182,9 @@ fn how_it_ended(ran: Result<&RunReport, &Error>) -> String {
 /// Ends a session's shell and tells the backend.
 pub(in crate::agent) fn end(shared: &Shared, slot: &Slot, reason: &str) {
     slot.set_ended(reason);
-    let Some((id, cwd)) = slot.end() else { return };
+    let ended = slot.end();
+    shared.shells.ended();
+    let Some((id, cwd)) = ended else { return };
     tracing::info!(session = %slot.name.escape_debug(), reason, "a session has ended");
     let told = Reply::new(
         "session_ended",

@@ -13,6 +13,7 @@ mod lanes;
 mod live;
 mod parts;
 mod query;
+mod reach;
 mod rollback;
 mod status;
 
@@ -28,7 +29,7 @@ use tokio::sync::mpsc;
 use super::line::shells;
 use super::shared::Shared;
 use super::state::{Acceptance, Kind};
-use super::wire::{Batch, Decoded, Execute, Rejection, Reply, Request};
+use super::wire::{Batch, Decoded, Execute, Rejection, Reply, Request, json_length};
 use crate::agent::shells::Ticket;
 use crate::error::{Error, ErrorKind, Stage};
 use crate::execute::Cancel;
@@ -38,6 +39,9 @@ use lanes::Lanes;
 
 /// Requests that are taken at a time, so that one write to the disk does for many ids.
 const AT_ONCE: usize = 64;
+/// Bytes of requests after which no more are taken at a time: whether there is room for one is only
+/// known when those before it wait.
+const BYTES_AT_ONCE: usize = 1 << 20;
 /// The lane of batches: one at a time.
 const BATCHES: &str = "batches";
 /// The lanes of whatever changes snapshots: what waits for a command holds nothing else up.
@@ -75,18 +79,27 @@ impl Work {
         }
     }
 
-    fn json(&self) -> String {
-        let text = match self {
-            Self::Command(command, _) => serde_json::to_string(command),
-            Self::Batch(batch) => serde_json::to_string(batch),
+    fn json(&self) -> serde_json::Value {
+        let value = match self {
+            Self::Command(command, _) => serde_json::to_value(command),
+            Self::Batch(batch) => serde_json::to_value(batch),
         };
         // Texts and numbers always serialise.
-        text.unwrap_or_default()
+        value.unwrap_or_default()
+    }
+
+    /// What is kept of it on disk: everything but variables, which may be secrets.
+    fn record(&self) -> String {
+        let mut request = self.json();
+        if let Some(env) = request.get_mut("env") {
+            env.take();
+        }
+        request.to_string()
     }
 
     /// What it takes in memory and on disk while it waits.
     fn bytes(&self) -> usize {
-        self.json().len()
+        json_length(&self.json())
     }
 
     fn rejection(&self, error: impl Into<String>) -> Rejection {
@@ -120,20 +133,21 @@ impl Dispatcher {
                 return;
             };
             let mut work = Vec::new();
+            let mut bytes = 0;
             let mut next = Some(first);
             while let Some(event) = next.take() {
                 self.shared.metrics.events.add(1);
+                let before = work.len();
                 if let Some(other) = self.sort(event, &mut work) {
                     self.accept(std::mem::take(&mut work));
                     self.take(other);
                 }
-                if work.len() < AT_ONCE {
+                bytes += work.iter().skip(before).map(Work::bytes).sum::<usize>();
+                if work.len() < AT_ONCE && bytes < BYTES_AT_ONCE {
                     next = events.try_recv().ok();
                 }
             }
             self.accept(work);
-            let waiting = self.lanes.waiting() as u64;
-            self.shared.metrics.waiting.set(waiting);
         }
     }
 
@@ -142,7 +156,7 @@ impl Dispatcher {
         let request = match event {
             Decoded::Request(request) => *request,
             Decoded::Rejected(rejection) => {
-                self.shared.reject(&rejection);
+                self.shared.reject_senseless(&rejection);
                 return None;
             }
             Decoded::Unknown(name) => {
@@ -169,17 +183,22 @@ impl Dispatcher {
         if self.shared.is_stopping() {
             return Err("the agent is being stopped".into());
         }
-        let config = self.shared.config();
-        let (shell, lines): (_, &[String]) = match work {
-            Work::Command(command, _) => (&command.shell, std::slice::from_ref(&command.command)),
-            Work::Batch(batch) => (&batch.shell, &batch.commands),
+        let policy = &self.shared.config().policy;
+        let (shell, lines, env): (_, &[String], _) = match work {
+            Work::Command(one, _) => (&one.shell, std::slice::from_ref(&one.command), &one.env),
+            Work::Batch(batch) => (&batch.shell, &batch.commands, &batch.env),
         };
-        let shell = parts::shell(shell.as_deref());
-        config.policy.check_shell(shell.as_str())?;
-        crate::execute::find_shell(&shell).map_err(|error| error.to_string())?;
-        for line in lines {
-            config.policy.check_command(line)?;
+        // A session that is open has a shell already, which is looked at when the command's turn comes.
+        let by_session = matches!(work, Work::Command(one, _) if one.session.is_some());
+        if !by_session || shell.is_some() {
+            let shell = parts::shell(shell.as_deref());
+            policy.check_shell(shell.as_str())?;
+            crate::execute::find_shell(&shell).map_err(|error| error.to_string())?;
         }
+        for line in lines {
+            policy.check_command(line)?;
+        }
+        policy.check_variables(env.iter().flat_map(|env| env.keys()))?;
         self.lanes.has_room(work.bytes())
     }
 
@@ -210,7 +229,7 @@ impl Dispatcher {
         }
         let ids: Vec<(Kind, &str, String)> = work
             .iter()
-            .map(|one| (one.key().0, one.key().1, one.json()))
+            .map(|one| (one.key().0, one.key().1, one.record()))
             .collect();
         let outcome = match self.shared.state.accept(&ids) {
             Ok(outcome) => outcome,

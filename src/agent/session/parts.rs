@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
+use super::reach::OF_AGENT;
 use crate::agent::TOKEN_VARIABLE;
 use crate::agent::shared::Shared;
 use crate::error::{Error, ErrorKind, Result, Stage};
@@ -26,6 +27,7 @@ pub(super) fn snapshot(
         required,
         strategies: strategy.map(str::to_owned).into_iter().collect(),
         watch_outside: true,
+        metadata: [(OF_AGENT.to_owned(), shared.agent_id.as_str().into())].into(),
         ..SnapshotOptions::default()
     }
 }
@@ -57,8 +59,13 @@ pub(super) fn variables(
     env: Option<&BTreeMap<String, String>>,
 ) -> Result<Vec<(OsString, OsString)>> {
     // Commands inherit this process's environment, where the token may be. What they say to systemd
-    // must not count as the agent's word.
-    let hidden = [TOKEN_VARIABLE, "NOTIFY_SOCKET"];
+    // must not count as the agent's word, and its watchdog is not theirs.
+    let hidden = [
+        TOKEN_VARIABLE,
+        "NOTIFY_SOCKET",
+        "WATCHDOG_USEC",
+        "WATCHDOG_PID",
+    ];
     let hidden = hidden
         .map(|name| Ok((name.into(), OsString::new())))
         .into_iter();

@@ -189,6 +189,7 @@ fn diff(shared: &Shared, request: &Diff) -> Vec<Reply> {
             text: true,
             max_bytes: request.max_bytes.map(|bytes| bytes.min(16 << 20)),
         };
+        super::reach::check(shared, std::slice::from_ref(&snapshot), &options.paths)?;
         shared.engine.diff(snapshot.as_str(), &options)
     });
     match found {

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::change::Change;
 use super::parts::absolute;
 use super::query::{batch_ids, snapshot};
+use super::reach;
 use super::status::{Status, Steps};
 use crate::agent::area::Entries;
 use crate::agent::cleanup;
@@ -199,6 +200,7 @@ fn undo(
     let mut recovered = false;
     loop {
         let guarded = target.ids(shared)?;
+        reach::check(shared, &guarded, &request.paths)?;
         let mut touched = Vec::new();
         let mut unfinished = false;
         for id in &guarded {
@@ -228,6 +230,8 @@ fn undo(
         // A batch may have gone on while this waited.
         let ids = target.ids(shared)?;
         if ids.iter().all(|id| guarded.contains(id)) {
+            // What was sealed meanwhile is known only now.
+            reach::check(shared, &ids, &request.paths)?;
             let targets = target.parted(shared, ids)?;
             let report = carry_out(shared, change, &targets, request, status)?;
             return Ok((targets, report));

@@ -116,18 +116,10 @@ impl State {
 
     /// The id that this host goes by where nobody chose one: the same at every start.
     pub(super) fn own_id(&self) -> Result<String> {
-        let file = self.path.join("agent_id");
-        match fs::read_to_string(&file) {
-            Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
-            // An empty one is what a crash of an earlier version could leave.
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            // The host would turn into another one for its backend.
-            Err(error) => {
-                let context = format!("cannot read {}", escape(&file));
-                return Err(Error::io(Stage::Agent, context, error));
-            }
+        if let Some(id) = known_id(&self.path)? {
+            return Ok(id);
         }
+        let file = self.path.join("agent_id");
         let id = format!("agent-{:016x}", rand::random::<u64>());
         let write = |file: &mut File| writeln!(file, "{id}");
         self.directory
@@ -138,6 +130,23 @@ impl State {
 
     fn database(&self) -> MutexGuard<'_, Connection> {
         self.database.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The id that is kept in an agent's directory. An empty one, which a crash of an earlier version could
+/// leave, is none.
+///
+/// # Errors
+/// Where there is one that cannot be read: with another, the host would be another one for its backend.
+pub(super) fn known_id(path: &Path) -> Result<Option<String>> {
+    let file = path.join("agent_id");
+    match fs::read_to_string(&file) {
+        Ok(text) => Ok(Some(text.trim().to_owned()).filter(|id| !id.is_empty())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => {
+            let context = format!("cannot read {}", escape(&file));
+            Err(Error::io(Stage::Agent, context, error))
+        }
     }
 }
 

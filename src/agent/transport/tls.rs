@@ -1,6 +1,6 @@
 //! What the backend may be reached by, and what it is trusted for.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, ToSocketAddrs as _};
 
 use native_tls::{Certificate, Identity, TlsConnector};
 use url::{Host, Url};
@@ -20,7 +20,7 @@ impl TlsSettings {
     /// The connector with these settings. Certificates and names are always verified.
     ///
     /// # Errors
-    /// `InvalidRequest` where a certificate or key cannot be read.
+    /// `InvalidRequest` where a certificate or key cannot be read, or there is no authority to trust.
     pub fn connector(&self) -> Result<TlsConnector> {
         let invalid = |what: &str, error: native_tls::Error| {
             Error::new(
@@ -49,9 +49,7 @@ impl TlsSettings {
                 Identity::from_pkcs8(chain, key).map_err(|e| invalid("client certificate", e))?;
             builder.identity(identity);
         }
-        builder
-            .build()
-            .map_err(|e| invalid("certificates together", e))
+        builder.build().map_err(|e| invalid("TLS settings", e))
     }
 }
 
@@ -105,9 +103,16 @@ pub fn check_server(address: &str, secrecy: Secrecy) -> Result<Url> {
     Ok(url)
 }
 
+/// Whether a host is this one. A name is it where all that it stands for is.
 fn is_loopback(host: &Host<&str>) -> bool {
     match host {
-        Host::Domain(name) => *name == "localhost" || name.ends_with(".localhost"),
+        Host::Domain(name) => {
+            let local = *name == "localhost" || name.ends_with(".localhost");
+            local
+                && (*name, 0)
+                    .to_socket_addrs()
+                    .is_ok_and(|mut all| all.all(|address| address.ip().is_loopback()))
+        }
         Host::Ipv4(address) => IpAddr::V4(*address).is_loopback(),
         Host::Ipv6(address) => IpAddr::V6(*address).is_loopback(),
     }

@@ -112,7 +112,7 @@ impl Reader<'_> {
             }
             Some(_) => return reject(&format!("{key} is not a text")),
         }
-        if text_bytes(&self.payload) > MAX_REQUEST {
+        if weight(&self.payload) > MAX_REQUEST {
             return reject(&format!(
                 "the event carries more than {MAX_REQUEST} bytes, of which each value takes 32"
             ));
@@ -129,7 +129,7 @@ impl Reader<'_> {
     /// A field that is given back as it is, unless it is long.
     fn returned(&self, field: &str) -> Value {
         let value = self.payload.get(field).unwrap_or(&Value::Null);
-        if text_bytes(value) > MAX_RETURNED {
+        if weight(value) > MAX_RETURNED {
             return Value::Null;
         }
         value.clone()
@@ -222,14 +222,14 @@ fn check_timeout(seconds: Option<f64>) -> Result<(), String> {
 }
 
 /// Bytes of all texts in a value, and some for each value, which takes memory however small it is.
-fn text_bytes(value: &Value) -> usize {
+pub fn weight(value: &Value) -> usize {
     const EACH: usize = 32;
     EACH + match value {
         Value::String(text) => text.len(),
-        Value::Array(values) => values.iter().map(text_bytes).sum(),
+        Value::Array(values) => values.iter().map(weight).sum(),
         Value::Object(fields) => fields
             .iter()
-            .map(|(name, value)| EACH + name.len() + text_bytes(value))
+            .map(|(name, value)| EACH + name.len() + weight(value))
             .sum(),
         _ => 0,
     }

@@ -81,7 +81,12 @@ pub(crate) struct AgentArgs {
     /// characters that join, redirect or expand
     #[arg(long, value_name = "PATTERN")]
     pub(crate) allow_command: Vec<String>,
-    /// Allow only commands that start and write beneath this directory (repeatable)
+    /// While lines or directories are listed: let requests set this variable too (repeatable). One
+    /// like PATH or `BASH_FUNC_…%%` makes another command of an allowed line
+    #[arg(long, value_name = "NAME")]
+    pub(crate) allow_env: Vec<String>,
+    /// Allow only commands that start and write beneath this directory, and their snapshots
+    /// (repeatable)
     #[arg(long, value_name = "DIR")]
     pub(crate) allow_path: Vec<PathBuf>,
     /// Serve figures in Prometheus' format at this address, for example 127.0.0.1:9464

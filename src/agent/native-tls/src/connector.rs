@@ -147,6 +147,12 @@ impl TlsConnectorBuilder {
         for certificate in &self.roots {
             roots.add(certificate.0.clone())?;
         }
+        if roots.is_empty() {
+            return Err(Error::new(
+                "no authority is trusted: the system has none (they come with ca-certificates), and none \
+                 was added",
+            ));
+        }
         Ok(roots)
     }
 }
