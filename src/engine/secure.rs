@@ -11,7 +11,7 @@ use super::gather::{beyond, gather, prefix_of};
 use super::outside::Look;
 use super::scope::{drop_covered, named, no_longer_read_only, prepare, volume_of};
 use super::space::{Budget, Spared};
-use super::{Engine, receipt};
+use super::{Engine, orphans, receipt};
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::infer::{Scope, ScopePath};
 use crate::path::{AbsPath, WirePath};
@@ -36,6 +36,8 @@ pub(super) struct Subject<'a> {
     /// `cwd` stands for a directory beneath it that was deleted.
     pub(super) cwd_deleted: bool,
     pub(super) batch: Option<(&'a str, u64)>,
+    /// The process that everything which the command starts descends from.
+    pub(super) ancestor: Option<u32>,
     /// What the rules say of the command.
     pub(super) scope: Scope,
     /// The strategies, as they are for the shell that runs it.
@@ -254,6 +256,7 @@ impl Engine {
             environment_vars: self.allowed_environment(),
             metadata: subject.request.snapshot.metadata.clone(),
             scope: scope.to_vec(),
+            supervisor: orphans::supervisor(subject.ancestor),
             ..SnapshotMeta::new(command, shell, subject.cwd.clone())
         }
     }

@@ -1,6 +1,7 @@
 //! The agent over a transport in memory: order, at most once, outbox, concurrency, sessions.
 
 mod line;
+mod rollbacks;
 mod sessions;
 mod site;
 

@@ -13,6 +13,7 @@ mod hostile;
 mod lists;
 mod load;
 mod memory;
+mod restarts;
 mod security;
 mod seed;
 mod service;

@@ -1,19 +1,24 @@
 //! What the agent does with what the backend asks for.
 //!
 //! One thread takes requests in their order and passes them on: commands to the lane of their session,
-//! rollbacks and cleanups to a lane of theirs, questions to another. Only it decides whether an id is
+//! rollbacks and cleanups to lanes of theirs, questions to another. Only it decides whether an id is
 //! new.
 
 mod batch;
+mod change;
 mod execute;
 mod interrupted;
+mod interrupted_changes;
 mod lanes;
 mod live;
+mod parts;
 mod query;
 mod reach;
 mod rollback;
+mod status;
 
 pub(super) use interrupted::report_interrupted;
+pub(super) use interrupted_changes::report_interrupted_changes;
 pub(super) use live::{end_all, end_idle};
 
 use std::sync::Arc;
@@ -26,8 +31,10 @@ use super::shared::Shared;
 use super::state::{Acceptance, Kind};
 use super::wire::{Batch, Decoded, Execute, Rejection, Reply, Request, json_length};
 use crate::agent::shells::Ticket;
+use crate::error::{Error, ErrorKind, Stage};
 use crate::execute::Cancel;
 use crate::execute::shells::lookup;
+use change::Change;
 use lanes::Lanes;
 
 /// Requests that are taken at a time, so that one write to the disk does for many ids.
@@ -37,10 +44,13 @@ const AT_ONCE: usize = 64;
 const BYTES_AT_ONCE: usize = 1 << 20;
 /// The lane of batches: one at a time.
 const BATCHES: &str = "batches";
-/// The lane of whatever changes snapshots.
-const CHANGES: &str = "changes";
+/// The lanes of whatever changes snapshots: what waits for a command holds nothing else up.
+const CHANGES: (&str, usize) = ("changes", 16);
 /// The lane of questions.
 const QUERIES: &str = "queries";
+
+/// What a command has for an error that was not begun because the agent ends.
+const NOT_BEGUN: &str = "not run: the agent is being stopped";
 
 /// Takes requests until the senders are gone.
 pub(super) struct Dispatcher {
@@ -110,9 +120,9 @@ impl Work {
 }
 
 impl Dispatcher {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        let lanes = Arc::new(Lanes::new(Arc::clone(&shared)));
-        Self { shared, lanes }
+    pub(super) fn new(shared: Arc<Shared>) -> crate::Result<Self> {
+        let lanes = Lanes::new(Arc::clone(&shared))?;
+        Ok(Self { shared, lanes })
     }
 
     /// Works until the first event after the agent was closed, or until nobody can send any more.
@@ -181,7 +191,7 @@ impl Dispatcher {
         // A session that is open has a shell already, which is looked at when the command's turn comes.
         let by_session = matches!(work, Work::Command(one, _) if one.session.is_some());
         if !by_session || shell.is_some() {
-            let shell = execute::shell(shell.as_deref());
+            let shell = parts::shell(shell.as_deref());
             policy.check_shell(shell.as_str())?;
             crate::execute::find_shell(&shell).map_err(|error| error.to_string())?;
         }
@@ -295,23 +305,36 @@ impl Dispatcher {
             | Request::RollbackBatch(_)
             | Request::Cleanup(_)
             | Request::CleanupBatch(_)
-            | Request::Pin(_)) => self.side_lane(CHANGES, change, rollback::change),
-            query => self.side_lane(QUERIES, query, query::answer),
+            | Request::Pin(_)) => self.change(change),
+            query => match self.lanes.has_room(0) {
+                Ok(()) => {
+                    let answer = move |shared: &Arc<Shared>| query::answer(shared, query);
+                    self.lanes.submit(QUERIES, 0, Box::new(answer));
+                }
+                Err(error) => self.refuse(name_of(&query), error),
+            },
         }
     }
 
-    fn side_lane(&self, lane: &str, request: Request, work: fn(&Arc<Shared>, Request)) {
-        if let Err(error) = self.lanes.has_room(0) {
-            let (event, id) = name_of(&request);
-            return self.shared.reject(&Rejection {
-                event: event.into(),
-                id,
-                error,
-                ..Rejection::default()
-            });
+    fn change(&self, request: Request) {
+        let named = name_of(&request);
+        let taken = self.lanes.has_room(0);
+        match taken.and_then(|()| Change::take_on(&self.shared, request)) {
+            Ok(change) => {
+                let work = move |shared: &Arc<Shared>| change.carry_out(shared);
+                self.lanes.submit_to_any(CHANGES, Box::new(work));
+            }
+            Err(error) => self.refuse(named, error),
         }
-        self.lanes
-            .submit(lane, 0, Box::new(move |shared| work(shared, request)));
+    }
+
+    fn refuse(&self, (event, id): (&str, String), error: String) {
+        self.shared.reject(&Rejection {
+            event: event.into(),
+            id,
+            error,
+            ..Rejection::default()
+        });
     }
 
     /// Commands that came before are run first; those that come later have a new session.
@@ -347,13 +370,19 @@ impl Dispatcher {
     }
 }
 
+impl Drop for Dispatcher {
+    fn drop(&mut self) {
+        self.lanes.close();
+    }
+}
+
 /// Commands of one session run one after another, and without one those of one shell. There are no
 /// more lanes than sessions may be open and shells are known.
 fn lane_of(command: &Execute) -> String {
     if let Some(session) = &command.session {
         return session_lane(session);
     }
-    let name = execute::shell(command.shell.as_deref());
+    let name = parts::shell(command.shell.as_deref());
     let known = lookup(&name).map_or("", |shell| shell.name);
     format!("shell {known}")
 }
@@ -377,7 +406,22 @@ fn name_of(request: &Request) -> (&'static str, String) {
     }
 }
 
-/// Whether a command still has to be carried out.
-fn is_wanted(cancel: &Cancel) -> bool {
-    !cancel.is_cancelled()
+/// Whether a command still has to be begun.
+fn is_wanted(shared: &Shared, cancel: &Cancel) -> bool {
+    !cancel.is_cancelled() && !shared.is_stopping()
 }
+
+/// The same, with the reason.
+fn check_wanted(shared: &Shared, cancel: &Cancel) -> crate::Result<()> {
+    let refused = |why: &str| Err(Error::new(ErrorKind::Cancelled, Stage::Agent, why));
+    if shared.is_stopping() {
+        return refused(NOT_BEGUN);
+    }
+    if cancel.is_cancelled() {
+        return refused("cancelled before it started");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

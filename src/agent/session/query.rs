@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::execute::{MAX_COVERAGE, absolute, brief};
+use super::parts::{MAX_COVERAGE, absolute, brief};
 use crate::agent::shared::Shared;
 use crate::agent::wire::{Diff, MAX_MESSAGE, Reply, Request, pages, shorten};
 use crate::engine::{DiffOptions, SnapshotSummary};
 use crate::error::{Error, ErrorKind, Result, Stage};
-use crate::store::{ListFilter, Selection, SnapshotId, SnapshotMeta};
+use crate::store::{ListFilter, SnapshotId, SnapshotMeta};
 
 /// The most monitored paths of a snapshot that go over the line.
 const MAX_PATHS: usize = 100;
@@ -46,14 +46,9 @@ pub(super) fn snapshot(shared: &Shared, id: &str) -> Result<SnapshotId> {
 /// The snapshots of exactly this batch, in the order in which they ran.
 pub(super) fn batch_ids(shared: &Shared, batch: &str) -> Result<Vec<SnapshotId>> {
     let unknown = || Error::new(ErrorKind::NotFound, Stage::Agent, "Batch not found");
-    // The text of a batch may fit other things as well, which are never meant here.
-    match shared.engine.store().resolve(batch) {
-        Ok(Selection::Batch(name, ids)) if name == batch => Ok(ids),
-        Ok(_) => Err(unknown()),
-        Err(error) => match error.kind() {
-            ErrorKind::NotFound | ErrorKind::InvalidRequest => Err(unknown()),
-            _ => Err(error),
-        },
+    match shared.engine.store().batch_snapshots(batch)? {
+        ids if ids.is_empty() => Err(unknown()),
+        ids => Ok(ids),
     }
 }
 

@@ -159,6 +159,11 @@ impl State {
             )
             .map_err(&problem)?;
         let number = transaction.last_insert_rowid();
+        if kind == Kind::Batch {
+            transaction
+                .execute("DELETE FROM steps WHERE batch = ?1", params![id])
+                .map_err(&problem)?;
+        }
         transaction.commit().map_err(&problem)?;
         Ok(number)
     }

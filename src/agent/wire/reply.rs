@@ -1,6 +1,6 @@
 //! What the agent sends. `agent_id` is added to every event on its way out.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::bound::{MAX_MESSAGE, json_length};
@@ -70,7 +70,7 @@ pub struct CommandCompleted {
     /// The backend cancelled it.
     #[serde(skip_serializing_if = "is_false")]
     pub cancelled: bool,
-    /// The agent went down while it ran.
+    /// The agent went down, or was stopped, while it ran.
     #[serde(skip_serializing_if = "is_false")]
     pub interrupted: bool,
     /// Bytes of output that are not in `output`.
@@ -122,13 +122,19 @@ pub struct BatchCommandCompleted {
     pub snapshot_id: Option<String>,
     /// As a shell reports it.
     pub exit_code: Option<i32>,
+    /// Bytes of output that are not in `output`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub output_left_out: u64,
+    /// The file on the agent's host with the whole output, where it was too long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_file: Option<String>,
     /// What the snapshot vouches for, with short lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Receipt>,
 }
 
 /// One entry of [`BatchCompleted::execution_results`].
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ExecutionResult {
     /// The command line.
     pub command: String,
@@ -146,6 +152,12 @@ pub struct ExecutionResult {
     pub snapshot_id: Option<String>,
     /// As a shell reports it; null where the command did not run.
     pub exit_code: Option<i32>,
+    /// Bytes of output that are not in `output`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub output_left_out: u64,
+    /// The file on the agent's host with the whole output, where it was too long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_file: Option<String>,
 }
 
 /// `batch_execution_completed`
@@ -165,6 +177,9 @@ pub struct BatchCompleted {
     pub execution_results: Vec<ExecutionResult>,
     /// The output of all commands.
     pub output: String,
+    /// Bytes of output that are not in `output`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub output_left_out: u64,
     /// Empty when all is well.
     pub error: String,
     /// The snapshots in the order in which the commands ran.
@@ -172,7 +187,7 @@ pub struct BatchCompleted {
     /// The backend cancelled it.
     #[serde(skip_serializing_if = "is_false")]
     pub cancelled: bool,
-    /// The agent went down while it ran.
+    /// The agent went down, or was stopped, while it ran.
     #[serde(skip_serializing_if = "is_false")]
     pub interrupted: bool,
 }
@@ -206,6 +221,9 @@ pub struct RollbackOutcome {
     /// What a dry run would do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<Vec<PlannedAction>>,
+    /// The agent went down before it could tell.
+    #[serde(skip_serializing_if = "is_false")]
+    pub interrupted: bool,
     /// Entries that are left out of the lists here, because there are too many.
     #[serde(skip_serializing_if = "is_zero")]
     pub not_listed: u64,
@@ -237,10 +255,22 @@ impl RollbackOutcome {
             redo_snapshot_id: report.redo_snapshot_id,
             notes: report.notes,
             plan: report.plan,
+            interrupted: false,
             not_listed: 0,
         };
         if !whole {
-            outcome.error = not_whole(outcome.conflicts.len(), outcome.failures.len());
+            let (conflicts, failures) = (outcome.conflicts.len(), outcome.failures.len());
+            let entries = (conflicts + failures > 0 || report.not_undone.is_empty())
+                .then(|| not_whole(conflicts, failures));
+            let left_out = report.not_undone.first().map(|first| {
+                let count = crate::plural(report.not_undone.len() as u64, "snapshot", "snapshots");
+                format!(
+                    "{count} left out, first {}: {}",
+                    first.snapshot_id, first.reason
+                )
+            });
+            let parts: Vec<String> = entries.into_iter().chain(left_out).collect();
+            outcome.error = parts.join("; ");
         }
         outcome.shorten_lists();
         outcome
