@@ -1,13 +1,19 @@
 //! Deletes what is too old, at intervals that the clock's jumps do not change.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::time::SystemTime;
 
 use super::shared::Shared;
+use crate::engine::RecoverReport;
 use crate::progress::Silent;
 
 /// Cleans up once.
 pub(super) fn clean(shared: &Shared) {
+    // What a late seal finds counts as the interrupted command's, so nothing else may be at work.
+    if shared.gate.is_quiet() {
+        recover(shared);
+    }
     let config = shared.config();
     match shared
         .engine
@@ -28,6 +34,51 @@ pub(super) fn clean(shared: &Shared) {
     }
     bound_records(shared);
     bound_outputs(shared);
+}
+
+/// Finishes what failed before: seals that met a full disk, rollbacks that were interrupted.
+pub(super) fn recover(shared: &Shared) {
+    match shared.engine.recover(&Silent) {
+        Ok(report) => tell(&report),
+        Err(error) => tracing::warn!(%error, "what is unfinished stays so"),
+    }
+}
+
+/// Logs what a recovery did.
+pub(super) fn tell(report: &RecoverReport) {
+    for id in &report.sealed {
+        let of = |(sealed, what): &(String, String)| (sealed == id).then(|| what.clone());
+        let missing = report.incomplete.iter().find_map(of);
+        tracing::info!(
+            snapshot_id = id,
+            missing,
+            "an interrupted snapshot is sealed"
+        );
+    }
+    for (id, error) in &report.failed {
+        tracing::warn!(
+            snapshot_id = id,
+            error,
+            "an interrupted snapshot is given up"
+        );
+    }
+    for (id, error) in &report.postponed {
+        tracing::warn!(
+            snapshot_id = id,
+            error,
+            "an interrupted snapshot has to wait"
+        );
+    }
+    for rollback in &report.rollbacks {
+        tracing::info!(
+            snapshots = %rollback.snapshot_ids.join(", "),
+            success = rollback.success,
+            restored = rollback.restored,
+            removed = rollback.removed,
+            failures = rollback.failures.len(),
+            "an interrupted rollback is finished"
+        );
+    }
 }
 
 /// Keeps the outbox and what is remembered of ids within their bounds.
@@ -73,7 +124,11 @@ fn delete_outputs(shared: &Shared, bytes: u64) -> crate::error::Result<()> {
     for (_, size, path) in files {
         held += size;
         if held > bytes {
-            fs::remove_file(&path).context(Stage::Agent, context)?;
+            match fs::remove_file(&path) {
+                // Another one cleans up at the same time.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                removed => removed.context(Stage::Agent, context)?,
+            }
         }
     }
     Ok(())

@@ -43,7 +43,7 @@ pub fn examine(state_dir: &Path) -> Result<Examined> {
         }
     };
     Ok(Examined {
-        agent_id: known_id(state_dir),
+        agent_id: known_id(state_dir)?,
         state,
         cannot_restore: what_cannot_be_restored(),
     })

@@ -1,46 +1,13 @@
 //! Keeps rollbacks and commands apart where they touch the same entries.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::area::{Area, Entries};
 use crate::error::{Error, ErrorKind, Result, Stage};
-use crate::infer::{Depth, ScopePath};
-use crate::path::AbsPath;
 
 const GLANCE: Duration = Duration::from_millis(100);
-
-/// A path that a command is expected to touch, and how deep.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Area {
-    /// The path.
-    pub(super) path: AbsPath,
-    /// How deep.
-    pub(super) depth: Depth,
-}
-
-impl Area {
-    /// Whether an entry that a rollback is about to restore is in it, or holds it.
-    fn touches(&self, entry: &AbsPath) -> bool {
-        if self.path.starts_with(entry) {
-            return true;
-        }
-        match self.depth {
-            Depth::Entry => false,
-            Depth::Children => entry.parent().is_some_and(|parent| parent == self.path),
-            Depth::Tree => entry.starts_with(&self.path),
-        }
-    }
-}
-
-impl From<&ScopePath> for Area {
-    fn from(path: &ScopePath) -> Self {
-        Self {
-            path: path.path.clone(),
-            depth: path.depth,
-        }
-    }
-}
 
 /// Who is at work where.
 #[derive(Default)]
@@ -58,20 +25,12 @@ struct State {
 
 struct Command {
     name: String,
-    areas: Vec<Area>,
+    areas: HashSet<Area>,
 }
 
 struct Rollback {
-    entries: Arc<[AbsPath]>,
+    entries: Arc<Entries>,
     active: bool,
-}
-
-impl Rollback {
-    fn meets(&self, areas: &[Area]) -> bool {
-        self.entries
-            .iter()
-            .any(|entry| areas.iter().any(|area| area.touches(entry)))
-    }
 }
 
 /// The right to work. Ends when dropped.
@@ -108,7 +67,7 @@ impl Gate {
         let number = state.next;
         let command = Command {
             name: name.to_owned(),
-            areas: Vec::new(),
+            areas: HashSet::new(),
         };
         state.commands.insert(number, command);
         Pass {
@@ -117,27 +76,30 @@ impl Gate {
         }
     }
 
+    /// Whether no command is at work.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.lock().commands.is_empty()
+    }
+
     /// Waits until no rollback works on `entries`' neighbours, that is until none of the commands that
     /// have a pass touches them; gives the pass of a rollback.
     ///
     /// # Errors
-    /// `Busy` after `patience`, naming the command; `Cancelled` when `wanted` does not hold any more.
+    /// `Busy` at `deadline`, naming the command; `Cancelled` when `wanted` does not hold any more.
     pub(super) fn rollback(
         self: &Arc<Self>,
-        entries: Vec<AbsPath>,
-        patience: Duration,
+        entries: &Arc<Entries>,
+        deadline: Instant,
         wanted: &dyn Fn() -> bool,
         on_wait: &mut dyn FnMut(&str),
     ) -> Result<Pass> {
-        let deadline = Instant::now() + patience;
-        let entries: Arc<[AbsPath]> = entries.into();
         let mut state = self.lock();
         state.next += 1;
         let number = state.next;
         state.rollbacks.insert(
             number,
             Rollback {
-                entries: Arc::clone(&entries),
+                entries: Arc::clone(entries),
                 active: false,
             },
         );
@@ -148,11 +110,8 @@ impl Gate {
         };
         let mut told = false;
         loop {
-            let this = Rollback {
-                entries: Arc::clone(&entries),
-                active: false,
-            };
-            let Some(other) = state.commands.values().find(|c| this.meets(&c.areas)) else {
+            let touched = |command: &&Command| command.areas.iter().any(|area| entries.touch(area));
+            let Some(other) = state.commands.values().find(touched) else {
                 break;
             };
             let name = other.name.clone();
@@ -205,7 +164,8 @@ impl Pass {
             let blocked = state
                 .rollbacks
                 .values()
-                .any(|rollback| (rollback.active || fresh) && rollback.meets(areas));
+                .filter(|rollback| rollback.active || fresh)
+                .any(|rollback| areas.iter().any(|area| rollback.entries.touch(area)));
             if !blocked {
                 break;
             }
@@ -213,17 +173,13 @@ impl Pass {
                 return Err(Error::new(
                     ErrorKind::Cancelled,
                     Stage::Agent,
-                    "cancelled while a rollback worked on the same entries",
+                    "not run: it waited for a rollback that works on the same entries",
                 ));
             }
             state = self.gate.wait(state);
         }
         if let Some(own) = state.commands.get_mut(&self.number) {
-            for area in areas {
-                if !own.areas.contains(area) {
-                    own.areas.push(area.clone());
-                }
-            }
+            own.areas.extend(areas.iter().cloned());
         }
         Ok(())
     }
@@ -232,6 +188,8 @@ impl Pass {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::infer::Depth;
+    use crate::path::AbsPath;
     use std::thread;
 
     fn path(text: &str) -> AbsPath {
@@ -246,22 +204,9 @@ mod tests {
     }
 
     fn rollback(gate: &Arc<Gate>, entry: &str, millis: u64) -> Result<Pass> {
-        let patience = Duration::from_millis(millis);
-        gate.rollback(vec![path(entry)], patience, &|| true, &mut |_| {})
-    }
-
-    #[test]
-    fn depth_decides_what_overlaps() {
-        for (area, entry, touches) in [
-            (area("/srv", Depth::Entry), "/srv/app/x", false),
-            (area("/srv/app", Depth::Tree), "/srv/app/x/y", true),
-            (area("/srv/app", Depth::Children), "/srv/app/x", true),
-            (area("/srv/app", Depth::Children), "/srv/app/x/y", false),
-            (area("/srv/app/x/y", Depth::Entry), "/srv/app", true),
-            (area("/srv/app", Depth::Tree), "/srv/apple", false),
-        ] {
-            assert_eq!(area.touches(&path(entry)), touches, "{area:?} {entry}");
-        }
+        let deadline = Instant::now() + Duration::from_millis(millis);
+        let entries = Arc::new(Entries::new(vec![path(entry)]));
+        gate.rollback(&entries, deadline, &|| true, &mut |_| {})
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::queue::Item;
 use super::shared::Shared;
 use super::state::Stored;
 use super::transport::{Connection, Inbound, Transport};
-use super::wire::{Decoded, MAX_MESSAGE, json_length};
+use super::wire::{Decoded, MAX_MESSAGE, fit, json_length};
 use crate::entry::Timestamp;
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::execute::available_shells;
@@ -27,7 +27,11 @@ const GOOD: Duration = Duration::from_secs(10);
 /// Unanswered questions after which a backend counts as one that does not acknowledge.
 const PATIENCE: u32 = 3;
 /// Between questions while results wait for their acknowledgement.
-const ASK: Duration = Duration::from_secs(5);
+const ASK: Duration = Duration::from_secs(2);
+/// The slowest line that is not taken for a dead one, in bytes a second.
+const SLOWEST: f64 = 32_768.0;
+/// Bytes that systems hold back at most for a receiver that has not taken them.
+const IN_FLIGHT: usize = 2 << 20;
 /// Results read from disk at a time.
 const READ: usize = 20;
 
@@ -43,29 +47,33 @@ impl Supervisor {
     pub(super) fn run(&self) {
         let mut attempt = 0;
         while !self.shared.outgoing.is_closed() {
-            let begun = Instant::now();
-            match self.hold() {
+            let mut registered = None;
+            match self.hold(&mut registered) {
                 Ok(()) => {}
                 Err(error) if self.shared.outgoing.is_closed() => {
                     tracing::debug!(%error, "the line is closed");
                 }
-                Err(error) if attempt == 0 => tracing::warn!(%error, "the line is down"),
-                Err(error) => tracing::info!(%error, attempt, "the line is still down"),
+                Err(error) => {
+                    // A server may have put the token into its answer.
+                    let error = self.shared.redactor().clean(&error.to_string());
+                    if attempt == 0 {
+                        tracing::warn!(error, "the line is down");
+                    } else {
+                        tracing::info!(error, attempt, "the line is still down");
+                    }
+                }
             }
             self.shared.outgoing.set_up(false);
             self.shared.keep_the_rest();
-            attempt = if begun.elapsed() > GOOD {
-                0
-            } else {
-                attempt + 1
-            };
+            let was_good = registered.is_some_and(|since: Instant| since.elapsed() > GOOD);
+            attempt = if was_good { 0 } else { attempt + 1 };
             let delay = delay(self.shared.config().retry, attempt);
             self.shared.outgoing.pause(delay);
         }
     }
 
-    /// Opens a line and uses it until it is down.
-    fn hold(&self) -> Result<()> {
+    /// Opens a line and uses it until it is down. `registered` is set to when it was of use.
+    fn hold(&self, registered: &mut Option<Instant>) -> Result<()> {
         // A transport may keep this longer than the agent lives.
         let shared = Arc::downgrade(&self.shared);
         let notify = Arc::new(move || {
@@ -89,6 +97,7 @@ impl Supervisor {
         self.shared.metrics.connections.add(1);
         let mut line = Line::new(&self.shared, connection);
         line.register()?;
+        *registered = Some(Instant::now());
         line.work()
     }
 }
@@ -96,7 +105,10 @@ impl Supervisor {
 /// The time before the next attempt: it doubles from the shortest to the longest, and a part of it is
 /// random, so that a backend that comes back does not meet all its agents at once.
 fn delay((least, most): (Duration, Duration), attempt: u32) -> Duration {
-    let longest = least.saturating_mul(1 << attempt.min(8)).clamp(least, most);
+    let longest = least
+        .saturating_mul(2 << attempt.min(8))
+        .min(most)
+        .max(least);
     let part: f64 = rand::random();
     least + (longest.saturating_sub(least)).mul_f64(part)
 }
@@ -111,6 +123,8 @@ struct Line<'a> {
     asked: u64,
     question: Option<Question>,
     last_question: Instant,
+    /// Bytes sent since the last question that was answered.
+    in_flight: usize,
     unanswered: u32,
     acknowledges: bool,
     /// When results up to a number had been sent.
@@ -120,7 +134,8 @@ struct Line<'a> {
 /// A question that waits for its acknowledgement.
 struct Question {
     number: u64,
-    asked: Instant,
+    /// When an answer has to be there.
+    due: Instant,
     /// Results up to this number had been sent before.
     covers: i64,
 }
@@ -137,8 +152,9 @@ impl<'a> Line<'a> {
             asked: 0,
             question: None,
             last_question: now,
+            in_flight: 0,
             unanswered: 0,
-            acknowledges: false,
+            acknowledges: shared.acknowledges.load(Ordering::Relaxed),
             marks: VecDeque::new(),
         }
     }
@@ -146,6 +162,10 @@ impl<'a> Line<'a> {
     /// Tells the backend who is there and joins the agent's room.
     fn register(&mut self) -> Result<()> {
         self.shared.outgoing.set_up(true);
+        // What is on disk by now has its place before the output that comes from now on; later results
+        // come by themselves.
+        let latest = self.shared.state.latest()?;
+        self.shared.outgoing.stored(latest);
         let identity = &self.shared.identity;
         let id = self.shared.agent_id.as_str();
         let strategies = self.shared.engine.strategy_names();
@@ -186,7 +206,6 @@ impl<'a> Line<'a> {
 
     /// Sends until the line is down.
     fn work(&mut self) -> Result<()> {
-        self.send_up_to(i64::MAX)?;
         loop {
             let deadline = self.tend()?;
             match self.shared.outgoing.next(deadline) {
@@ -241,16 +260,13 @@ impl<'a> Line<'a> {
             return Err(down("it was closed"));
         }
         if self.shared.outgoing.take_reopen() {
-            return Err(down("a new one is opened with other settings"));
+            return Err(down("another one was asked for"));
         }
         self.shared.keep_the_rest();
         let config = self.shared.config();
-        self.judge(config.patience, config.settle)?;
+        self.judge(config.settle)?;
         let now = Instant::now();
-        let wants_answer = self.acknowledges
-            && self.question.is_none()
-            && self.unconfirmed()
-            && self.last_question.elapsed() >= ASK;
+        let wants_answer = self.next_question().is_some_and(|due| now >= due);
         if now >= self.next_heartbeat || wants_answer {
             let late = now.saturating_duration_since(self.next_heartbeat);
             self.shared.metrics.lateness.raise(late.as_millis() as u64);
@@ -269,9 +285,9 @@ impl<'a> Line<'a> {
         }
         let mut next = self.next_heartbeat.min(self.last_emit + config.probe);
         if let Some(question) = &self.question {
-            next = next.min(question.asked + config.patience);
-        } else if self.acknowledges && self.unconfirmed() {
-            next = next.min(self.last_question + ASK);
+            next = next.min(question.due);
+        } else if let Some(due) = self.next_question() {
+            next = next.min(due);
         }
         if let Some((time, _)) = self.marks.front() {
             next = next.min(*time + config.settle);
@@ -279,20 +295,26 @@ impl<'a> Line<'a> {
         Ok(next)
     }
 
-    fn unconfirmed(&self) -> bool {
-        !self.marks.is_empty()
+    /// When the backend is to be asked for an acknowledgement, ahead of the next heartbeat: soon after
+    /// the first results, so that a line that is cut again and again still gets on.
+    fn next_question(&self) -> Option<Instant> {
+        let asks = self.question.is_none() && (self.acknowledges || self.asked == 0);
+        let unconfirmed = !self.marks.is_empty();
+        (asks && unconfirmed).then(|| self.last_question + ASK)
     }
 
     /// Draws conclusions from acknowledgements and from their absence.
-    fn judge(&mut self, patience: Duration, settle: Duration) -> Result<()> {
+    fn judge(&mut self, settle: Duration) -> Result<()> {
         if let Some(question) = &self.question {
             if self.connection.acknowledged() >= question.number {
                 let covers = question.covers;
                 self.question = None;
                 self.acknowledges = true;
+                self.shared.acknowledges.store(true, Ordering::Relaxed);
                 self.unanswered = 0;
-                self.confirm(covers)?;
-            } else if question.asked.elapsed() >= patience {
+                self.in_flight = 0;
+                self.confirm(covers);
+            } else if Instant::now() >= question.due {
                 if self.acknowledges {
                     return Err(down("the server does not answer"));
                 }
@@ -306,19 +328,22 @@ impl<'a> Line<'a> {
         if self.marks.front().is_some_and(settled)
             && let Some((_, number)) = self.marks.pop_front()
         {
-            self.confirm(number)?;
+            self.confirm(number);
         }
         Ok(())
     }
 
-    fn confirm(&mut self, number: i64) -> Result<()> {
+    /// Results up to `number` have arrived. Where the disk does not take that, they are sent once more
+    /// with the next line, or confirmed by later ones.
+    fn confirm(&mut self, number: i64) {
         while self.marks.front().is_some_and(|(_, sent)| *sent <= number) {
             self.marks.pop_front();
         }
-        if number > 0 {
-            self.shared.state.delivered(number)?;
+        if number > 0
+            && let Err(error) = self.shared.state.delivered(number)
+        {
+            tracing::warn!(%error, "it is not recorded that results have arrived");
         }
-        Ok(())
     }
 
     fn emit(&mut self, event: &str, payload: Value, ask: bool) -> Result<()> {
@@ -328,17 +353,22 @@ impl<'a> Line<'a> {
                 .entry("agent_id")
                 .or_insert_with(|| self.shared.agent_id.as_str().into());
         }
-        let bytes = json_length(&payload);
+        let mut bytes = json_length(&payload);
         if bytes > MAX_MESSAGE + 10_000 {
             // Servers would drop it in silence.
-            tracing::error!(event, bytes, "an event is too large and is not sent");
-            return Ok(());
+            tracing::warn!(event, bytes, "an event is too large and is shortened");
+            fit(&mut payload, MAX_MESSAGE);
+            payload["shortened"] = true.into();
+            bytes = json_length(&payload);
         }
         let asks = ask && self.question.is_none() && self.unanswered < PATIENCE;
         let question = asks.then_some(self.asked + 1);
         let patience = self.shared.config().patience;
-        self.connection.emit(event, payload, question, patience)?;
+        let slow = |bytes: usize| patience + Duration::from_secs_f64(bytes as f64 / SLOWEST);
+        self.connection
+            .emit(event, payload, question, slow(bytes))?;
         self.last_emit = Instant::now();
+        self.in_flight += bytes;
         self.shared.metrics.sent.add(1);
         self.shared.metrics.sent_bytes.add(bytes as u64);
         if let Some(number) = question {
@@ -346,7 +376,7 @@ impl<'a> Line<'a> {
             self.last_question = self.last_emit;
             self.question = Some(Question {
                 number,
-                asked: self.last_emit,
+                due: self.last_emit + slow(self.in_flight.min(IN_FLIGHT)),
                 covers: self.sent,
             });
         }
@@ -387,5 +417,12 @@ mod tests {
         }
         seen.dedup();
         assert!(seen.len() > 30);
+        // After a good line too: the agents of a backend that was restarted do not come back together.
+        let mut first: Vec<Duration> = (0..40).map(|_| delay(bounds, 0)).collect();
+        assert!(first.iter().all(|delay| *delay <= Duration::from_secs(2)));
+        first.dedup();
+        assert!(first.len() > 30);
+        let crossed = (Duration::from_secs(5), Duration::from_secs(1));
+        assert_eq!(delay(crossed, 3), crossed.0);
     }
 }

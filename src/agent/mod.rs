@@ -33,6 +33,7 @@
 pub mod transport;
 pub mod wire;
 
+mod area;
 mod cleanup;
 mod config;
 mod examine;
@@ -40,6 +41,7 @@ mod gate;
 mod identity;
 mod line;
 mod metrics;
+mod order;
 mod output;
 mod policy;
 mod queue;
@@ -81,6 +83,8 @@ pub const TOKEN_VARIABLE: &str = crate::TOKEN_VARIABLE;
 
 /// Requests that wait to be looked at. Each holds two megabytes at most.
 const INBOUND: usize = 32;
+/// From the start to the first cleanup.
+const FIRST_CLEANUP: Duration = Duration::from_secs(5);
 /// How long results have to go out when the agent is stopped.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How long cancelled commands have to end and their snapshots to be sealed, at least.
@@ -105,12 +109,13 @@ impl Agent {
     /// # Errors
     /// Where the agent's directory cannot be used, or the address for metrics.
     pub fn start(
-        engine: Engine,
+        mut engine: Engine,
         config: AgentConfig,
         server: &str,
         transport: impl FnOnce(&str) -> Arc<dyn Transport>,
     ) -> Result<Self> {
         let state = State::open(&config.state_dir)?;
+        engine.leave_alone(&config.state_dir);
         let agent_id = match &config.agent_id {
             Some(id) => checked_id(id)?,
             None => state.own_id()?,
@@ -125,7 +130,9 @@ impl Agent {
         let metrics = config.metrics;
         let transport = Arc::new(Mutex::new(transport(&agent_id)));
         let shared = Arc::new(Shared::new(engine, state, config, agent_id, identity));
+        cleanup::tell(shared.engine.recovered());
         session::report_interrupted(&shared)?;
+        session::report_interrupted_changes(&shared)?;
         cleanup::bound_records(&shared);
         let metrics = metrics
             .map(|address| {
@@ -135,7 +142,7 @@ impl Agent {
             })
             .transpose()?;
         let (events, requests) = mpsc::channel(INBOUND);
-        let dispatcher = Dispatcher::new(Arc::clone(&shared));
+        let dispatcher = Dispatcher::new(Arc::clone(&shared))?;
         let dispatcher = spawn("requests", move || dispatcher.run(requests))?;
         let supervisor = Supervisor {
             shared: Arc::clone(&shared),
@@ -197,6 +204,7 @@ impl Agent {
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = transport;
         self.shared.outgoing.reopen();
+        self.cleaner.1.notify_all();
         tracing::info!("settings were reloaded");
     }
 
@@ -207,11 +215,11 @@ impl Agent {
         grace + grace.max(SEALING) + FAREWELL + SEALING
     }
 
-    /// Takes no more requests, lets commands end for as long as the settings say, cancels the others,
-    /// whose snapshots are sealed, and sends the results.
+    /// Takes no more requests, lets what runs end for as long as the settings say, cancels the rest,
+    /// whose snapshots are sealed, and sends the results. What waits is not begun any more.
     pub fn stop(mut self) {
         self.shared.set_stopping();
-        self.wait_for_commands();
+        self.wait_for_work();
         session::end_all(&self.shared);
         self.shared.keep_the_rest();
         let deadline = Instant::now() + FAREWELL;
@@ -222,17 +230,17 @@ impl Agent {
         tracing::info!("the agent has stopped");
     }
 
-    fn wait_for_commands(&self) {
+    fn wait_for_work(&self) {
         let grace = self.shared.config().stop_grace;
         let deadline = Instant::now() + grace;
         while self.shared.at_work() > 0 && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(50));
         }
         if self.shared.cancel_all() > 0 {
-            tracing::warn!("commands that still run are cancelled");
+            tracing::warn!("what still runs is cancelled");
         }
-        // Ending a process tree and sealing a snapshot take their time; the next start would report
-        // what is cut short here.
+        // Ending a process tree and sealing a snapshot take their time, and a rollback that has begun to
+        // change something runs to its end; the next start would report what is cut short here.
         let deadline = Instant::now() + grace.max(SEALING);
         while self.shared.at_work() > 0 && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(50));
@@ -282,21 +290,30 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
         .map_err(|e| Error::io(Stage::Agent, "cannot start a thread", e))
 }
 
-/// Cleans up at every interval until told to stop.
+/// Cleans up soon after the start, as an agent may live for less than an interval, and then at every
+/// interval until told to stop. Whoever changes the settings wakes it.
 fn keep_clean(shared: &Shared, stop: &(Mutex<bool>, Condvar)) {
+    let begun = Instant::now();
+    let mut last = None;
     let mut stopped = stop.0.lock().unwrap_or_else(PoisonError::into_inner);
     while !*stopped {
         let interval = shared.config().cleanup_interval;
-        let (guard, time) = stop
-            .1
-            .wait_timeout(stopped, interval)
-            .unwrap_or_else(PoisonError::into_inner);
-        stopped = guard;
-        if time.timed_out() && !*stopped {
+        let wait = match last {
+            None => FIRST_CLEANUP.min(interval).saturating_sub(begun.elapsed()),
+            Some(last) => interval.saturating_sub(Instant::elapsed(&last)),
+        };
+        if wait.is_zero() {
             drop(stopped);
             cleanup::clean(shared);
+            last = Some(Instant::now());
             stopped = stop.0.lock().unwrap_or_else(PoisonError::into_inner);
+            continue;
         }
+        stopped = stop
+            .1
+            .wait_timeout(stopped, wait)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0;
     }
 }
 

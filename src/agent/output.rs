@@ -14,7 +14,6 @@ use super::shared::Shared;
 use super::wire::Reply;
 use crate::error::{IoContext as _, Stage};
 use crate::execute::{Cancel, OutputSink, OutputStream};
-use crate::path::escape;
 
 /// Bytes of standard error that make up the error text of a failed command.
 const ERROR_TEXT: usize = 4 << 10;
@@ -107,9 +106,9 @@ impl CommandOutput {
         }
     }
 
-    /// What all commands wrote.
-    pub(super) fn take_all(&self) -> String {
-        self.lock().all.take().0
+    /// What all commands wrote, and how many bytes of it are missing.
+    pub(super) fn take_all(&self) -> (String, u64) {
+        self.lock().all.take()
     }
 
     fn pass_on(&self, inner: &mut Inner, stream: OutputStream, text: &str) {
@@ -272,13 +271,7 @@ impl Kept {
 
     /// Starts the file with what is in memory, which is all there was until now.
     fn begin_file(&mut self, shared: &Shared) {
-        let name = format!("{:016x}.log", rand::random::<u64>());
-        let made = shared.state.outputs().and_then(|directory| {
-            let path = directory.join(name);
-            let file = File::create_new(&path)
-                .context(Stage::Agent, || format!("cannot make {}", escape(&path)))?;
-            Ok((file, path))
-        });
+        let made = shared.state.new_output();
         let written = made.and_then(|made| {
             let (file, _) = self.file.insert(made);
             let (front, back) = self.ends.tail.as_slices();

@@ -20,7 +20,7 @@ const GLANCE: Duration = Duration::from_millis(100);
 /// The next thing to send.
 #[derive(Debug, PartialEq)]
 pub(super) enum Item {
-    /// An event, and how many bytes it counted for.
+    /// An event.
     Event(Reply),
     /// The result with this number, which is on disk.
     Stored(i64),
@@ -42,6 +42,8 @@ struct State {
     up: bool,
     closed: bool,
     registered: Option<bool>,
+    /// Somebody waits for the answer to the registration.
+    registering: bool,
     woken: bool,
     reopen: bool,
     dropped: u64,
@@ -144,9 +146,14 @@ impl Outgoing {
         self.changed.notify_all();
     }
 
-    /// The backend has answered the registration.
+    /// The backend has answered the registration. A refusal that nobody waits for any more ends the line.
     pub(super) fn set_registered(&self, success: bool) {
-        self.lock().registered = Some(success);
+        let mut state = self.lock();
+        state.registered = Some(success);
+        if !success && !state.registering {
+            state.reopen = true;
+            state.woken = true;
+        }
         self.changed.notify_all();
     }
 
@@ -154,10 +161,14 @@ impl Outgoing {
     pub(super) fn registration(&self, patience: Duration) -> Option<bool> {
         let deadline = Instant::now() + patience;
         let mut state = self.lock();
+        state.registering = true;
         while state.registered.is_none() && !state.closed {
-            let left = deadline.checked_duration_since(Instant::now())?;
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else {
+                break;
+            };
             state = self.wait(state, left);
         }
+        state.registering = false;
         state.registered
     }
 

@@ -8,12 +8,13 @@ use super::config::AgentConfig;
 use super::gate::Gate;
 use super::identity::Identity;
 use super::metrics::Metrics;
+use super::order::Order;
 use super::queue::Outgoing;
 use super::redact::Redactor;
 use super::shells::Shells;
 use super::state::{Kind, State};
-use super::unkept::{Unkept, Waiting};
-use super::wire::{Rejection, Reply, json_length, refusal};
+use super::unkept::{Origin, Unkept, Waiting};
+use super::wire::{Rejection, Reply, refusal};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::execute::Cancel;
@@ -25,17 +26,30 @@ pub(super) struct Shared {
     pub(super) outgoing: Outgoing,
     pub(super) unkept: Waiting,
     pub(super) gate: Arc<Gate>,
+    pub(super) order: Arc<Order>,
     pub(super) shells: Arc<Shells>,
     pub(super) metrics: Metrics,
     pub(super) agent_id: String,
     pub(super) identity: Identity,
     /// The last result that was sent on the current line.
     pub(super) last_sent: AtomicI64,
+    /// The backend acknowledged something, on this line or on an earlier one.
+    pub(super) acknowledges: AtomicBool,
     settings: RwLock<(Arc<AgentConfig>, Arc<Redactor>)>,
-    running: Mutex<HashMap<(Kind, String), Cancel>>,
+    running: Mutex<HashMap<(Kind, String), Running>>,
+    /// Changes of snapshots that wait or run, by the number of their place.
+    changes: Mutex<HashMap<u64, Cancel>>,
     /// Results that were kept since they were last bounded, and their bytes.
     new_results: Mutex<(u64, u64)>,
     stopping: AtomicBool,
+}
+
+/// A command or a batch that waits or runs.
+#[derive(Default)]
+struct Running {
+    cancel: Cancel,
+    /// The backend asked for its end.
+    asked: bool,
 }
 
 impl Shared {
@@ -52,13 +66,16 @@ impl Shared {
             outgoing: Outgoing::default(),
             unkept: Waiting::default(),
             gate: Arc::default(),
+            order: Arc::default(),
             shells: Arc::default(),
             metrics: Metrics::default(),
             agent_id,
             identity,
             last_sent: AtomicI64::new(0),
+            acknowledges: AtomicBool::new(false),
             settings: RwLock::new(settings(config)),
             running: Mutex::default(),
+            changes: Mutex::default(),
             new_results: Mutex::default(),
             stopping: AtomicBool::new(false),
         }
@@ -86,60 +103,104 @@ impl Shared {
 
     /// Makes an id known that can be cancelled from now on.
     pub(super) fn enlist(&self, kind: Kind, id: &str) -> Cancel {
-        let cancel = Cancel::default();
-        self.lock_running()
-            .insert((kind, id.to_owned()), cancel.clone());
+        let running = Running::default();
+        let cancel = running.cancel.clone();
+        self.lock_running().insert((kind, id.to_owned()), running);
         cancel
     }
 
     /// Ends what goes by an id; `false` where nothing does.
     pub(super) fn cancel(&self, kind: Kind, id: &str) -> bool {
-        let found = self.lock_running().get(&(kind, id.to_owned())).cloned();
-        if let Some(cancel) = &found {
-            cancel.cancel();
+        let mut running = self.lock_running();
+        let found = running.get_mut(&(kind, id.to_owned()));
+        if let Some(own) = found {
+            own.asked = true;
+            own.cancel.cancel();
+            return true;
         }
-        found.is_some()
+        false
+    }
+
+    /// Whether [`cancel`](Self::cancel) ended what goes by an id.
+    pub(super) fn was_cancelled(&self, kind: Kind, id: &str) -> bool {
+        let running = self.lock_running();
+        running
+            .get(&(kind, id.to_owned()))
+            .is_some_and(|own| own.asked)
+    }
+
+    /// Counts a change of snapshots as work until it is dismissed.
+    pub(super) fn enlist_change(&self, number: u64) -> Cancel {
+        let cancel = Cancel::default();
+        self.lock_changes().insert(number, cancel.clone());
+        cancel
+    }
+
+    pub(super) fn dismiss_change(&self, number: u64) {
+        self.lock_changes().remove(&number);
+    }
+
+    fn lock_changes(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Cancel>> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends everything; gives how much there was.
     pub(super) fn cancel_all(&self) -> usize {
         let running = self.lock_running();
-        running.values().for_each(Cancel::cancel);
-        running.len()
+        running.values().for_each(|own| own.cancel.cancel());
+        let changes = self.lock_changes();
+        changes.values().for_each(Cancel::cancel);
+        running.len() + changes.len()
     }
 
-    /// How many ids wait or run.
+    /// How many commands, batches and changes of snapshots wait or run.
     pub(super) fn at_work(&self) -> usize {
-        self.lock_running().len()
+        self.lock_running().len() + self.lock_changes().len()
     }
 
     /// Keeps the result of an id on disk and sends it.
     pub(super) fn finish(&self, kind: Kind, id: &str, result: &Reply) {
         self.deliver(Unkept {
-            id: Some((kind, id.to_owned())),
-            reply: result.clone(),
+            origin: Origin::Id(kind, id.to_owned()),
+            replies: vec![result.clone()],
         });
         self.lock_running().remove(&(kind, id.to_owned()));
     }
 
+    /// The same for a change of snapshots with its record, where it has one.
+    pub(super) fn finish_change(&self, number: u64, record: Option<i64>, results: Vec<Reply>) {
+        self.post_for(record, results);
+        self.dismiss_change(number);
+    }
+
+    /// Keeps results in the place of the record of a change, and sends them.
+    pub(super) fn post_for(&self, record: Option<i64>, results: Vec<Reply>) {
+        self.deliver(Unkept {
+            origin: record.map_or(Origin::Nothing, Origin::Change),
+            replies: results,
+        });
+    }
+
     /// Keeps a result that belongs to no id on disk and sends it.
     pub(super) fn post(&self, reply: &Reply) {
-        self.deliver(Unkept {
-            id: None,
-            reply: reply.clone(),
-        });
+        self.post_for(None, vec![reply.clone()]);
     }
 
     fn deliver(&self, result: Unkept) {
         match self.keep(&result) {
-            Ok(number) => {
-                self.outgoing.stored(number);
-                self.bound_records(json_length(&result.reply.payload) as u64);
+            Ok(numbers) => {
+                numbers
+                    .into_iter()
+                    .for_each(|one| self.outgoing.stored(one));
+                self.bound_records(result.bytes() as u64);
             }
             Err(error) => {
-                tracing::error!(%error, event = result.reply.event, "a result is not kept on disk yet");
+                let event = result.replies.first().map(|reply| reply.event);
+                tracing::error!(%error, event, "a result is not kept on disk yet");
                 // It comes again when it is kept: a backend that was told twice was told.
-                self.outgoing.answer(result.reply.clone());
+                for reply in &result.replies {
+                    self.outgoing.answer(reply.clone());
+                }
                 if !self.unkept.push(result) {
                     tracing::error!("too many results wait for the disk: one is given up");
                 }
@@ -164,18 +225,25 @@ impl Shared {
         }
     }
 
-    fn keep(&self, result: &Unkept) -> Result<i64> {
-        match &result.id {
-            Some((kind, id)) => self.state.finish(*kind, id, &result.reply),
-            None => self.state.post(&result.reply),
+    fn keep(&self, result: &Unkept) -> Result<Vec<i64>> {
+        let all = &result.replies;
+        match &result.origin {
+            Origin::Id(kind, id) => all
+                .iter()
+                .map(|one| self.state.finish(*kind, id, one))
+                .collect(),
+            Origin::Change(record) => self.state.finish_change(*record, all),
+            Origin::Nothing => self.state.post(all),
         }
     }
 
     /// Tries again to keep the results that the disk did not take.
     pub(super) fn keep_the_rest(&self) {
         self.unkept.retry(|result| match self.keep(result) {
-            Ok(number) => {
-                self.outgoing.stored(number);
+            Ok(numbers) => {
+                numbers
+                    .into_iter()
+                    .for_each(|one| self.outgoing.stored(one));
                 true
             }
             Err(_) => false,
@@ -224,7 +292,7 @@ impl Shared {
         self.metrics.text()
     }
 
-    fn lock_running(&self) -> std::sync::MutexGuard<'_, HashMap<(Kind, String), Cancel>> {
+    fn lock_running(&self) -> std::sync::MutexGuard<'_, HashMap<(Kind, String), Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Shells {
 #[derive(Default)]
 struct State {
     open: HashMap<String, Arc<Slot>>,
+    /// Sessions that were taken from those and whose shells have not ended yet.
+    ending: usize,
     /// Sessions that ended while nobody asked them for anything, and why: the backend may not know.
     lost: VecDeque<(String, String)>,
     closed: bool,
@@ -81,10 +83,11 @@ impl Shells {
                  the next command begins a new one"
             ));
         }
-        if !state.open.contains_key(name) && state.open.len() >= most {
+        let open = state.open.len() + state.ending;
+        if !state.open.contains_key(name) && open >= most {
             return Err(format!(
-                "{} sessions are open already; end one with close_session",
-                state.open.len()
+                "{open} sessions are open already, {} of which are ending; end one with close_session",
+                state.ending
             ));
         }
         let slot = state.open.entry(name.to_owned()).or_insert_with(|| {
@@ -116,12 +119,21 @@ impl Shells {
     pub(super) fn take(&self, name: &str) -> Option<Arc<Slot>> {
         let mut state = lock(&self.state);
         state.lost.retain(|(lost, _)| lost != name);
-        state.open.remove(name)
+        let slot = state.open.remove(name)?;
+        state.ending += 1;
+        Some(slot)
+    }
+
+    /// A session that was taken has ended.
+    pub(super) fn ended(&self) {
+        let mut state = lock(&self.state);
+        state.ending = state.ending.saturating_sub(1);
     }
 
     /// How many are open.
     pub(super) fn count(&self) -> usize {
-        lock(&self.state).open.len()
+        let state = lock(&self.state);
+        state.open.len() + state.ending
     }
 
     /// Waits for the next session that nobody has used for as long as `idle` says, and takes it from
@@ -143,6 +155,7 @@ impl Shells {
                 Some((unused, slot)) if unused >= limit => {
                     let reason = format!("it was not used for {} s", limit.as_secs_f64());
                     state.open.remove(&slot.name);
+                    state.ending += 1;
                     let untold = |own: &SessionShell| !own.told;
                     if lock(&slot.shell).as_ref().is_some_and(untold) {
                         state.lose(&slot.name, &reason);
@@ -165,6 +178,7 @@ impl Shells {
     /// Takes all that are open.
     pub(super) fn take_all(&self) -> Vec<Arc<Slot>> {
         let mut state = lock(&self.state);
+        state.ending += state.open.len();
         state.open.drain().map(|(_, slot)| slot).collect()
     }
 

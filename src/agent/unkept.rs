@@ -13,11 +13,30 @@ const MOST: usize = 64 << 20;
 /// Between two attempts.
 const PACE: Duration = Duration::from_secs(1);
 
-/// A result and the id that it belongs to.
+/// What a result belongs to.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Origin {
+    /// Nothing that is recorded.
+    Nothing,
+    /// A command's or a batch's id.
+    Id(Kind, String),
+    /// The record of a request that changes snapshots.
+    Change(i64),
+}
+
+/// The events of one result, which are kept together.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Unkept {
-    pub(super) id: Option<(Kind, String)>,
-    pub(super) reply: Reply,
+    pub(super) origin: Origin,
+    pub(super) replies: Vec<Reply>,
+}
+
+impl Unkept {
+    /// About how many bytes it takes.
+    pub(super) fn bytes(&self) -> usize {
+        let of = |reply: &Reply| json_length(&reply.payload);
+        self.replies.iter().map(of).sum()
+    }
 }
 
 /// What waits for the disk.
@@ -38,7 +57,7 @@ impl Waiting {
 
     /// Adds a result; `false` where too much waits already.
     pub(super) fn push(&self, result: Unkept) -> bool {
-        let bytes = json_length(&result.reply.payload);
+        let bytes = result.bytes();
         let mut state = self.lock();
         if state.bytes + bytes > MOST {
             return false;
@@ -61,7 +80,7 @@ impl Waiting {
                 state.results.push_front(next);
                 return;
             }
-            state.bytes -= json_length(&next.reply.payload);
+            state.bytes -= next.bytes();
         }
         state.tried = None;
     }
@@ -78,8 +97,8 @@ mod tests {
 
     fn result(id: &str, bytes: usize) -> Unkept {
         Unkept {
-            id: Some((Kind::Command, id.into())),
-            reply: Reply::new("x", json!("y".repeat(bytes))),
+            origin: Origin::Id(Kind::Command, id.into()),
+            replies: vec![Reply::new("x", json!("y".repeat(bytes)))],
         }
     }
 

@@ -168,8 +168,8 @@ fn agent_config(
             None => directory(None, Path::new("/"))?,
         },
     };
-    let state = args.state_dir.as_ref().or(section.state_dir.as_ref());
-    let state = state.cloned().unwrap_or_else(|| beside(&settings.store));
+    let state = args.state_dir.clone();
+    let state = state.unwrap_or_else(|| settings.agent_dir());
     let state = std::path::absolute(&state)
         .context(Stage::Request, || format!("cannot find {}", escape(&state)))?;
     let mut config = AgentConfig::new(state, cwd);
@@ -247,7 +247,7 @@ fn sizes(config: &mut AgentConfig, section: &AgentSection) {
     config.result_output = result
         .unwrap_or(config.result_output)
         .clamp(1 << 10, 900_000);
-    config.max_waiting = section.max_waiting.unwrap_or(config.max_waiting);
+    config.max_waiting = section.max_waiting.unwrap_or(config.max_waiting).max(1);
     config.max_sessions = section.max_sessions.unwrap_or(config.max_sessions).max(1);
     config.output_file = section.output_file_bytes.unwrap_or(config.output_file);
     config.output_files = section.output_files_bytes.unwrap_or(config.output_files);
@@ -285,7 +285,7 @@ fn directory(base: Option<&Path>, path: &Path) -> Result<AbsPath> {
 }
 
 /// The agent's directory where nobody names one: beside the snapshots.
-fn beside(store: &Path) -> PathBuf {
+pub(super) fn beside(store: &Path) -> PathBuf {
     let name = match store.file_name().and_then(|name| name.to_str()) {
         Some(".deployx_snapshots") => ".deployx_agent".to_owned(),
         Some("snapshots") | None => "agent".to_owned(),

@@ -169,15 +169,11 @@ impl Config {
                 config.limits.max_capture_seconds,
             ),
         ] {
-            value
-                .map_or(Ok(Duration::ZERO), values::duration)
-                .map_err(|error| format!("{key}: {error}"))?;
+            check_time(key, value)?;
         }
         #[cfg(feature = "agent")]
         for (key, value) in config.agent.times() {
-            value
-                .map_or(Ok(Duration::ZERO), values::duration)
-                .map_err(|error| format!("{key}: {error}"))?;
+            check_time(key, value)?;
         }
         if let Some(since) = &config.list.since {
             values::span(since).map_err(|error| format!("list.since: {error}"))?;
@@ -218,6 +214,15 @@ impl ListSection {
             .as_deref()
             .and_then(|text| values::span(text).ok())
     }
+}
+
+/// Whether a key's number of seconds, or of hours as its name says, is a time.
+fn check_time(key: &str, value: Option<f64>) -> Result<(), String> {
+    let unit = if key.ends_with("_hours") { 3600.0 } else { 1.0 };
+    value
+        .map_or(Ok(Duration::ZERO), |value| values::duration(value * unit))
+        .map(|_| ())
+        .map_err(|error| format!("{key}: {error}"))
 }
 
 impl RetentionSection {
@@ -340,6 +345,20 @@ mod tests {
             ("lock_timeout_seconds = -1.0", "lock_timeout_seconds"),
             ("kill_grace_seconds = nan", "kill_grace_seconds"),
             ("[run]\ntimeout_seconds = inf", "run.timeout_seconds"),
+            (
+                "[retention]\nmax_age_hours = 1e8",
+                "retention.max_age_hours",
+            ),
+            #[cfg(feature = "agent")]
+            (
+                "[agent]\nheartbeat_seconds = 1e19",
+                "agent.heartbeat_seconds",
+            ),
+            #[cfg(feature = "agent")]
+            (
+                "[agent]\nsnapshot_max_age_hours = 1e8",
+                "snapshot_max_age_hours",
+            ),
             ("[list]\nsince = \"soon\"", "list.since"),
             ("[run.env]\n\"A=B\" = \"c\"", "run.env"),
             ("color = \"sometimes\"", "sometimes"),

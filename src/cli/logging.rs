@@ -42,6 +42,8 @@ pub(crate) fn start(
     };
     let filter = filter.and(filter_fn(is_free_of_secrets).with_max_level_hint(LevelFilter::TRACE));
     let lines = tracing_subscriber::fmt::layer()
+        // It would say so on standard error, which may be what cannot be written to, and panic.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr)
         .with_ansi(color)
         .with_target(verbose > 1);

@@ -152,6 +152,12 @@ impl Settings {
             .collect()
     }
 
+    /// The directory of the agent on this host, as far as the configuration tells.
+    pub(crate) fn agent_dir(&self) -> PathBuf {
+        let named = self.config.agent.state_dir.clone();
+        named.unwrap_or_else(|| super::agent_settings::beside(&self.store))
+    }
+
     /// What the engine needs to know. Reads the key file where there is one.
     pub(crate) fn engine(&self, environment: &Environment) -> Result<EngineConfig> {
         let mut engine = EngineConfig::new(&self.store);
@@ -179,6 +185,7 @@ impl Settings {
         engine.plugin_host = environment.program.as_deref().map(plugins::host);
         engine.interception_host = environment.program.as_deref().map(intercept::host);
         engine.rules_dirs = self.rules_dirs(environment);
+        engine.own_dirs = vec![self.agent_dir()];
         engine.environment.clone_from(&environment.variables);
         engine.home.clone_from(&environment.home);
         Ok(engine)

@@ -23,6 +23,7 @@ mod diff;
 mod doctor;
 mod gather;
 mod live;
+mod orphans;
 mod outside;
 mod own_rules;
 mod query;
@@ -36,27 +37,27 @@ mod scope;
 mod score;
 mod secure;
 mod space;
+mod undo;
 
 pub use live::LiveShell;
 pub use report::*;
 pub use rules::Rules;
 pub use score::{CommandScore, Miss, Score, ScoreReport};
+pub use undo::Undoable;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::space::Spared;
 use crate::error::Result;
 use crate::execute::{Cancel, Output};
 use crate::infer::Scope;
 use crate::path::AbsPath;
 use crate::plugin::PluginHost;
 use crate::progress::Progress;
-use crate::request::{Limits, RetentionPolicy, RollbackRequest, ShellName};
-use crate::rollback::{RollbackReport, RollbackSpec};
+use crate::request::{Limits, RetentionPolicy, ShellName};
 use crate::snapshot::copy::Copy;
 use crate::snapshot::intercept::{Intercept, InterceptionHost};
 use crate::snapshot::journal::{Events, Journal};
@@ -67,8 +68,7 @@ use crate::snapshot::subvolume::Subvolume;
 use crate::snapshot::volumes::Volumes;
 use crate::snapshot::{Registry, SnapshotStrategy};
 use crate::store::{
-    Compression, ExpiryReport, ListFilter, Selection, SnapshotId, SnapshotMeta, SnapshotState,
-    Store, StoreOptions,
+    Compression, ExpiryReport, ListFilter, Selection, SnapshotId, SnapshotMeta, Store, StoreOptions,
 };
 
 /// What was in no scope for this long is dropped from the baseline at the next cleanup.
@@ -113,6 +113,9 @@ pub struct EngineConfig {
     pub events: Events,
     /// Directories with the user's own rules, `SHELL.toml`; those of the first take precedence.
     pub rules_dirs: Vec<PathBuf>,
+    /// Directories besides the store that this program keeps its own records in. No snapshot looks
+    /// into them: taking them back would make it forget what it has done since.
+    pub own_dirs: Vec<PathBuf>,
 }
 
 impl EngineConfig {
@@ -138,6 +141,7 @@ impl EngineConfig {
             resident: false,
             events: Events::default(),
             rules_dirs: Vec::new(),
+            own_dirs: Vec::new(),
         }
     }
 }
@@ -196,14 +200,15 @@ pub struct Engine {
     strategies: Registry,
     intercept: Arc<Intercept>,
     rules: Rules,
+    recovered: RecoverReport,
 }
 
 impl Engine {
     /// Opens the store, which is made where it does not exist, and finishes whatever an earlier
     /// process left unfinished.
     pub fn open(config: EngineConfig) -> Result<Self> {
-        let engine = Self::assemble(config, true)?;
-        engine.recover(&crate::progress::Silent)?;
+        let mut engine = Self::assemble(config, true)?;
+        engine.recovered = engine.recover(&crate::progress::Silent)?;
         Ok(engine)
     }
 
@@ -243,7 +248,13 @@ impl Engine {
             strategies,
             intercept,
             rules,
+            recovered: RecoverReport::default(),
         })
+    }
+
+    /// Adds a directory to [`EngineConfig::own_dirs`].
+    pub fn leave_alone(&mut self, directory: impl Into<PathBuf>) {
+        self.config.own_dirs.push(directory.into());
     }
 
     /// Adds a strategy; `auto` prefers it to the built-in ones.
@@ -274,92 +285,9 @@ impl Engine {
         &self.config
     }
 
-    /// Undoes snapshots.
-    ///
-    /// # Errors
-    /// `NotFound` and `Ambiguous` for the target, `Busy` while another process works on one of the
-    /// snapshots, `Corrupt` where the records cannot be read. Entries that cannot be restored are
-    /// no error but listed in the report.
-    pub fn rollback(
-        &self,
-        request: &RollbackRequest,
-        cancel: &Cancel,
-        progress: &dyn Progress,
-    ) -> Result<RollbackReport> {
-        let spec = RollbackSpec {
-            snapshots: self.snapshots_to_undo(request)?,
-            on_conflict: request.on_conflict,
-            paths: request.paths.clone(),
-            dry_run: request.dry_run,
-        };
-        let mut report = crate::rollback::rollback(&self.store, &spec, cancel, progress)?;
-        self.trim_after(&spec, &mut report);
-        Ok(report)
-    }
-
-    /// What a rollback saved counts as well, and is not what makes room for it.
-    fn trim_after(&self, spec: &RollbackSpec, report: &mut RollbackReport) {
-        let redo = report.redo_snapshot_id.iter();
-        let redo = redo.filter_map(|id| SnapshotId::parse(id).ok());
-        let spared = Spared {
-            ids: spec.snapshots.iter().cloned().chain(redo).collect(),
-            batch: None,
-        };
-        report.notes.extend(self.trim(&spared));
-    }
-
-    /// The snapshots that a rollback request names, newest first.
-    fn snapshots_to_undo(&self, request: &RollbackRequest) -> Result<Vec<SnapshotId>> {
-        let named = match self.store.resolve(&request.target)? {
-            Selection::Snapshot(id) => vec![id],
-            Selection::Batch(_, ids) => ids,
-        };
-        if request.through {
-            return self.everything_since(&named);
-        }
-        let mut metas = named
-            .iter()
-            .map(|id| self.store.meta(id))
-            .collect::<Result<Vec<_>>>()?;
-        if metas.len() > 1 {
-            metas.retain(|meta| can_be_undone(meta.state));
-        }
-        metas.sort_by(newest_first);
-        Ok(metas.into_iter().map(|meta| meta.snapshot_id).collect())
-    }
-
-    /// Every snapshot from now back to the oldest of `named` whose effect is in the tree, newest
-    /// first.
-    ///
-    /// A snapshot that was rolled back is among them together with the redo snapshot that did it,
-    /// as the records in between only fit together with both. Where that redo snapshot has expired,
-    /// neither is.
-    fn everything_since(&self, named: &[SnapshotId]) -> Result<Vec<SnapshotId>> {
-        let oldest = named
-            .iter()
-            .map(|id| self.store.meta(id))
-            .collect::<Result<Vec<_>>>()?
-            .into_iter()
-            .map(|meta| meta.timestamp)
-            .fold(f64::INFINITY, f64::min);
-        let filter = ListFilter {
-            since: Some(oldest),
-            ..ListFilter::default()
-        };
-        let (metas, _) = self.store.list(&filter)?;
-        let there: HashSet<SnapshotId> = metas.iter().map(|m| m.snapshot_id.clone()).collect();
-        let taken_back = |meta: &SnapshotMeta| {
-            meta.state == SnapshotState::RolledBack
-                && meta
-                    .redo_snapshot_id
-                    .as_ref()
-                    .is_some_and(|redo| there.contains(redo))
-        };
-        Ok(metas
-            .iter()
-            .filter(|m| can_be_undone(m.state) || taken_back(m))
-            .map(|m| m.snapshot_id.clone())
-            .collect())
+    /// What was unfinished when this engine was opened, and what became of it.
+    pub fn recovered(&self) -> &RecoverReport {
+        &self.recovered
     }
 
     /// Exempts snapshots from expiry, or ends that. Gives the ids.
@@ -479,16 +407,4 @@ impl Engine {
             },
         }
     }
-}
-
-/// Whether a rollback of a snapshot in this state makes sense.
-fn can_be_undone(state: SnapshotState) -> bool {
-    matches!(state, SnapshotState::Sealed | SnapshotState::RollingBack)
-}
-
-/// Orders snapshots by time, those of one batch by their position.
-fn newest_first(a: &SnapshotMeta, b: &SnapshotMeta) -> std::cmp::Ordering {
-    b.timestamp
-        .total_cmp(&a.timestamp)
-        .then(b.command_index.cmp(&a.command_index))
 }

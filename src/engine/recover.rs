@@ -1,9 +1,11 @@
 //! Finishing what an earlier process left unfinished.
 
+use super::orphans::Patience;
 use super::secure::Secured;
 use super::{Engine, RecoverReport};
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
+use crate::seal::{Limit, LimitKind};
 use crate::store::{OpenSnapshot, Outcome, ROLLBACK_OF, SnapshotMeta, SnapshotState};
 
 impl Engine {
@@ -15,6 +17,7 @@ impl Engine {
             rollbacks: crate::rollback::resume(&self.store, progress)?,
             ..RecoverReport::default()
         };
+        let mut patience = Patience::new(self.config.kill_grace);
         for open in self.store.interrupted()? {
             // Snapshots that save what a rollback overwrites belong to its journal.
             if open.meta().metadata.contains_key(ROLLBACK_OF) {
@@ -28,7 +31,8 @@ impl Engine {
                 }
                 continue;
             }
-            match self.seal_late(open, progress) {
+            let over = patience.is_over(open.meta().supervisor.as_ref());
+            match self.seal_late(open, over, progress) {
                 Late::Sealed(missing) => {
                     report
                         .incomplete
@@ -42,7 +46,8 @@ impl Engine {
         Ok(report)
     }
 
-    fn seal_late(&self, open: OpenSnapshot, progress: &dyn Progress) -> Late {
+    /// `over`: nothing of the command runs any more.
+    fn seal_late(&self, open: OpenSnapshot, over: bool, progress: &dyn Progress) -> Late {
         let secured = match Secured::resume(self, open) {
             Ok(secured) => secured,
             Err(given_up) => {
@@ -61,13 +66,22 @@ impl Engine {
             interrupted: true,
             ..Outcome::default()
         };
-        let note = "the command was interrupted; sealed when that was noticed".to_owned();
-        match secured.seal(outcome, vec![note], Vec::new(), progress) {
+        let mut notes =
+            vec!["the command was interrupted; sealed when that was noticed".to_owned()];
+        let mut limits = Vec::new();
+        if !over {
+            notes.push(SURVIVORS.to_owned());
+            limits.push(Limit::new(LimitKind::Survivors, SURVIVORS.to_owned()));
+        }
+        match secured.seal(outcome, notes, limits, progress) {
             Ok(meta) => Late::Sealed(not_covered(&meta)),
             Err(error) => Late::Postponed(error.to_string()),
         }
     }
 }
+
+const SURVIVORS: &str =
+    "processes of the interrupted command still ran: what they change from now on is not covered";
 
 /// What became of the snapshot of an interrupted command.
 enum Late {

@@ -12,8 +12,7 @@ use crate::execute::{CommandOutcome, Session, SessionSpec};
 use crate::infer;
 use crate::path::{AbsPath, WirePath};
 use crate::progress::{Event, Phase};
-use crate::request::{BatchRequest, OnConflict, RunRequest};
-use crate::rollback::RollbackReport;
+use crate::request::{BatchRequest, RunRequest};
 use crate::seal::{ChangeCounts, Limit, LimitKind};
 use crate::snapshot::Registry;
 use crate::snapshot::intercept::{self, Interception, ToStart};
@@ -42,7 +41,8 @@ impl Engine {
         let mut report = self.run_step(&mut shell, request, &step, &mut context)?;
         drop(shell);
         if request.rollback_on_failure && !report.success && !report.changes.is_empty() {
-            report.rollback = self.undo_after_failure(report.snapshot_id.iter(), &context)?;
+            report.rollback =
+                self.undo_after_failure(report.snapshot_id.iter(), context.progress)?;
         }
         Ok(report)
     }
@@ -90,7 +90,7 @@ impl Engine {
                 .iter()
                 .rev()
                 .filter_map(|r| r.snapshot_id.as_ref());
-            report.rollback = self.undo_after_failure(ids, &context)?;
+            report.rollback = self.undo_after_failure(ids, context.progress)?;
         }
         Ok(report)
     }
@@ -194,6 +194,7 @@ impl Engine {
             cwd,
             cwd_deleted,
             batch: step.batch,
+            ancestor: shell.session.ancestor(),
             scope,
             strategies: &shell.strategies,
         };
@@ -270,30 +271,6 @@ impl Engine {
                 Ok((None, Some(error.to_string())))
             }
         }
-    }
-
-    fn undo_after_failure<'i>(
-        &self,
-        ids: impl Iterator<Item = &'i String>,
-        context: &RunContext<'_>,
-    ) -> Result<Option<RollbackReport>> {
-        let snapshots = ids
-            .map(|id| SnapshotId::parse(id))
-            .collect::<Result<Vec<_>>>()?;
-        if snapshots.is_empty() {
-            return Ok(None);
-        }
-        let spec = crate::rollback::RollbackSpec {
-            snapshots,
-            on_conflict: OnConflict::Skip,
-            paths: Vec::new(),
-            dry_run: false,
-        };
-        // The command may have been cancelled; taking it back must not be.
-        let cancel = crate::execute::Cancel::default();
-        let mut report = crate::rollback::rollback(&self.store, &spec, &cancel, context.progress)?;
-        self.trim_after(&spec, &mut report);
-        Ok(Some(report))
     }
 }
 

@@ -1,6 +1,7 @@
 //! A snapshot around one command: begin, captured, sealed.
 
 use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -10,7 +11,7 @@ use super::gather::{beyond, gather, prefix_of};
 use super::outside::Look;
 use super::scope::{drop_covered, named, no_longer_read_only, prepare, volume_of};
 use super::space::{Budget, Spared};
-use super::{Engine, receipt};
+use super::{Engine, orphans, receipt};
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::infer::{Scope, ScopePath};
 use crate::path::{AbsPath, WirePath};
@@ -35,6 +36,8 @@ pub(super) struct Subject<'a> {
     /// `cwd` stands for a directory beneath it that was deleted.
     pub(super) cwd_deleted: bool,
     pub(super) batch: Option<(&'a str, u64)>,
+    /// The process that everything which the command starts descends from.
+    pub(super) ancestor: Option<u32>,
     /// What the rules say of the command.
     pub(super) scope: Scope,
     /// The strategies, as they are for the shell that runs it.
@@ -161,7 +164,18 @@ impl Engine {
 
     /// Subtrees that are never looked into.
     fn excluded_subtrees(&self) -> Vec<AbsPath> {
-        AbsPath::new(self.store.path()).into_iter().collect()
+        // As walks meet them, also where they come into being later.
+        let physical = |path: &PathBuf| match (path.canonicalize(), path.parent(), path.file_name())
+        {
+            (Ok(path), ..) => Some(path),
+            (Err(_), Some(parent), Some(name)) => Some(parent.canonicalize().ok()?.join(name)),
+            _ => None,
+        };
+        let own = self.config.own_dirs.iter().filter_map(physical);
+        std::iter::once(self.store.path().to_owned())
+            .chain(own)
+            .filter_map(|path| AbsPath::new(path).ok())
+            .collect()
     }
 
     /// Begins all captures. Where the store's bound leaves less room than they need, what only the
@@ -242,6 +256,7 @@ impl Engine {
             environment_vars: self.allowed_environment(),
             metadata: subject.request.snapshot.metadata.clone(),
             scope: scope.to_vec(),
+            supervisor: orphans::supervisor(subject.ancestor),
             ..SnapshotMeta::new(command, shell, subject.cwd.clone())
         }
     }

@@ -30,6 +30,7 @@ mod verify;
 mod tests;
 
 pub use resume::resume;
+pub(crate) use run::obstacle;
 pub use run::rollback;
 
 use serde::Serialize;
@@ -78,6 +79,15 @@ pub struct Failure {
     pub error: String,
 }
 
+/// A snapshot that a rollback of several had to leave out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NotUndone {
+    /// The snapshot.
+    pub snapshot_id: String,
+    /// Why.
+    pub reason: String,
+}
+
 /// What a rollback did (or, for a dry run, would do). Serialises to the contract of `--json`.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct RollbackReport {
@@ -85,7 +95,7 @@ pub struct RollbackReport {
     pub snapshot_ids: Vec<String>,
     /// Nothing was changed.
     pub dry_run: bool,
-    /// Every entry of the records is as it was before the commands.
+    /// Every entry of the records is as it was before the commands, and no snapshot was left out.
     pub success: bool,
     /// Entries given back their old state.
     pub restored: u64,
@@ -97,6 +107,9 @@ pub struct RollbackReport {
     pub conflicts: Vec<Conflict>,
     /// Entries that could not be restored.
     pub failures: Vec<Failure>,
+    /// Snapshots that were asked for and could not be taken back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_undone: Vec<NotUndone>,
     /// The snapshot that takes this rollback back; `None` when nothing was changed.
     pub redo_snapshot_id: Option<String>,
     /// The plan, for a dry run.

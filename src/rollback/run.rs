@@ -112,8 +112,19 @@ fn prepare(
 
 fn check_state(meta: &SnapshotMeta) -> Result<()> {
     let id = &meta.snapshot_id;
-    let (kind, why) = match meta.state {
-        SnapshotState::Sealed | SnapshotState::RolledBack => return Ok(()),
+    obstacle(meta.state).map_or(Ok(()), |(kind, why)| {
+        Err(Error::new(
+            kind,
+            Stage::Rollback,
+            format!("snapshot {id} cannot be rolled back: {why}"),
+        ))
+    })
+}
+
+/// What keeps a snapshot in this state from being rolled back; `None` where nothing does.
+pub(crate) fn obstacle(state: SnapshotState) -> Option<(ErrorKind, &'static str)> {
+    Some(match state {
+        SnapshotState::Sealed | SnapshotState::RolledBack => return None,
         SnapshotState::Capturing | SnapshotState::Captured => (
             ErrorKind::Busy,
             "its command still runs, or was interrupted (see `deployx recover`)",
@@ -126,12 +137,7 @@ fn check_state(meta: &SnapshotMeta) -> Result<()> {
             ErrorKind::InvalidRequest,
             "it could not be taken completely",
         ),
-    };
-    Err(Error::new(
-        kind,
-        Stage::Rollback,
-        format!("snapshot {id} cannot be rolled back: {why}"),
-    ))
+    })
 }
 
 fn ids_of(spec: &RollbackSpec) -> Vec<String> {

@@ -371,6 +371,7 @@ impl OpenSnapshot {
             meta.state = SnapshotState::Sealed;
             meta.sealed = Some(Timestamp::now().as_seconds());
             meta.capture_tokens.clear();
+            meta.supervisor = None;
         })?;
         Ok(self.close())
     }
@@ -382,6 +383,7 @@ impl OpenSnapshot {
             meta.state = SnapshotState::Failed;
             meta.error = Some(reason.to_owned());
             meta.capture_tokens.clear();
+            meta.supervisor = None;
         })?;
         Ok(self.close())
     }

@@ -38,6 +38,18 @@ pub struct Outcome {
     pub duration_ms: u64,
 }
 
+/// The process that everything which a command starts descends from, and which ends all that when the
+/// program that ran the command dies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Supervisor {
+    /// Its number.
+    pub process: u32,
+    /// When it began, in ticks since boot: tells it from a later one of the same number.
+    pub started: u64,
+    /// The program that ran the command.
+    pub parent: u32,
+}
+
 /// What a snapshot covers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CoverageRecord {
@@ -167,6 +179,9 @@ pub struct SnapshotMeta {
     /// What each strategy needs to resume its capture (base64), while the state is `captured`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub capture_tokens: Vec<(String, String)>,
+    /// What ends the command's processes where this program dies; only while the state is `captured`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supervisor: Option<Supervisor>,
     /// Why the snapshot failed or is incomplete.
     pub error: Option<String>,
     /// The snapshot that undoes the rollback of this one.
@@ -208,6 +223,7 @@ impl SnapshotMeta {
             uncompressed_bytes: 0,
             pinned: false,
             capture_tokens: Vec::new(),
+            supervisor: None,
             error: None,
             redo_snapshot_id: None,
             manifest_checksum: None,

@@ -39,7 +39,7 @@ mod resolve;
 mod retention;
 mod row;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -50,7 +50,7 @@ pub(crate) use content::OpenDirs;
 pub use content::{Compaction, Compression, ContentDirs, Place, SIBLINGS};
 pub use id::SnapshotId;
 pub use list::{Damaged, ROLLBACK_OF};
-pub use meta::{CoverageRecord, FileSnapshot, Outcome, SnapshotMeta, StrategyUse};
+pub use meta::{CoverageRecord, FileSnapshot, Outcome, SnapshotMeta, StrategyUse, Supervisor};
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

@@ -43,6 +43,12 @@ impl Store {
         }
     }
 
+    /// The snapshots of exactly this batch, by `command_index`, without those made by rollbacks; none
+    /// where no snapshot belongs to it. Nothing else is ever meant by `batch`.
+    pub fn batch_snapshots(&self, batch: &str) -> Result<Vec<SnapshotId>> {
+        Ok(self.batch(batch)?.unwrap_or_default())
+    }
+
     fn last(&self) -> Result<SnapshotId> {
         let catalogue = self.inner.catalogue()?;
         let items = catalogue.items();

@@ -77,6 +77,7 @@ struct Body {
 pub(super) fn thin(meta: &mut SnapshotMeta) {
     meta.file_snapshots = Vec::new();
     meta.capture_tokens = Vec::new();
+    meta.supervisor = None;
     meta.environment_vars = BTreeMap::new();
     meta.scope = Vec::new();
     meta.receipt = None;
@@ -150,6 +151,7 @@ pub(super) fn decode(row: &[u8], snapshot_id: SnapshotId) -> Option<SnapshotMeta
         stored_bytes: head.stored_bytes,
         pinned: head.pinned,
         capture_tokens: Vec::new(),
+        supervisor: None,
         error: body.error,
         redo_snapshot_id: body.redo_snapshot_id,
         manifest_checksum: body.manifest_checksum,

@@ -35,7 +35,7 @@ pub(super) fn path(text: &str) -> AbsPath {
 }
 
 /// Metadata of a snapshot taken now.
-pub(super) fn meta(command: &str) -> SnapshotMeta {
+pub(crate) fn meta(command: &str) -> SnapshotMeta {
     SnapshotMeta {
         timestamp: Timestamp::now().seconds as f64 + 0.5,
         monotonic: super::clock::since_boot(),

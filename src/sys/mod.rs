@@ -5,6 +5,8 @@
 //! opened without following symbolic links, and one name.
 
 pub(crate) mod durable;
+#[cfg(feature = "agent")]
+pub(crate) mod memory;
 #[cfg(unix)]
 pub(crate) mod process_unix;
 pub(crate) mod runtime;
@@ -20,8 +22,9 @@ pub(crate) use unix::seccomp;
 pub use unix::{
     Dir, KNOWN_UP_TO, Mount, Pinned, Space, Stat, WatchLimits, apply_metadata, boot_id,
     clone_content, copy_content, copy_content_of, copy_known, hash_file, is_root,
-    is_shared_directory, mount_of, mounts, open_files_limit, process_started, read_open_state,
-    read_state, space, sync_volume, system_clock, ticks_since_boot, user_id, watch_limits,
+    is_shared_directory, mount_of, mounts, open_files_limit, process_parent, process_started,
+    read_open_state, read_state, space, sync_volume, system_clock, ticks_since_boot, user_id,
+    watch_limits,
 };
 #[cfg(target_os = "linux")]
 pub use unix::{

@@ -1,5 +1,7 @@
 //! The agent over a transport in memory: order, at most once, outbox, concurrency, sessions.
 
+mod line;
+mod rollbacks;
 mod sessions;
 mod site;
 
@@ -126,6 +128,53 @@ fn a_batch_that_is_not_taken_back_whole_says_which_snapshots_are() {
     assert_eq!(site.read("two"), "changed since");
     assert_eq!(undo("overwrite"), [Some(true), Some(true)]);
     assert!(!site.tree.join("one").exists() && !site.tree.join("two").exists());
+}
+
+#[test]
+fn rollbacks_leave_what_the_agent_remembers_alone() {
+    let mut site = Site::new();
+    // A line that covers everything here, the agent's directory too.
+    site.send(
+        "execute_deployment_command",
+        json!({
+            "command_id": "wide", "command": "touch begun; while ! test -e go; do sleep 0.1; done",
+            "shell": "sh", "monitored_paths": [site.dir.path()],
+        }),
+    );
+    site.wait_for_file("begun");
+    site.send(
+        "execute_deployment_command",
+        json!({
+            "command_id": "beside", "command": "echo x >> ../log", "shell": "sh",
+            "session": "other", "snapshot": false,
+        }),
+    );
+    site.completed("beside");
+    fs::write(site.tree.join("go"), "").expect("a file");
+    let done = site.completed("wide");
+    site.send(
+        "rollback_command",
+        json!({ "snapshot_id": done["snapshot_id"] }),
+    );
+    let undone = site.result(
+        "rollback_result",
+        "snapshot_id",
+        done["snapshot_id"].as_str().expect("an id"),
+    );
+    assert_eq!(undone["success"], true, "{undone}");
+    assert!(!undone.to_string().contains("agent.sqlite"), "{undone}");
+    assert!(!site.tree.join("begun").exists());
+    let log = site.dir.path().join("log");
+    assert!(!log.exists(), "what was covered is taken back");
+    site.agent.take().expect("an agent").stop();
+    site.start(|_| {});
+    site.send(
+        "execute_deployment_command",
+        json!({ "command_id": "beside", "command": "echo x >> ../log", "shell": "sh" }),
+    );
+    site.execute("last", "true");
+    site.completed("last");
+    assert!(!log.exists(), "it was carried out again");
 }
 
 #[test]

@@ -241,6 +241,28 @@ fn closing_ends_a_session_after_what_came_before() {
 }
 
 #[test]
+fn a_session_that_ends_tells_so_after_its_last_result() {
+    let site = Site::with(|config| config.patience = Duration::from_secs(600));
+    let line = "echo $$ > pid; until [ -e go ]; do sleep 0.02; done";
+    site.in_session("s", "1", line, json!({}));
+    site.wait_for_file("pid");
+    // Both wait for the line, and are sent in the order in which they stand there.
+    site.backend.stall(true);
+    site.send("close_session", json!({ "session": "s" }));
+    fs::write(site.tree.join("go"), "").expect("a file");
+    let shell = format!("/proc/{}", site.read("pid").trim());
+    while std::path::Path::new(&shell).exists() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    site.backend.stall(false);
+    site.ended("s");
+    let sent = site.backend.sent();
+    let place = |event: &str| sent.iter().position(|one| one.event == event);
+    let result = place("deployment_command_completed").expect("a result");
+    assert!(result < place("session_ended").expect("the end"));
+}
+
+#[test]
 fn a_command_may_insist_on_its_shell() {
     let site = Site::new();
     let first = site.done_in("s", "1", "X=1");
@@ -306,6 +328,24 @@ fn there_are_no_more_sessions_than_may_be() {
     site.send("close_session", json!({ "session": "a" }));
     site.ended("a");
     assert_eq!(site.done_in("c", "c2", "true")["success"], true);
+    assert!(!site.tree.join("wrong").exists());
+}
+
+#[test]
+fn sessions_that_are_still_ending_take_a_place() {
+    let site = Site::with(|config| config.max_sessions = 1);
+    let wait = "touch begun; while ! test -e go; do sleep 0.05; done";
+    site.in_session("a", "a1", wait, json!({}));
+    site.wait_for_file("begun");
+    site.send("close_session", json!({ "session": "a" }));
+    let refused = site.done_in("b", "b1", "touch wrong");
+    assert!(
+        text(&refused["error"]).contains("1 of which are ending"),
+        "{refused}"
+    );
+    fs::write(site.tree.join("go"), "").expect("a file");
+    site.ended("a");
+    assert_eq!(site.done_in("b", "b2", "true")["success"], true);
     assert!(!site.tree.join("wrong").exists());
 }
 

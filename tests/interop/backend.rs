@@ -399,9 +399,18 @@ impl Agent {
 
     /// Peak of its resident memory in megabytes.
     pub(crate) fn peak_megabytes(&self) -> u64 {
+        self.megabytes("VmHWM:")
+    }
+
+    /// Its resident memory now.
+    pub(crate) fn resident_megabytes(&self) -> u64 {
+        self.megabytes("VmRSS:")
+    }
+
+    fn megabytes(&self, field: &str) -> u64 {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
         let kilobytes: Option<u64> =
             line.and_then(|text| text.trim().strip_suffix("kB")?.trim().parse().ok());
         kilobytes.unwrap_or(u64::MAX) / 1024

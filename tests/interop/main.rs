@@ -12,6 +12,8 @@ mod hardships;
 mod hostile;
 mod lists;
 mod load;
+mod memory;
+mod restarts;
 mod security;
 mod seed;
 mod service;

@@ -170,3 +170,26 @@ fn a_kill_during_a_rollback_is_made_good() {
     }
     println!("{kills} kills during rollbacks: {finished} had been finished by recovery or before");
 }
+
+#[test]
+fn what_a_command_does_when_its_program_was_killed_is_taken_back_as_well() {
+    let site = Site::new();
+    let marker = format!("term-{}", std::process::id());
+    let line = "trap 'sleep 0.5; echo late > late; exit 0' TERM; touch begun; \
+                while :; do sleep 0.1; done";
+    let arguments = ["run", "--quiet", "--path", ".", "--", line];
+    let child = start(&site, &marker, &arguments);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !site.tree.join("begun").exists() {
+        assert!(Instant::now() < deadline, "the command does not begin");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    kill_after(child, Duration::ZERO);
+    // Its supervisor has only begun to end it.
+    recover(&site);
+    site.undo();
+    wait_for_end(&marker);
+    for name in ["begun", "late"] {
+        assert!(!site.tree.join(name).exists(), "{name} is left");
+    }
+}

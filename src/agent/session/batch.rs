@@ -1,15 +1,15 @@
 //! `execute_batch_persistent`
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::execute::{
-    MAX_COVERAGE, admit, count, error_text, shell, snapshot, variables, working_directory,
-};
-use super::is_wanted;
+use super::execute::{admit, count, error_text};
+use super::parts::{MAX_COVERAGE, shell, snapshot, variables, working_directory};
+use super::{NOT_BEGUN, check_wanted};
 use crate::agent::output::{CommandOutput, Source};
 use crate::agent::shared::Shared;
 use crate::agent::state::Kind;
@@ -18,7 +18,7 @@ use crate::agent::wire::{
     encoded_length, fit_output, json_length, shorten,
 };
 use crate::engine::{RunContext, RunReport, Starting};
-use crate::error::{Error, ErrorKind, Result, Stage};
+use crate::error::{Error, ErrorKind, Result};
 use crate::execute::{Cancel, Output};
 use crate::progress::Silent;
 use crate::request::{BatchRequest, RunRequest};
@@ -30,21 +30,39 @@ pub(super) const SKIPPED: &str = "Skipped due to previous failure";
 /// Runs a batch and sends its results. A defect of this program gives a result as well.
 pub(super) fn run(shared: &Arc<Shared>, batch: &Batch, cancel: &Cancel) {
     let results = RefCell::new(Vec::new());
-    let _last_word = LastWord { shared, batch };
-    let mut completed = BatchCompleted {
+    let _last_word = LastWord {
+        shared,
+        batch,
+        results: &results,
+    };
+    let room = room_for_each(shared, batch.commands.len());
+    let source = Source::Batch(batch.batch_id.clone());
+    let sink = CommandOutput::new(Arc::clone(shared), source, cancel.clone(), room);
+    let sink = Arc::new(sink);
+    let ended = attempt(shared, batch, cancel, &sink, &results);
+    let cancelled = shared.was_cancelled(Kind::Batch, &batch.batch_id);
+    let (output, output_left_out) = sink.take_all();
+    let results = results.take();
+    let error = ended.err();
+    // Whoever stops the agent ends what still runs after a while, and lets nothing more begin.
+    let ended_by_stop = cancel.is_cancelled() && results.last().is_some_and(|one| !one.success);
+    let kept_by_stop = error.as_ref().map(Error::kind) == Some(ErrorKind::Cancelled);
+    let stopped = (ended_by_stop || kept_by_stop) && !cancelled;
+    let completed = BatchCompleted {
         batch_id: batch.batch_id.clone(),
+        output,
+        output_left_out,
+        error: error.map_or_else(String::new, |error| error.to_string()),
+        cancelled,
+        interrupted: stopped && !results.is_empty(),
         ..BatchCompleted::default()
     };
-    match attempt(shared, batch, cancel, &results) {
-        Ok(output) => completed.output = output,
-        Err(error) => completed.error = error.to_string(),
-    }
-    completed.cancelled = cancel.is_cancelled();
-    let results = results.into_inner();
     for _ in results.len()..batch.commands.len() {
         shared.metrics.command(None);
     }
-    let completed = conclude(completed, batch, results);
+    let others = if stopped { NOT_BEGUN } else { SKIPPED };
+    let rest = Rest::after(&completed.error, others);
+    let completed = conclude(completed, batch, results, &rest);
     shared.metrics.batches.add(1);
     tracing::info!(
         batch_id = %batch.batch_id.escape_debug(),
@@ -60,6 +78,7 @@ pub(super) fn run(shared: &Arc<Shared>, batch: &Batch, cancel: &Cancel) {
 struct LastWord<'a> {
     shared: &'a Shared,
     batch: &'a Batch,
+    results: &'a RefCell<Vec<ExecutionResult>>,
 }
 
 impl Drop for LastWord<'_> {
@@ -70,51 +89,54 @@ impl Drop for LastWord<'_> {
                 error: "a defect of the agent; see its log".into(),
                 ..BatchCompleted::default()
             };
-            let completed = conclude(completed, self.batch, Vec::new());
+            let results = self.results.try_borrow_mut();
+            let results = results.map_or_else(|_| Vec::new(), |mut all| std::mem::take(&mut *all));
+            let rest = Rest::after(&completed.error, SKIPPED);
+            let completed = conclude(completed, self.batch, results, &rest);
             self.shared
                 .finish(Kind::Batch, &self.batch.batch_id, &fitting(completed));
         }
     }
 }
 
-/// Runs the commands; each one's result is in `results` as soon as it is there. Gives the output of
-/// all.
+/// Runs the commands; each one's result is in `results` as soon as it is there.
 fn attempt(
     shared: &Arc<Shared>,
     batch: &Batch,
     cancel: &Cancel,
+    sink: &Arc<CommandOutput>,
     results: &RefCell<Vec<ExecutionResult>>,
-) -> Result<String> {
-    if !is_wanted(cancel) {
-        return Err(Error::new(
-            ErrorKind::Cancelled,
-            Stage::Agent,
-            "cancelled before it started",
-        ));
-    }
+) -> Result<()> {
+    check_wanted(shared, cancel)?;
     let request = request(shared, batch)?;
     shared.state.start(Kind::Batch, &batch.batch_id)?;
-    let room = room_for_each(shared, batch.commands.len());
-    let source = Source::Batch(batch.batch_id.clone());
-    let sink = CommandOutput::new(Arc::clone(shared), source, cancel.clone(), room);
-    let sink = Arc::new(sink);
     let pass = shared.gate.command(&format!("batch {}", batch.batch_id));
     let mut on_start = |starting: &Starting<'_>| {
-        progress(shared, batch, starting.index as usize);
-        admit(shared, &pass, &[], cancel, starting)
+        let index = starting.index as usize;
+        progress(shared, batch, index, cancel);
+        admit(shared, &pass, &[], cancel, starting)?;
+        note(shared.state.begin_step(&batch.batch_id, index));
+        Ok(())
     };
     let mut on_report = |report: &RunReport| {
         count(shared, report);
         let index = results.borrow().len();
-        let result = told(batch, index, report, &sink);
+        let result = told(shared, batch, index, report, sink);
         announce(shared, batch, &result, report.receipt.clone());
         results.borrow_mut().push(result);
     };
-    let mut context = RunContext::new(Output::Stream(Arc::clone(&sink) as _), cancel, &Silent);
+    let mut context = RunContext::new(Output::Stream(Arc::clone(sink) as _), cancel, &Silent);
     context.on_start = Some(&mut on_start);
     context.on_report = Some(&mut on_report);
     shared.engine.batch(&request, context)?;
-    Ok(sink.take_all())
+    Ok(())
+}
+
+/// A batch goes on where its progress cannot be noted: only what is told after a crash depends on it.
+fn note(noted: Result<()>) {
+    if let Err(error) = noted {
+        tracing::warn!(%error, "how far a batch is cannot be noted");
+    }
 }
 
 fn request(shared: &Shared, batch: &Batch) -> Result<BatchRequest> {
@@ -144,7 +166,7 @@ fn room_for_each(shared: &Shared, commands: usize) -> usize {
     (all / commands.max(1)).clamp(256, shared.config().result_output.max(256))
 }
 
-fn progress(shared: &Shared, batch: &Batch, index: usize) {
+fn progress(shared: &Shared, batch: &Batch, index: usize, cancel: &Cancel) {
     let command = batch.commands.get(index).map_or("", String::as_str);
     let total = batch.commands.len();
     let output = format!("[{}/{total}] {}\n", index + 1, shorten(command, 1000));
@@ -159,17 +181,26 @@ fn progress(shared: &Shared, batch: &Batch, index: usize) {
             "total": total,
         }),
     );
-    shared.outgoing.live(reply, &|| true);
+    shared.outgoing.live(reply, &|| !cancel.is_cancelled());
 }
 
-fn told(batch: &Batch, index: usize, report: &RunReport, sink: &CommandOutput) -> ExecutionResult {
+fn told(
+    shared: &Shared,
+    batch: &Batch,
+    index: usize,
+    report: &RunReport,
+    sink: &CommandOutput,
+) -> ExecutionResult {
     let output = sink.take();
+    let asked = shared.was_cancelled(Kind::Batch, &batch.batch_id);
     ExecutionResult {
         command: batch.commands.get(index).cloned().unwrap_or_default(),
         index,
         success: report.success,
-        error: error_text(report, &output.errors),
+        error: error_text(report, &output.errors, asked),
         output: output.text,
+        output_left_out: output.left_out,
+        output_file: output.file.map(|path| path.display().to_string()),
         execution_time: report.duration_ms as f64 / 1000.0,
         snapshot_id: report.snapshot_id.clone(),
         exit_code: Some(report.exit_code),
@@ -178,6 +209,8 @@ fn told(batch: &Batch, index: usize, report: &RunReport, sink: &CommandOutput) -
 
 fn announce(shared: &Shared, batch: &Batch, result: &ExecutionResult, receipt: Option<Receipt>) {
     shared.metrics.command(Some(result.success));
+    note(noted(shared, batch, result));
+    let output = fit_output(&result.output, MAX_MESSAGE / 2);
     shared.post(&Reply::new(
         "batch_command_completed",
         BatchCommandCompleted {
@@ -185,7 +218,9 @@ fn announce(shared: &Shared, batch: &Batch, result: &ExecutionResult, receipt: O
             command_index: result.index,
             command: shorten(&result.command, 100_000),
             success: result.success,
-            output: fit_output(&result.output, MAX_MESSAGE / 2),
+            output_left_out: result.output_left_out + lost(&result.output, &output),
+            output,
+            output_file: result.output_file.clone(),
             error: shorten(&result.error, 20_000),
             snapshot_id: result.snapshot_id.clone(),
             exit_code: result.exit_code,
@@ -194,27 +229,74 @@ fn announce(shared: &Shared, batch: &Batch, result: &ExecutionResult, receipt: O
     ));
 }
 
-/// Adds the commands that were not run, and counts.
+/// Notes how a command ended, for an agent that comes after a crash.
+fn noted(shared: &Shared, batch: &Batch, result: &ExecutionResult) -> Result<()> {
+    let outcome = ExecutionResult {
+        // The request has it, and the output was sent.
+        command: String::new(),
+        output: String::new(),
+        output_left_out: result.output_left_out + result.output.len() as u64,
+        error: shorten(&result.error, 20_000),
+        ..result.clone()
+    };
+    // Texts and numbers always serialise.
+    let outcome = serde_json::to_string(&outcome).unwrap_or_default();
+    shared
+        .state
+        .end_step(&batch.batch_id, result.index, &outcome)
+}
+
+/// How many bytes of a text are not in what became of it.
+fn lost(whole: &str, fitting: &str) -> u64 {
+    whole.len().saturating_sub(fitting.len()) as u64
+}
+
+/// Why commands were not run.
+pub(super) struct Rest {
+    first: String,
+    others: &'static str,
+}
+
+impl Rest {
+    /// All of them for the same reason.
+    pub(super) fn all(reason: &'static str) -> Self {
+        Self {
+            first: reason.to_owned(),
+            others: reason,
+        }
+    }
+
+    /// The first could not be started because of `error`, where there is one; the others follow.
+    fn after(error: &str, others: &'static str) -> Self {
+        let mut rest = Self::all(others);
+        if !error.is_empty() {
+            error.clone_into(&mut rest.first);
+        }
+        rest
+    }
+}
+
+/// Puts results in their places, adds the commands that were not run, and counts.
 pub(super) fn conclude(
     mut completed: BatchCompleted,
     batch: &Batch,
-    mut results: Vec<ExecutionResult>,
+    results: Vec<ExecutionResult>,
+    rest: &Rest,
 ) -> BatchCompleted {
-    let ran = results.len();
-    for (index, command) in batch.commands.iter().enumerate().skip(ran) {
-        // The one that could not be started has the reason, the others follow from it.
-        let own = index == ran && !completed.error.is_empty();
-        results.push(ExecutionResult {
+    let mut there: BTreeMap<usize, ExecutionResult> =
+        results.into_iter().map(|one| (one.index, one)).collect();
+    let mut reasons = std::iter::once(rest.first.as_str()).chain(std::iter::repeat(rest.others));
+    let commands = batch.commands.iter().enumerate();
+    let results = commands.map(|(index, command)| match there.remove(&index) {
+        Some(result) => result,
+        None => ExecutionResult {
             command: command.clone(),
             index,
-            error: if own {
-                completed.error.clone()
-            } else {
-                SKIPPED.into()
-            },
+            error: reasons.next().unwrap_or_default().to_owned(),
             ..ExecutionResult::default()
-        });
-    }
+        },
+    });
+    let results: Vec<ExecutionResult> = results.collect();
     completed.total_commands = batch.commands.len();
     completed.successful_commands = results.iter().filter(|one| one.success).count();
     completed.failed_commands = completed.total_commands - completed.successful_commands;
@@ -240,13 +322,17 @@ pub(super) fn fitting(mut completed: BatchCompleted) -> Reply {
     for most in [usize::MAX, 100_000, 10_000, 1_000, 200, 50, 10] {
         let room = most.min(MAX_MESSAGE / 2 / count);
         for one in &mut completed.execution_results {
-            one.output = fit_output(&one.output, room.min(encoded_length(&one.output)));
+            let output = fit_output(&one.output, room.min(encoded_length(&one.output)));
+            one.output_left_out += lost(&one.output, &output);
+            one.output = output;
             if most < usize::MAX {
                 one.command = shorten(&one.command, most);
                 one.error = shorten(&one.error, most);
             }
         }
-        completed.output = fit_output(&completed.output, (MAX_MESSAGE / 4).min(most));
+        let output = fit_output(&completed.output, (MAX_MESSAGE / 4).min(most));
+        completed.output_left_out += lost(&completed.output, &output);
+        completed.output = output;
         let reply = Reply::new(event, &completed);
         if json_length(&reply.payload) < MAX_MESSAGE {
             return reply;
@@ -291,6 +377,7 @@ mod tests {
             BatchCompleted::default(),
             &batch(4),
             vec![result(0, true), result(1, false)],
+            &Rest::after("", SKIPPED),
         );
         let errors: Vec<_> = done
             .execution_results
@@ -313,7 +400,9 @@ mod tests {
     #[test]
     fn a_result_fits_a_message_however_large_the_batch() {
         for (commands, output) in [(1, 900_000), (100, 20_000), (10_000, 200)] {
-            let mut done = conclude(BatchCompleted::default(), &batch(commands), Vec::new());
+            let rest = Rest::after("", SKIPPED);
+            let all = BatchCompleted::default();
+            let mut done = conclude(all, &batch(commands), Vec::new(), &rest);
             for one in &mut done.execution_results {
                 one.output = "\u{1}".repeat(output);
                 one.command = "\u{1}".repeat(200);

@@ -1,16 +1,15 @@
 //! `execute_deployment_command`
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::reach::{OF_AGENT, refused as not_allowed};
-use super::{is_wanted, live};
-use crate::agent::TOKEN_VARIABLE;
-use crate::agent::gate::{Area, Pass};
+use super::parts::{MAX_COVERAGE, absolute, brief, shell, snapshot, variables, working_directory};
+use super::reach::refused as not_allowed;
+use super::{check_wanted, is_wanted, live};
+use crate::agent::area::Area;
+use crate::agent::gate::Pass;
 use crate::agent::output::{Collected, CommandOutput, Source};
 use crate::agent::shared::Shared;
 use crate::agent::shells::Ticket;
@@ -21,13 +20,10 @@ use crate::agent::wire::{
 };
 use crate::engine::{RunContext, RunReport, Starting};
 use crate::error::{Error, ErrorKind, Result, Stage};
-use crate::execute::{Cancel, Output, default_shell};
+use crate::execute::{Cancel, Output};
 use crate::path::AbsPath;
 use crate::progress::Silent;
-use crate::request::{RunRequest, ShellName, SnapshotOptions};
-
-/// The most entries of each list of a coverage or a receipt that go over the line.
-pub(super) const MAX_COVERAGE: usize = 20;
+use crate::request::{RunRequest, SnapshotOptions};
 
 /// Runs one command and sends its result. A defect of this program gives a result as well.
 pub(super) fn run(
@@ -41,7 +37,10 @@ pub(super) fn run(
     let mut session = session_of(command);
     let mut result = match attempt(shared, command, ticket.zip(session.as_mut()), cancel) {
         Ok(completed) => completed,
-        Err(error) => refused(command, &error, cancel),
+        Err(error) => CommandCompleted {
+            cancelled: shared.was_cancelled(Kind::Command, &id),
+            ..refused(command, &error)
+        },
     };
     result.session = session;
     let ran = result.exit_code.map(|_| result.success);
@@ -71,7 +70,7 @@ impl Drop for LastWord<'_> {
                 Stage::Agent,
                 "a defect of the agent; see its log",
             );
-            let result = refused(self.command, &error, &Cancel::default());
+            let result = refused(self.command, &error);
             self.shared
                 .finish(Kind::Command, &self.command.command_id, &completed(result));
         }
@@ -84,9 +83,7 @@ fn attempt(
     session: Option<(&Ticket, &mut SessionState)>,
     cancel: &Cancel,
 ) -> Result<CommandCompleted> {
-    if !is_wanted(cancel) {
-        return Err(cancelled_early());
-    }
+    check_wanted(shared, cancel)?;
     let request = request(shared, command)?;
     shared.state.start(Kind::Command, &command.command_id)?;
     let room = shared.config().result_output;
@@ -108,7 +105,8 @@ fn attempt(
         }
     };
     count(shared, &report);
-    Ok(told(command, report, sink.take()))
+    let asked = shared.was_cancelled(Kind::Command, &command.command_id);
+    Ok(told(command, report, sink.take(), asked))
 }
 
 /// Whether a command may run where it is about to start; waits for rollbacks at the same place.
@@ -130,7 +128,9 @@ pub(super) fn admit(
         path: path.clone(),
         depth: crate::infer::Depth::Tree,
     }));
-    pass.cover(&areas, &|| is_wanted(cancel))
+    check_wanted(shared, cancel)?;
+    pass.cover(&areas, &|| is_wanted(shared, cancel))
+        .map_err(|error| check_wanted(shared, cancel).err().unwrap_or(error))
 }
 
 /// Counts what a command did.
@@ -172,83 +172,9 @@ fn request(shared: &Shared, command: &Execute) -> Result<RunRequest> {
     Ok(request)
 }
 
-/// How snapshots are taken.
-pub(super) fn snapshot(
-    shared: &Shared,
-    wanted: Option<bool>,
-    strategy: Option<&str>,
-) -> SnapshotOptions {
-    let required = shared.config().require_snapshot;
-    SnapshotOptions {
-        disabled: wanted == Some(false) && !required,
-        required,
-        strategies: strategy.map(str::to_owned).into_iter().collect(),
-        watch_outside: true,
-        metadata: [(OF_AGENT.to_owned(), Value::from(shared.agent_id.as_str()))].into(),
-        ..SnapshotOptions::default()
-    }
-}
-
-/// The shell that was asked for, else the host's ordinary one.
-pub(super) fn shell(name: Option<&str>) -> ShellName {
-    name.map_or_else(default_shell, ShellName::new)
-}
-
-/// Where a command starts.
-pub(super) fn working_directory(shared: &Shared, path: Option<&str>) -> Result<AbsPath> {
-    path.map_or_else(|| Ok(shared.config().cwd.clone()), absolute)
-}
-
-pub(super) fn absolute(path: &str) -> Result<AbsPath> {
-    let invalid = |error: crate::path::PathError| {
-        Error::new(ErrorKind::InvalidRequest, Stage::Request, error.to_string())
-    };
-    if !std::path::Path::new(path).is_absolute() {
-        return AbsPath::new(path).map_err(invalid);
-    }
-    let root = AbsPath::new(if cfg!(windows) { r"C:\" } else { "/" }).map_err(invalid)?;
-    AbsPath::normalize(&root, std::path::Path::new(path)).map_err(invalid)
-}
-
-/// Variables for a command.
-pub(super) fn variables(
-    env: Option<&BTreeMap<String, String>>,
-) -> Result<Vec<(OsString, OsString)>> {
-    // Commands inherit this process's environment, where the token may be. What they say to systemd
-    // must not count as the agent's word, and its watchdog is not theirs.
-    let hidden = [
-        TOKEN_VARIABLE,
-        "NOTIFY_SOCKET",
-        "WATCHDOG_USEC",
-        "WATCHDOG_PID",
-    ];
-    let hidden = hidden
-        .map(|name| Ok((name.into(), OsString::new())))
-        .into_iter();
-    let env = env.into_iter().flatten();
-    let set = env.map(|(name, value)| {
-        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-            return Err(Error::new(
-                ErrorKind::InvalidRequest,
-                Stage::Request,
-                format!("env: '{}' cannot be a variable", name.escape_debug()),
-            ));
-        }
-        Ok((name.into(), value.into()))
-    });
-    hidden.chain(set).collect()
-}
-
-fn cancelled_early() -> Error {
-    Error::new(
-        ErrorKind::Cancelled,
-        Stage::Agent,
-        "cancelled before it started",
-    )
-}
-
-/// What went wrong with a command that ended, in words; empty when all is well.
-pub(super) fn error_text(report: &RunReport, errors: &str) -> String {
+/// What went wrong with a command that ended, in words; empty when all is well. `asked`: the backend
+/// asked for its end.
+pub(super) fn error_text(report: &RunReport, errors: &str, asked: bool) -> String {
     if report.success {
         return String::new();
     }
@@ -259,7 +185,12 @@ pub(super) fn error_text(report: &RunReport, errors: &str) -> String {
         );
     }
     if report.cancelled {
-        return "cancelled".into();
+        let why = if asked {
+            "cancelled"
+        } else {
+            "ended, because the agent is being stopped"
+        };
+        return why.into();
     }
     match errors.trim() {
         "" => format!("exit code {}", report.exit_code),
@@ -267,9 +198,9 @@ pub(super) fn error_text(report: &RunReport, errors: &str) -> String {
     }
 }
 
-fn told(command: &Execute, report: RunReport, output: Collected) -> CommandCompleted {
+fn told(command: &Execute, report: RunReport, output: Collected, asked: bool) -> CommandCompleted {
     CommandCompleted {
-        error: error_text(&report, &output.errors),
+        error: error_text(&report, &output.errors, asked),
         success: report.success,
         exit_code: Some(report.exit_code),
         snapshot_id: report.snapshot_id,
@@ -279,7 +210,8 @@ fn told(command: &Execute, report: RunReport, output: Collected) -> CommandCompl
         receipt: report.receipt.map(|receipt| receipt.brief(MAX_COVERAGE)),
         duration_ms: report.duration_ms,
         timed_out: report.timed_out,
-        cancelled: report.cancelled,
+        cancelled: report.cancelled && asked,
+        interrupted: report.cancelled && !asked,
         output: output.text,
         output_left_out: output.left_out,
         output_file: output.file.map(|path| path.display().to_string()),
@@ -306,21 +238,11 @@ fn session_of(command: &Execute) -> Option<SessionState> {
     })
 }
 
-fn refused(command: &Execute, error: &Error, cancel: &Cancel) -> CommandCompleted {
+fn refused(command: &Execute, error: &Error) -> CommandCompleted {
     CommandCompleted {
         error: error.to_string(),
-        cancelled: cancel.is_cancelled(),
         ..blank(command)
     }
-}
-
-/// A coverage with short lists.
-pub(super) fn brief(mut coverage: crate::store::CoverageRecord) -> crate::store::CoverageRecord {
-    coverage.unobserved.truncate(MAX_COVERAGE);
-    coverage.irreversible.truncate(MAX_COVERAGE);
-    coverage.not_understood.truncate(MAX_COVERAGE);
-    coverage.notes.truncate(MAX_COVERAGE);
-    coverage
 }
 
 /// The event, which fits a message.

@@ -1,10 +1,13 @@
 //! Lanes: work in one lane is done one after another, lanes run side by side.
 
 use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use crate::agent::shared::Shared;
+use crate::error::{Error, Result, Stage};
 
 /// Something to do, on a thread where waiting is allowed.
 pub(super) type Job = Box<dyn FnOnce(&Arc<Shared>) + Send>;
@@ -13,6 +16,16 @@ pub(super) type Job = Box<dyn FnOnce(&Arc<Shared>) + Send>;
 pub(super) struct Lanes {
     shared: Arc<Shared>,
     state: Mutex<State>,
+    changed: Condvar,
+    start: Start,
+}
+
+/// Starts a thread.
+type Start = fn(Box<dyn FnOnce() + Send>) -> io::Result<()>;
+
+fn start(work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+    let builder = thread::Builder::new().name("session".into());
+    builder.spawn(work).map(drop)
 }
 
 #[derive(Default)]
@@ -20,14 +33,54 @@ struct State {
     lanes: HashMap<String, VecDeque<(Job, usize)>>,
     waiting: usize,
     bytes: usize,
+    /// Lanes for which the system had no thread left.
+    unserved: VecDeque<String>,
+    closed: bool,
 }
 
 impl Lanes {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self {
+    /// No lanes, and the one thread that serves those which have none of their own.
+    pub(super) fn new(shared: Arc<Shared>) -> Result<Arc<Self>> {
+        let lanes = Arc::new(Self {
             shared,
             state: Mutex::default(),
+            changed: Condvar::new(),
+            start,
+        });
+        lanes
+            .stand_in()
+            .map_err(|e| Error::io(Stage::Agent, "cannot start a thread", e))?;
+        Ok(lanes)
+    }
+
+    fn stand_in(self: &Arc<Self>) -> io::Result<()> {
+        let lanes = Arc::clone(self);
+        start(Box::new(move || {
+            while let Some(lane) = lanes.next_unserved() {
+                lanes.serve(&lane);
+            }
+        }))
+    }
+
+    /// Waits for a lane that has no thread; `None` once there will be none any more.
+    fn next_unserved(&self) -> Option<String> {
+        let mut state = self.lock();
+        loop {
+            let next = state.unserved.pop_front();
+            if next.is_some() || state.closed {
+                return next;
+            }
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Nothing is submitted any more.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -35,7 +88,7 @@ impl Lanes {
     }
 
     /// Whether work with a request of so many bytes can be taken; the reason where not.
-    pub(super) fn has_room(&self, bytes: usize) -> Result<(), String> {
+    pub(super) fn has_room(&self, bytes: usize) -> std::result::Result<(), String> {
         let config = self.shared.config();
         let state = self.lock();
         if state.waiting >= config.max_waiting || state.bytes + bytes > config.max_waiting_bytes {
@@ -62,14 +115,22 @@ impl Lanes {
             .insert(lane.to_owned(), VecDeque::from([(job, bytes)]));
         drop(state);
         let (lanes, name) = (Arc::clone(self), lane.to_owned());
-        let started = std::thread::Builder::new()
-            .name("session".into())
-            .spawn(move || lanes.serve(&name));
-        if let Err(error) = started {
-            // The system has no threads left: the dispatcher does the work, and nothing is lost.
-            tracing::error!(%error, "cannot start a thread for a session");
-            self.serve(lane);
+        if let Err(error) = (self.start)(Box::new(move || lanes.serve(&name))) {
+            // Whoever takes requests must not wait for them.
+            tracing::error!(%error, "cannot start a thread for a session; it shares one");
+            self.lock().unserved.push_back(lane.to_owned());
+            self.changed.notify_all();
         }
+    }
+
+    /// Adds work to one of several lanes: one that has none, or the shortest.
+    pub(super) fn submit_to_any(self: &Arc<Self>, (name, count): (&str, usize), job: Job) {
+        let state = self.lock();
+        let length = |lane: &String| state.lanes.get(lane).map_or(0, |queue| queue.len() + 1);
+        let lanes = (0..count).map(|number| format!("{name} {number}"));
+        let lane = lanes.min_by_key(length).unwrap_or_default();
+        drop(state);
+        self.submit(&lane, 0, job);
     }
 
     /// Works until the lane is empty.
@@ -89,5 +150,37 @@ impl Lanes {
                 tracing::error!("a request ended in a defect of this program");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::session::tests::shared;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn lanes_without_threads_are_served_and_nobody_waits_for_them() {
+        let (_dir, shared) = shared();
+        let lanes = Arc::new(Lanes {
+            shared,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            start: |_| Err(io::ErrorKind::WouldBlock.into()),
+        });
+        lanes.stand_in().unwrap();
+        let (go, wait) = channel::<()>();
+        let (done, told) = channel();
+        let also_done = done.clone();
+        let first = move |_: &Arc<Shared>| {
+            wait.recv().unwrap();
+            done.send("first").unwrap();
+        };
+        lanes.submit("a", 0, Box::new(first));
+        lanes.submit("b", 0, Box::new(move |_| also_done.send("second").unwrap()));
+        // Had this thread done the work, it would not come here.
+        go.send(()).unwrap();
+        assert_eq!([told.recv(), told.recv()], [Ok("first"), Ok("second")]);
+        lanes.close();
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::execute::{absolute, shell};
+use super::parts::{absolute, shell, variables};
 use crate::agent::shared::Shared;
 use crate::agent::shells::{SessionShell, Slot, Switch, Ticket};
 use crate::agent::wire::{Execute, Reply, SessionState};
@@ -103,7 +103,7 @@ fn start(
             request.shell = old.kind;
         }
         if env.is_none() {
-            request.env = super::execute::variables(old.env.as_ref())?;
+            request.env = variables(old.env.as_ref())?;
             env = old.env;
         }
     }
@@ -182,9 +182,11 @@ fn how_it_ended(ran: Result<&RunReport, &Error>) -> String {
 /// Ends a session's shell and tells the backend.
 pub(in crate::agent) fn end(shared: &Shared, slot: &Slot, reason: &str) {
     slot.set_ended(reason);
-    let Some((id, cwd)) = slot.end() else { return };
+    let ended = slot.end();
+    shared.shells.ended();
+    let Some((id, cwd)) = ended else { return };
     tracing::info!(session = %slot.name.escape_debug(), reason, "a session has ended");
-    shared.outgoing.answer(Reply::new(
+    let told = Reply::new(
         "session_ended",
         json!({
             "session": slot.name,
@@ -192,7 +194,9 @@ pub(in crate::agent) fn end(shared: &Shared, slot: &Slot, reason: &str) {
             "session_cwd": cwd,
             "reason": reason,
         }),
-    ));
+    );
+    // Answers go first, and this comes after the results of the session's commands.
+    shared.outgoing.live(told, &|| !shared.is_stopping());
 }
 
 /// Ends sessions that nobody uses, until the agent is closed.

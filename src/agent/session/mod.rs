@@ -1,19 +1,24 @@
 //! What the agent does with what the backend asks for.
 //!
 //! One thread takes requests in their order and passes them on: commands to the lane of their session,
-//! rollbacks and cleanups to a lane of theirs, questions to another. Only it decides whether an id is
+//! rollbacks and cleanups to lanes of theirs, questions to another. Only it decides whether an id is
 //! new.
 
 mod batch;
+mod change;
 mod execute;
 mod interrupted;
+mod interrupted_changes;
 mod lanes;
 mod live;
+mod parts;
 mod query;
 mod reach;
 mod rollback;
+mod status;
 
 pub(super) use interrupted::report_interrupted;
+pub(super) use interrupted_changes::report_interrupted_changes;
 pub(super) use live::{end_all, end_idle};
 
 use std::sync::Arc;
@@ -24,20 +29,28 @@ use tokio::sync::mpsc;
 use super::line::shells;
 use super::shared::Shared;
 use super::state::{Acceptance, Kind};
-use super::wire::{Batch, Decoded, Execute, Rejection, Reply, Request};
+use super::wire::{Batch, Decoded, Execute, Rejection, Reply, Request, json_length};
 use crate::agent::shells::Ticket;
+use crate::error::{Error, ErrorKind, Stage};
 use crate::execute::Cancel;
 use crate::execute::shells::lookup;
+use change::Change;
 use lanes::Lanes;
 
 /// Requests that are taken at a time, so that one write to the disk does for many ids.
 const AT_ONCE: usize = 64;
+/// Bytes of requests after which no more are taken at a time: whether there is room for one is only
+/// known when those before it wait.
+const BYTES_AT_ONCE: usize = 1 << 20;
 /// The lane of batches: one at a time.
 const BATCHES: &str = "batches";
-/// The lane of whatever changes snapshots.
-const CHANGES: &str = "changes";
+/// The lanes of whatever changes snapshots: what waits for a command holds nothing else up.
+const CHANGES: (&str, usize) = ("changes", 16);
 /// The lane of questions.
 const QUERIES: &str = "queries";
+
+/// What a command has for an error that was not begun because the agent ends.
+const NOT_BEGUN: &str = "not run: the agent is being stopped";
 
 /// Takes requests until the senders are gone.
 pub(super) struct Dispatcher {
@@ -66,20 +79,27 @@ impl Work {
         }
     }
 
-    fn json(&self) -> String {
-        let text = match self {
-            Self::Command(command, _) => serde_json::to_string(command),
-            Self::Batch(batch) => serde_json::to_string(batch),
+    fn json(&self) -> serde_json::Value {
+        let value = match self {
+            Self::Command(command, _) => serde_json::to_value(command),
+            Self::Batch(batch) => serde_json::to_value(batch),
         };
         // Texts and numbers always serialise.
-        text.unwrap_or_default()
+        value.unwrap_or_default()
     }
 
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Command(command, _) => command.command.len(),
-            Self::Batch(batch) => batch.commands.iter().map(String::len).sum(),
+    /// What is kept of it on disk: everything but variables, which may be secrets.
+    fn record(&self) -> String {
+        let mut request = self.json();
+        if let Some(env) = request.get_mut("env") {
+            env.take();
         }
+        request.to_string()
+    }
+
+    /// What it takes in memory and on disk while it waits.
+    fn bytes(&self) -> usize {
+        json_length(&self.json())
     }
 
     fn rejection(&self, error: impl Into<String>) -> Rejection {
@@ -87,14 +107,22 @@ impl Work {
             event: self.event().into(),
             id: self.key().1.into(),
             error: error.into(),
+            ..match self {
+                Self::Command(command, _) => Rejection {
+                    execution_id: command.execution_id.clone().unwrap_or_default(),
+                    group_execution: command.group_execution.clone().unwrap_or_default(),
+                    ..Rejection::default()
+                },
+                Self::Batch(_) => Rejection::default(),
+            }
         }
     }
 }
 
 impl Dispatcher {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        let lanes = Arc::new(Lanes::new(Arc::clone(&shared)));
-        Self { shared, lanes }
+    pub(super) fn new(shared: Arc<Shared>) -> crate::Result<Self> {
+        let lanes = Lanes::new(Arc::clone(&shared))?;
+        Ok(Self { shared, lanes })
     }
 
     /// Works until the first event after the agent was closed, or until nobody can send any more.
@@ -105,14 +133,17 @@ impl Dispatcher {
                 return;
             };
             let mut work = Vec::new();
+            let mut bytes = 0;
             let mut next = Some(first);
             while let Some(event) = next.take() {
                 self.shared.metrics.events.add(1);
+                let before = work.len();
                 if let Some(other) = self.sort(event, &mut work) {
                     self.accept(std::mem::take(&mut work));
                     self.take(other);
                 }
-                if work.len() < AT_ONCE {
+                bytes += work.iter().skip(before).map(Work::bytes).sum::<usize>();
+                if work.len() < AT_ONCE && bytes < BYTES_AT_ONCE {
                     next = events.try_recv().ok();
                 }
             }
@@ -160,7 +191,7 @@ impl Dispatcher {
         // A session that is open has a shell already, which is looked at when the command's turn comes.
         let by_session = matches!(work, Work::Command(one, _) if one.session.is_some());
         if !by_session || shell.is_some() {
-            let shell = execute::shell(shell.as_deref());
+            let shell = parts::shell(shell.as_deref());
             policy.check_shell(shell.as_str())?;
             crate::execute::find_shell(&shell).map_err(|error| error.to_string())?;
         }
@@ -198,7 +229,7 @@ impl Dispatcher {
         }
         let ids: Vec<(Kind, &str, String)> = work
             .iter()
-            .map(|one| (one.key().0, one.key().1, one.json()))
+            .map(|one| (one.key().0, one.key().1, one.record()))
             .collect();
         let outcome = match self.shared.state.accept(&ids) {
             Ok(outcome) => outcome,
@@ -262,7 +293,8 @@ impl Dispatcher {
             Request::CloseSession(one) => self.close_session(one.session),
             Request::Registered => shared.outgoing.set_registered(true),
             Request::NotRegistered(told) => {
-                tracing::error!(error = %told.error.escape_debug(), "the backend refuses the registration");
+                let error = shared.redactor().clean(&told.error);
+                tracing::error!(error = %error.escape_debug(), "the backend refuses the registration");
                 shared.outgoing.set_registered(false);
             }
             Request::Shells => shared.outgoing.answer(Reply::new(
@@ -273,22 +305,36 @@ impl Dispatcher {
             | Request::RollbackBatch(_)
             | Request::Cleanup(_)
             | Request::CleanupBatch(_)
-            | Request::Pin(_)) => self.side_lane(CHANGES, change, rollback::change),
-            query => self.side_lane(QUERIES, query, query::answer),
+            | Request::Pin(_)) => self.change(change),
+            query => match self.lanes.has_room(0) {
+                Ok(()) => {
+                    let answer = move |shared: &Arc<Shared>| query::answer(shared, query);
+                    self.lanes.submit(QUERIES, 0, Box::new(answer));
+                }
+                Err(error) => self.refuse(name_of(&query), error),
+            },
         }
     }
 
-    fn side_lane(&self, lane: &str, request: Request, work: fn(&Arc<Shared>, Request)) {
-        if let Err(error) = self.lanes.has_room(0) {
-            let (event, id) = name_of(&request);
-            return self.shared.reject(&Rejection {
-                event: event.into(),
-                id,
-                error,
-            });
+    fn change(&self, request: Request) {
+        let named = name_of(&request);
+        let taken = self.lanes.has_room(0);
+        match taken.and_then(|()| Change::take_on(&self.shared, request)) {
+            Ok(change) => {
+                let work = move |shared: &Arc<Shared>| change.carry_out(shared);
+                self.lanes.submit_to_any(CHANGES, Box::new(work));
+            }
+            Err(error) => self.refuse(named, error),
         }
-        self.lanes
-            .submit(lane, 0, Box::new(move |shared| work(shared, request)));
+    }
+
+    fn refuse(&self, (event, id): (&str, String), error: String) {
+        self.shared.reject(&Rejection {
+            event: event.into(),
+            id,
+            error,
+            ..Rejection::default()
+        });
     }
 
     /// Commands that came before are run first; those that come later have a new session.
@@ -303,6 +349,7 @@ impl Dispatcher {
                 event: "close_session".into(),
                 id: session,
                 error: "no session of this name is open".into(),
+                ..Rejection::default()
             }),
         }
     }
@@ -317,8 +364,15 @@ impl Dispatcher {
                 event: event.into(),
                 id: id.into(),
                 error: "nothing with this id waits or runs".into(),
+                ..Rejection::default()
             });
         }
+    }
+}
+
+impl Drop for Dispatcher {
+    fn drop(&mut self) {
+        self.lanes.close();
     }
 }
 
@@ -328,7 +382,7 @@ fn lane_of(command: &Execute) -> String {
     if let Some(session) = &command.session {
         return session_lane(session);
     }
-    let name = execute::shell(command.shell.as_deref());
+    let name = parts::shell(command.shell.as_deref());
     let known = lookup(&name).map_or("", |shell| shell.name);
     format!("shell {known}")
 }
@@ -352,7 +406,22 @@ fn name_of(request: &Request) -> (&'static str, String) {
     }
 }
 
-/// Whether a command still has to be carried out.
-fn is_wanted(cancel: &Cancel) -> bool {
-    !cancel.is_cancelled()
+/// Whether a command still has to be begun.
+fn is_wanted(shared: &Shared, cancel: &Cancel) -> bool {
+    !cancel.is_cancelled() && !shared.is_stopping()
 }
+
+/// The same, with the reason.
+fn check_wanted(shared: &Shared, cancel: &Cancel) -> crate::Result<()> {
+    let refused = |why: &str| Err(Error::new(ErrorKind::Cancelled, Stage::Agent, why));
+    if shared.is_stopping() {
+        return refused(NOT_BEGUN);
+    }
+    if cancel.is_cancelled() {
+        return refused("cancelled before it started");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,15 +5,17 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::execute::{MAX_COVERAGE, absolute, brief};
+use super::parts::{MAX_COVERAGE, absolute, brief};
 use crate::agent::shared::Shared;
-use crate::agent::wire::{Diff, Reply, Request, pages, shorten};
+use crate::agent::wire::{Diff, MAX_MESSAGE, Reply, Request, pages, shorten};
 use crate::engine::{DiffOptions, SnapshotSummary};
 use crate::error::{Error, ErrorKind, Result, Stage};
-use crate::store::{ListFilter, Selection, SnapshotId, SnapshotMeta};
+use crate::store::{ListFilter, SnapshotId, SnapshotMeta};
 
 /// The most monitored paths of a snapshot that go over the line.
 const MAX_PATHS: usize = 100;
+/// Bytes of an event that lists may take; the rest is for what each part repeats.
+const ROOM: usize = MAX_MESSAGE - 4000;
 /// The longest diff of one file on the wire.
 const MAX_DIFF: usize = 200 << 10;
 
@@ -44,14 +46,9 @@ pub(super) fn snapshot(shared: &Shared, id: &str) -> Result<SnapshotId> {
 /// The snapshots of exactly this batch, in the order in which they ran.
 pub(super) fn batch_ids(shared: &Shared, batch: &str) -> Result<Vec<SnapshotId>> {
     let unknown = || Error::new(ErrorKind::NotFound, Stage::Agent, "Batch not found");
-    // The text of a batch may fit other things as well, which are never meant here.
-    match shared.engine.store().resolve(batch) {
-        Ok(Selection::Batch(name, ids)) if name == batch => Ok(ids),
-        Ok(_) => Err(unknown()),
-        Err(error) => match error.kind() {
-            ErrorKind::NotFound | ErrorKind::InvalidRequest => Err(unknown()),
-            _ => Err(error),
-        },
+    match shared.engine.store().batch_snapshots(batch)? {
+        ids if ids.is_empty() => Err(unknown()),
+        ids => Ok(ids),
     }
 }
 
@@ -142,22 +139,26 @@ fn list(shared: &Shared) -> Vec<Reply> {
             event,
             json!({ "success": false, "error": error.to_string(), "snapshots": [], "batches": [] }),
         )],
-        Ok((metas, damaged)) => {
-            let count = metas.len();
-            let mut batches = batches(&metas);
-            let infos = metas.iter().map(info).collect();
-            in_parts(event, infos, |page| {
-                json!({
-                    "success": true,
-                    "snapshots": page,
-                    // Once, with the first part.
-                    "batches": std::mem::take(&mut batches),
-                    "snapshot_count": count,
-                    "damaged": damaged.len(),
-                })
-            })
-        }
+        Ok((metas, damaged)) => numbered(event, listed(&metas, damaged.len())),
     }
+}
+
+/// A list of snapshots and of their batches, in as many parts as it needs.
+fn listed(metas: &[SnapshotMeta], damaged: usize) -> Vec<Value> {
+    let infos = pages(metas.iter().map(info).collect(), ROOM - ROOM / 4);
+    let batches = pages(batches(metas), ROOM / 4);
+    let parts = infos.len().max(batches.len());
+    let (mut infos, mut batches) = (infos.into_iter(), batches.into_iter());
+    let part = |_| {
+        json!({
+            "success": true,
+            "snapshots": infos.next().unwrap_or_default(),
+            "batches": batches.next().unwrap_or_default(),
+            "snapshot_count": metas.len(),
+            "damaged": damaged,
+        })
+    };
+    (0..parts).map(part).collect()
 }
 
 fn batches(metas: &[SnapshotMeta]) -> Vec<Value> {
@@ -174,7 +175,6 @@ fn batches(metas: &[SnapshotMeta]) -> Vec<Value> {
         .map(|(batch, (count, began))| {
             json!({ "batch_id": batch, "snapshot_count": count, "timestamp": began })
         })
-        .take(2000)
         .collect()
 }
 
@@ -214,19 +214,23 @@ fn diff(shared: &Shared, request: &Diff) -> Vec<Reply> {
     }
 }
 
-/// One event where everything fits, else several, numbered from 1.
+/// One event where everything fits, else several.
 fn in_parts<T: serde::Serialize>(
     event: &'static str,
     values: Vec<T>,
-    mut payload: impl FnMut(Vec<Value>) -> Value,
+    payload: impl FnMut(Vec<Value>) -> Value,
 ) -> Vec<Reply> {
-    let pages = pages(values);
-    let parts = pages.len();
-    pages
+    let pages = pages(values, ROOM);
+    numbered(event, pages.into_iter().map(payload).collect())
+}
+
+/// The parts of an answer as events, numbered from 1 where there are several.
+fn numbered(event: &'static str, payloads: Vec<Value>) -> Vec<Reply> {
+    let parts = payloads.len();
+    payloads
         .into_iter()
         .enumerate()
-        .map(|(index, page)| {
-            let mut payload = payload(page);
+        .map(|(index, mut payload)| {
             if parts > 1 {
                 payload["part"] = (index + 1).into();
                 payload["parts"] = parts.into();
@@ -234,4 +238,29 @@ fn in_parts<T: serde::Serialize>(
             Reply { event, payload }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::wire::json_length;
+
+    #[test]
+    fn a_list_of_any_length_comes_in_parts_that_fit_and_misses_nothing() {
+        let metas: Vec<SnapshotMeta> = (0..4000)
+            .map(|n| {
+                let mut meta = crate::store::testing::meta("echo one >> file");
+                meta.batch_id = Some(format!("batch-{n}-{}", "x".repeat(60)));
+                meta
+            })
+            .collect();
+        let parts = listed(&metas, 0);
+        assert!(parts.len() > 1);
+        assert!(parts.iter().all(|part| json_length(part) <= MAX_MESSAGE));
+        for list in ["snapshots", "batches"] {
+            let count = |part: &Value| part[list].as_array().map_or(0, Vec::len);
+            assert_eq!(parts.iter().map(count).sum::<usize>(), 4000, "{list}");
+        }
+        assert_eq!(listed(&[], 0).len(), 1);
+    }
 }

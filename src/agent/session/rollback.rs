@@ -1,48 +1,37 @@
-//! Whatever changes snapshots or takes them back.
+//! Taking snapshots back.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::execute::absolute;
+use super::change::Change;
+use super::parts::absolute;
 use super::query::{batch_ids, snapshot};
 use super::reach;
+use super::status::{Status, Steps};
+use crate::agent::area::Entries;
+use crate::agent::cleanup;
+use crate::agent::order::Subject;
 use crate::agent::shared::Shared;
 use crate::agent::wire::{
-    BatchRef, EachOutcome, Pin, Reply, Request, Rollback, RollbackBatch, RollbackOutcome,
-    SnapshotRef, not_whole,
+    EachOutcome, Reply, Rollback, RollbackBatch, RollbackOutcome, not_whole, shorten,
 };
-use crate::error::Result;
-use crate::execute::Cancel;
+use crate::engine::Undoable;
+use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::path::AbsPath;
-use crate::progress::{Event, Silent};
-use crate::request::{OnConflict, RetentionPolicy, RollbackRequest};
+use crate::progress::Event;
+use crate::request::{OnConflict, RollbackRequest};
 use crate::rollback::RollbackReport;
-use crate::store::SnapshotId;
+use crate::store::{SnapshotId, SnapshotState};
 
 /// The most snapshots of a batch that its result lists.
 const MAX_EACH: usize = 2000;
-/// Between two reports of progress.
-const PACE: Duration = Duration::from_millis(500);
 
-/// Carries out one request.
-pub(super) fn change(shared: &Arc<Shared>, request: Request) {
-    match request {
-        Request::Rollback(one) => one_snapshot(shared, &one),
-        Request::RollbackBatch(one) => batch(shared, &one),
-        Request::Cleanup(one) => cleanup_one(shared, &one),
-        Request::CleanupBatch(one) => cleanup_batch(shared, &one),
-        Request::Pin(one) => pin(shared, &one),
-        _ => {}
-    }
-}
-
-fn one_snapshot(shared: &Shared, request: &Rollback) {
+/// Takes one snapshot back; gives the events that tell of it.
+pub(super) fn one_snapshot(shared: &Shared, change: &Change, request: &Rollback) -> Vec<Reply> {
     let status = Status {
         shared,
         event: "rollback_status",
@@ -50,24 +39,25 @@ fn one_snapshot(shared: &Shared, request: &Rollback) {
         id: &request.snapshot_id,
     };
     status.send("Starting rollback...", None);
+    let on_conflict = request.on_conflict.unwrap_or(OnConflict::Overwrite);
     let undone = (|| {
-        let id = snapshot(shared, &request.snapshot_id)?;
         let paths = request.paths.iter().flatten();
         let spec = RollbackRequest {
             dry_run: request.dry_run.unwrap_or_default(),
-            on_conflict: request.on_conflict.unwrap_or(OnConflict::Overwrite),
+            on_conflict,
             paths: paths.map(|path| absolute(path)).collect::<Result<_>>()?,
-            ..RollbackRequest::new(id.as_str())
+            ..RollbackRequest::new(&request.snapshot_id)
         };
-        undo(shared, &spec, &[id], &status)
+        let target = Target::Snapshot(&request.snapshot_id);
+        undo(shared, change, &target, &spec, &status)
     })();
-    let outcome = judged(shared, undone, "Rollback");
-    for reply in outcome.replies("snapshot_id", &request.snapshot_id) {
-        shared.post(&reply);
-    }
+    let report = undone.map(|(_, report)| report);
+    let outcome = judged(shared, report, on_conflict, "Rollback");
+    outcome.replies("snapshot_id", &request.snapshot_id)
 }
 
-fn batch(shared: &Shared, request: &RollbackBatch) {
+/// Takes a batch back; gives the events that tell of it.
+pub(super) fn batch(shared: &Shared, change: &Change, request: &RollbackBatch) -> Vec<Reply> {
     let status = Status {
         shared,
         event: "batch_rollback_status",
@@ -75,108 +65,231 @@ fn batch(shared: &Shared, request: &RollbackBatch) {
         id: &request.batch_id,
     };
     status.send("Starting batch rollback...", None);
+    let on_conflict = request.on_conflict.unwrap_or(OnConflict::Overwrite);
     let spec = RollbackRequest {
         dry_run: request.dry_run.unwrap_or_default(),
-        on_conflict: request.on_conflict.unwrap_or(OnConflict::Overwrite),
+        on_conflict,
         ..RollbackRequest::new(&request.batch_id)
     };
-    let mut ids = Vec::new();
-    let undone = (|| {
-        ids = batch_ids(shared, &request.batch_id)?;
-        undo(shared, &spec, &ids, &status)
-    })();
-    ids.reverse();
+    let target = Target::Batch(&request.batch_id);
+    let undone = undo(shared, change, &target, &spec, &status);
     let each = match &undone {
-        Ok(report) => for_each(shared, &ids, report, spec.on_conflict),
-        Err(error) => ids
-            .iter()
-            .map(|id| EachOutcome::failed(id, error.to_string()))
-            .collect(),
+        Ok((targets, report)) => for_each(shared, targets, report, on_conflict),
+        Err(_) => {
+            let ids = batch_ids(shared, &request.batch_id).unwrap_or_default();
+            let failed = |id| EachOutcome::failed(id, "see the error of the batch".into());
+            ids.iter().rev().map(failed).collect()
+        }
     };
-    let outcome = judged(shared, undone, "Batch rollback");
-    let mut replies = outcome.replies("batch_id", &request.batch_id);
-    if let Some(result) = replies.first_mut() {
-        result.payload["snapshots"] = json!(each.get(..MAX_EACH).unwrap_or(&each));
-    }
-    for reply in replies {
-        shared.post(&reply);
-    }
+    let report = undone.map(|(_, report)| report);
+    let outcome = judged(shared, report, on_conflict, "Batch rollback");
+    batch_replies(&outcome, &request.batch_id, &each)
 }
 
-/// What a rollback of several snapshots, given in the order undone, means for each of them.
-fn for_each(
+/// The events that tell of a batch's rollback.
+pub(super) fn batch_replies(
+    outcome: &RollbackOutcome,
+    batch: &str,
+    each: &[EachOutcome],
+) -> Vec<Reply> {
+    let mut replies = outcome.replies("batch_id", batch);
+    if let Some(result) = replies.first_mut() {
+        result.payload["snapshots"] = json!(each.get(..MAX_EACH).unwrap_or(each));
+    }
+    replies
+}
+
+/// What a rollback of several snapshots means for each of them, in the order undone; those that were
+/// not undone are last.
+pub(super) fn for_each(
     shared: &Shared,
-    ids: &[SnapshotId],
+    targets: &Undoable,
     report: &RollbackReport,
     on_conflict: OnConflict,
 ) -> Vec<EachOutcome> {
     let conflicts = report.conflicts.iter().map(|one| &one.path);
-    // What was overwritten is as it was before, and with one conflict nothing is changed at all.
+    let refused = on_conflict == OnConflict::Abort && !report.conflicts.is_empty();
+    // What was overwritten is as it was before.
     let left: HashSet<&AbsPath> = match on_conflict {
         OnConflict::Skip => conflicts.collect(),
-        OnConflict::Overwrite => HashSet::new(),
-        OnConflict::Abort => match report.conflicts.first() {
-            Some(first) => {
-                let error = format!("nothing was changed, because of {}", first.path);
-                let failed = |id| EachOutcome::failed(id, error.clone());
-                return ids.iter().map(failed).collect();
-            }
-            None => HashSet::new(),
-        },
+        OnConflict::Overwrite | OnConflict::Abort => HashSet::new(),
     };
     let failed: HashSet<&AbsPath> = report.failures.iter().map(|one| &one.path).collect();
-    let judge = |id: &SnapshotId| match entries(shared, id) {
-        _ if report.success => EachOutcome::whole(id),
-        Err(error) => EachOutcome::failed(id, error.to_string()),
-        Ok(entries) => {
-            let among =
-                |set: &HashSet<&AbsPath>| entries.iter().filter(|e| set.contains(e)).count();
-            match (among(&left), among(&failed)) {
-                (0, 0) => EachOutcome::whole(id),
-                (left, failed) => EachOutcome::failed(id, not_whole(left, failed)),
+    let judge = |id: &SnapshotId| {
+        if refused {
+            return EachOutcome::failed(id, "nothing was changed".into());
+        }
+        if left.is_empty() && failed.is_empty() {
+            return EachOutcome::whole(id);
+        }
+        match entries(shared, id) {
+            Err(error) => EachOutcome::failed(id, error.to_string()),
+            Ok((entries, _)) => {
+                let among =
+                    |set: &HashSet<&AbsPath>| entries.iter().filter(|e| set.contains(e)).count();
+                match (among(&left), among(&failed)) {
+                    (0, 0) => EachOutcome::whole(id),
+                    (left, failed) => EachOutcome::failed(id, not_whole(left, failed)),
+                }
             }
         }
     };
-    ids.iter().map(judge).collect()
+    let undone = targets.snapshots.iter().map(judge);
+    let before = targets.done.iter().map(EachOutcome::whole);
+    let left_out = targets.left_out.iter().map(|one| EachOutcome {
+        snapshot_id: one.snapshot_id.clone(),
+        success: false,
+        error: one.reason.clone(),
+    });
+    undone.chain(before).chain(left_out).collect()
 }
 
-/// The entries that a rollback of a snapshot is about.
-fn entries(shared: &Shared, id: &SnapshotId) -> Result<Vec<AbsPath>> {
+/// What a rollback is asked for.
+enum Target<'a> {
+    Snapshot(&'a str),
+    Batch(&'a str),
+}
+
+impl Target<'_> {
+    fn ids(&self, shared: &Shared) -> Result<Vec<SnapshotId>> {
+        match self {
+            Self::Snapshot(text) => Ok(vec![snapshot(shared, text)?]),
+            Self::Batch(text) => batch_ids(shared, text),
+        }
+    }
+
+    /// What of these snapshots can be taken back. One that was asked for by its id is tried in any
+    /// case: the error says why not.
+    fn parted(&self, shared: &Shared, ids: Vec<SnapshotId>) -> Result<Undoable> {
+        match self {
+            Self::Snapshot(_) => Ok(Undoable {
+                snapshots: ids,
+                ..Undoable::default()
+            }),
+            Self::Batch(_) => shared.engine.undoable(&ids),
+        }
+    }
+}
+
+/// The entries that a rollback of a snapshot is about, and whether something unfinished keeps it from
+/// being rolled back.
+fn entries(shared: &Shared, id: &SnapshotId) -> Result<(Vec<AbsPath>, bool)> {
     let detail = shared.engine.show(id.as_str())?;
-    Ok(detail.entries.into_iter().map(|entry| entry.path).collect())
+    let entries = detail.entries.into_iter().map(|entry| entry.path).collect();
+    Ok(match detail.summary.state {
+        // Its record will be about entries beneath these.
+        SnapshotState::Capturing | SnapshotState::Captured => (detail.monitored_paths, true),
+        SnapshotState::RollingBack => (entries, true),
+        SnapshotState::Sealed | SnapshotState::RolledBack | SnapshotState::Failed => {
+            (entries, false)
+        }
+    })
 }
 
-/// Takes snapshots back as soon as no command is at work on the same entries.
+/// Takes snapshots back as soon as no earlier change and no command is at work on the same entries.
+/// Gives which of them, and how that went.
 fn undo(
     shared: &Shared,
+    change: &Change,
+    target: &Target<'_>,
     request: &RollbackRequest,
-    ids: &[SnapshotId],
     status: &Status<'_>,
-) -> Result<RollbackReport> {
-    reach::check(shared, ids, &request.paths)?;
-    let mut touched: Vec<AbsPath> = Vec::new();
-    for id in ids {
-        touched.extend(entries(shared, id)?);
-    }
+) -> Result<(Undoable, RollbackReport)> {
     let wanted = || !shared.is_stopping();
-    let on_wait = RefCell::new(|name: &str| {
-        status.send(
-            &format!("Waiting for {name}, which works on the same entries"),
-            None,
-        );
-    });
-    let patience = shared.config().rollback_patience;
-    let _pass = shared
-        .gate
-        .rollback(touched, patience, &wanted, &mut *on_wait.borrow_mut())?;
-    let progress = Steps::new(status);
-    let report = |event: Event| progress.take(&event);
-    shared.engine.rollback(request, &Cancel::default(), &report)
+    let mut deadline = None;
+    let mut recovered = false;
+    loop {
+        let guarded = target.ids(shared)?;
+        reach::check(shared, &guarded, &request.paths)?;
+        let mut touched = Vec::new();
+        let mut unfinished = false;
+        for id in &guarded {
+            let (entries, waits) = entries(shared, id)?;
+            touched.extend(entries);
+            unfinished |= waits;
+        }
+        let touched = Arc::new(Entries::new(touched));
+        let guarded: HashSet<SnapshotId> = guarded.into_iter().collect();
+        let subject = Subject {
+            ids: guarded.clone(),
+            entries: Arc::clone(&touched),
+        };
+        change.place.enter(subject, &wanted)?;
+        let patience = shared.config().rollback_patience;
+        let deadline = *deadline.get_or_insert_with(|| Instant::now() + patience);
+        let on_wait = RefCell::new(|name: &str| {
+            let message = format!("Waiting for {name}, which works on the same entries");
+            status.send(&message, None);
+        });
+        let pass = shared
+            .gate
+            .rollback(&touched, deadline, &wanted, &mut *on_wait.borrow_mut())?;
+        if unfinished && !std::mem::replace(&mut recovered, true) {
+            cleanup::recover(shared);
+        }
+        // A batch may have gone on while this waited.
+        let ids = target.ids(shared)?;
+        if ids.iter().all(|id| guarded.contains(id)) {
+            // What was sealed meanwhile is known only now.
+            reach::check(shared, &ids, &request.paths)?;
+            let targets = target.parted(shared, ids)?;
+            let report = carry_out(shared, change, &targets, request, status)?;
+            return Ok((targets, report));
+        }
+        drop(pass);
+        if Instant::now() >= deadline {
+            return Err(stopped(ErrorKind::Busy, "its batch is still running"));
+        }
+    }
 }
 
-fn judged(shared: &Shared, undone: Result<RollbackReport>, what: &str) -> RollbackOutcome {
+fn carry_out(
+    shared: &Shared,
+    change: &Change,
+    targets: &Undoable,
+    request: &RollbackRequest,
+    status: &Status<'_>,
+) -> Result<RollbackReport> {
+    let _alone = shared.order.rolling();
+    if shared.is_stopping() {
+        return Err(stopped(ErrorKind::Cancelled, "the agent is being stopped"));
+    }
+    change.set_started(shared, request.dry_run);
+    let progress = Steps::new(status);
+    let report = |event: Event| progress.take(&event);
+    shared
+        .engine
+        .undo(targets, request, &change.cancel, &report)
+}
+
+fn stopped(kind: ErrorKind, why: &str) -> Error {
+    Error::new(kind, Stage::Agent, why)
+}
+
+fn judged(
+    shared: &Shared,
+    undone: Result<RollbackReport>,
+    on_conflict: OnConflict,
+    what: &str,
+) -> RollbackOutcome {
     let outcome = match undone {
-        Ok(report) => RollbackOutcome::of(report, what),
+        Ok(report) => {
+            let first = report.conflicts.first();
+            let refused = first
+                .filter(|_| on_conflict == OnConflict::Abort)
+                .map(|first| {
+                    format!(
+                        "nothing was changed, because of {}: {}",
+                        shorten(&first.path.to_string(), 4000),
+                        first.reason
+                    )
+                });
+            let mut outcome = RollbackOutcome::of(report, what);
+            if let Some(refused) = refused {
+                outcome.error = refused;
+            }
+            outcome
+        }
         Err(error) => RollbackOutcome::failed(error.to_string(), what),
     };
     if outcome.success {
@@ -185,128 +298,4 @@ fn judged(shared: &Shared, undone: Result<RollbackReport>, what: &str) -> Rollba
         shared.metrics.rollbacks_failed.add(1);
     }
     outcome
-}
-
-/// Tells the backend how far a rollback is.
-struct Status<'a> {
-    shared: &'a Shared,
-    event: &'static str,
-    key: &'static str,
-    id: &'a str,
-}
-
-impl Status<'_> {
-    fn send(&self, message: &str, counts: Option<(u64, u64)>) {
-        let mut payload = json!({ "status": "in_progress", "message": message });
-        payload[self.key] = self.id.into();
-        if let Some((done, total)) = counts {
-            payload["done"] = done.into();
-            payload["total"] = total.into();
-        }
-        let reply = Reply {
-            event: self.event,
-            payload,
-        };
-        self.shared.outgoing.live(reply, &|| true);
-    }
-}
-
-/// Adds up steps and reports them at a bearable pace.
-struct Steps<'a> {
-    status: &'a Status<'a>,
-    done: AtomicU64,
-    total: AtomicU64,
-    last: Mutex<Instant>,
-}
-
-impl<'a> Steps<'a> {
-    fn new(status: &'a Status<'a>) -> Self {
-        Self {
-            status,
-            done: AtomicU64::new(0),
-            total: AtomicU64::new(0),
-            last: Mutex::new(Instant::now()),
-        }
-    }
-
-    fn take(&self, event: &Event) {
-        match event {
-            Event::Begin { total, .. } => {
-                self.done.store(0, Ordering::Relaxed);
-                self.total
-                    .store(total.unwrap_or_default(), Ordering::Relaxed);
-            }
-            Event::Advance { by } => {
-                let done = self.done.fetch_add(*by, Ordering::Relaxed) + by;
-                let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-                if last.elapsed() >= PACE {
-                    *last = Instant::now();
-                    let total = self.total.load(Ordering::Relaxed).max(done);
-                    self.status.send("Rolling back...", Some((done, total)));
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-fn cleanup_one(shared: &Shared, request: &SnapshotRef) {
-    let removed = snapshot(shared, &request.snapshot_id).and_then(|id| remove(shared, &[id]));
-    let mut payload = removal("Snapshot", removed);
-    payload["snapshot_id"] = request.snapshot_id.as_str().into();
-    shared.post(&Reply::new("cleanup_result", payload));
-}
-
-fn cleanup_batch(shared: &Shared, request: &BatchRef) {
-    let removed = batch_ids(shared, &request.batch_id).and_then(|ids| remove(shared, &ids));
-    let mut payload = removal("Batch", removed);
-    payload["batch_id"] = request.batch_id.as_str().into();
-    // Backends that know only one kind of answer look here.
-    payload["snapshot_id"] = request.batch_id.as_str().into();
-    shared.post(&Reply::new("cleanup_result", payload));
-}
-
-/// Deletes snapshots; the reason why not where one is in use or pinned.
-fn remove(shared: &Shared, ids: &[SnapshotId]) -> Result<Result<u64, String>> {
-    reach::check(shared, ids, &[])?;
-    let targets: Vec<String> = ids.iter().map(ToString::to_string).collect();
-    let policy = RetentionPolicy::default();
-    let report = shared.engine.cleanup(&targets, &policy, false, &Silent)?;
-    let left = report.kept.iter().chain(&report.failures).next();
-    Ok(match left {
-        Some((id, reason)) => Err(format!("{id} was kept: {reason}")),
-        None => Ok(report.expired.len() as u64),
-    })
-}
-
-fn removal(what: &str, removed: Result<Result<u64, String>>) -> Value {
-    match removed {
-        Ok(Ok(count)) => {
-            json!({ "success": true, "message": format!("{what} cleaned up"), "removed": count, "error": "" })
-        }
-        Ok(Err(why)) => json!({ "success": false, "message": why, "error": why }),
-        Err(error) => {
-            let why = error.to_string();
-            json!({ "success": false, "message": why, "error": why })
-        }
-    }
-}
-
-fn pin(shared: &Shared, request: &Pin) {
-    let pinned = snapshot(shared, &request.snapshot_id).and_then(|id| {
-        reach::check(shared, std::slice::from_ref(&id), &[])?;
-        shared.engine.pin(id.as_str(), request.pinned)
-    });
-    let error = pinned
-        .err()
-        .map_or_else(String::new, |error| error.to_string());
-    shared.post(&Reply::new(
-        "pin_result",
-        json!({
-            "snapshot_id": request.snapshot_id,
-            "pinned": request.pinned,
-            "success": error.is_empty(),
-            "error": error,
-        }),
-    ));
 }

@@ -91,9 +91,18 @@ impl State {
                     Acceptance::New
                 }
                 Some((DONE, Some(event))) => {
+                    // However often it is asked for, it waits there once.
                     transaction
                         .execute(
-                            "INSERT INTO outbox (event, kind, id, bytes) VALUES (?1, ?2, ?3, 0)",
+                            "DELETE FROM outbox WHERE kind = ?1 AND id = ?2",
+                            params![kind.as_str(), id],
+                        )
+                        .map_err(&problem)?;
+                    transaction
+                        .execute(
+                            "INSERT INTO outbox (event, kind, id, bytes)
+                             SELECT ?1, kind, id, octet_length(payload) FROM accepted
+                             WHERE kind = ?2 AND id = ?3",
                             params![event, kind.as_str(), id],
                         )
                         .map_err(&problem)?;
@@ -150,6 +159,11 @@ impl State {
             )
             .map_err(&problem)?;
         let number = transaction.last_insert_rowid();
+        if kind == Kind::Batch {
+            transaction
+                .execute("DELETE FROM steps WHERE batch = ?1", params![id])
+                .map_err(&problem)?;
+        }
         transaction.commit().map_err(&problem)?;
         Ok(number)
     }

@@ -1,14 +1,19 @@
 //! What the agent remembers on disk: ids it has accepted, and results that are not delivered yet.
 
+mod changes;
 mod clock;
 mod ledger;
 mod outbox;
 mod schema;
+mod steps;
 
+pub(super) use changes::UnfinishedChange;
 pub(super) use ledger::{Acceptance, Kind, Unfinished};
 pub(super) use outbox::Stored;
+pub(super) use steps::Step;
 
 use std::fs::{self, File, TryLockError};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -16,7 +21,8 @@ use rusqlite::Connection;
 
 use crate::error::{Error, ErrorKind, IoContext as _, Result, Stage};
 use crate::path::escape;
-use crate::sys::durable::{self, Directory};
+use crate::snapshot::tree::IGNORE_FILE;
+use crate::sys::durable::{self, Directory, Durability};
 use clock::Clock;
 
 /// The agent's own directory. One agent at a time uses it.
@@ -24,6 +30,7 @@ pub(super) struct State {
     database: Mutex<Connection>,
     clock: Clock,
     path: PathBuf,
+    directory: Directory,
     _lock: File,
 }
 
@@ -71,7 +78,12 @@ impl State {
                 return Err(Error::io(Stage::Agent, format!("cannot lock {shown}"), e));
             }
         }
-        let database = schema::open(&path.join("agent.sqlite"))?;
+        leave_alone(path)?;
+        let database = path.join("agent.sqlite");
+        keep_private(&database).context(Stage::Agent, || {
+            format!("cannot keep {} from others", escape(&database))
+        })?;
+        let database = schema::open(&database)?;
         let latest: f64 = database
             .query_row("SELECT COALESCE(MAX(at), 0.0) FROM accepted", [], |row| {
                 row.get(0)
@@ -81,8 +93,18 @@ impl State {
             clock: Clock::starting_at(latest),
             database: Mutex::new(database),
             path: path.to_owned(),
+            directory,
             _lock: lock,
         })
+    }
+
+    /// A new file, for this user only, among the long outputs.
+    pub(super) fn new_output(&self) -> Result<(File, PathBuf)> {
+        let path = self.outputs()?;
+        let path = path.join(format!("{:016x}.log", rand::random::<u64>()));
+        let file = private(File::options().write(true).create_new(true)).open(&path);
+        let file = file.context(Stage::Agent, || format!("cannot make {}", escape(&path)))?;
+        Ok((file, path))
     }
 
     /// Where long outputs are kept; made where it does not exist.
@@ -94,12 +116,14 @@ impl State {
 
     /// The id that this host goes by where nobody chose one: the same at every start.
     pub(super) fn own_id(&self) -> Result<String> {
-        if let Some(id) = known_id(&self.path) {
+        if let Some(id) = known_id(&self.path)? {
             return Ok(id);
         }
         let file = self.path.join("agent_id");
         let id = format!("agent-{:016x}", rand::random::<u64>());
-        fs::write(&file, format!("{id}\n"))
+        let write = |file: &mut File| writeln!(file, "{id}");
+        self.directory
+            .replace("agent_id.new", "agent_id", Durability::Durable, write)
             .context(Stage::Agent, || format!("cannot write {}", escape(&file)))?;
         Ok(id)
     }
@@ -109,11 +133,21 @@ impl State {
     }
 }
 
-/// The id that is kept in an agent's directory.
-pub(super) fn known_id(path: &Path) -> Option<String> {
-    let text = fs::read_to_string(path.join("agent_id")).ok()?;
-    let id = text.trim();
-    (!id.is_empty()).then(|| id.to_owned())
+/// The id that is kept in an agent's directory. An empty one, which a crash of an earlier version could
+/// leave, is none.
+///
+/// # Errors
+/// Where there is one that cannot be read: with another, the host would be another one for its backend.
+pub(super) fn known_id(path: &Path) -> Result<Option<String>> {
+    let file = path.join("agent_id");
+    match fs::read_to_string(&file) {
+        Ok(text) => Ok(Some(text.trim().to_owned()).filter(|id| !id.is_empty())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => {
+            let context = format!("cannot read {}", escape(&file));
+            Err(Error::io(Stage::Agent, context, error))
+        }
+    }
 }
 
 fn make_private(path: &Path) -> std::io::Result<()> {
@@ -134,6 +168,43 @@ fn make_private(path: &Path) -> std::io::Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Keeps the directory out of snapshots of programs that do not know of it: taking it back would make
+/// ids forgotten that were carried out since.
+fn leave_alone(path: &Path) -> Result<()> {
+    let file = path.join(IGNORE_FILE);
+    if file.exists() {
+        return Ok(());
+    }
+    fs::write(&file, "*\n").context(Stage::Agent, || format!("cannot write {}", escape(&file)))
+}
+
+/// Makes the database's files this user's alone, whatever the directory's mode is: requests with their
+/// variables stand in them. The database gives those that it makes the mode of the first.
+fn keep_private(database: &Path) -> io::Result<()> {
+    private(File::options().write(true).create(true).truncate(false)).open(database)?;
+    #[cfg(unix)]
+    for ending in ["", "-wal", "-shm"] {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mut file = database.as_os_str().to_owned();
+        file.push(ending);
+        match fs::set_permissions(file, fs::Permissions::from_mode(0o600)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Opens files that only this user can read.
+fn private(options: &mut fs::OpenOptions) -> &mut fs::OpenOptions {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    options
 }
 
 /// What the database said, as the library's error.

@@ -1,6 +1,6 @@
 //! Results that are not known to have arrived, in the order in which they came about.
 
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
 use super::{State, failed};
 use crate::agent::wire::Reply;
@@ -21,17 +21,14 @@ const SELECT: &str = "SELECT o.number, o.event, COALESCE(o.payload, a.payload)
     FROM outbox o LEFT JOIN accepted a ON a.kind = o.kind AND a.id = o.id";
 
 impl State {
-    /// Adds a result that belongs to no accepted id; gives its number.
-    pub(in crate::agent) fn post(&self, reply: &Reply) -> Result<i64> {
-        let payload = reply.payload.to_string();
-        let database = self.database();
-        database
-            .execute(
-                "INSERT INTO outbox (event, payload, bytes) VALUES (?1, ?2, ?3)",
-                params![reply.event, payload, payload.len() as i64],
-            )
-            .map_err(failed("posting"))?;
-        Ok(database.last_insert_rowid())
+    /// Adds results that belong to no accepted id, all or none; gives their numbers.
+    pub(in crate::agent) fn post(&self, replies: &[Reply]) -> Result<Vec<i64>> {
+        let problem = failed("posting");
+        let mut database = self.database();
+        let transaction = database.transaction().map_err(&problem)?;
+        let numbers = insert(&transaction, replies).map_err(&problem)?;
+        transaction.commit().map_err(&problem)?;
+        Ok(numbers)
     }
 
     /// The first results with a number above `after`.
@@ -47,6 +44,15 @@ impl State {
             .query_map(params![after, limit as i64], read)
             .map_err(&problem)?;
         rows.collect::<Result<_, _>>().map_err(&problem)
+    }
+
+    /// The number of the last result, 0 where there is none.
+    pub(in crate::agent) fn latest(&self) -> Result<i64> {
+        self.database()
+            .query_row("SELECT COALESCE(MAX(number), 0) FROM outbox", [], |row| {
+                row.get(0)
+            })
+            .map_err(failed("reading the outbox"))
     }
 
     /// Everything up to `number` has arrived.
@@ -84,6 +90,18 @@ impl State {
             .map_err(failed("bounding the outbox"))?;
         Ok(dropped as u64)
     }
+}
+
+/// Adds results that belong to no accepted id.
+pub(super) fn insert(database: &Connection, replies: &[Reply]) -> rusqlite::Result<Vec<i64>> {
+    let mut statement = database
+        .prepare_cached("INSERT INTO outbox (event, payload, bytes) VALUES (?1, ?2, ?3)")?;
+    let one = |reply: &Reply| {
+        let payload = reply.payload.to_string();
+        statement.execute(params![reply.event, payload, payload.len() as i64])?;
+        Ok(database.last_insert_rowid())
+    };
+    replies.iter().map(one).collect()
 }
 
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Stored> {

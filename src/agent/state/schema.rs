@@ -8,7 +8,7 @@ use super::failed;
 use crate::error::{Error, ErrorKind, Result, Stage};
 
 /// The version that this program writes, in `user_version`.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE accepted (
@@ -33,6 +33,22 @@ CREATE TABLE outbox (
 );
 ";
 
+/// What version 2 has besides.
+const TABLES_2: &str = "
+CREATE TABLE changes (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    event TEXT NOT NULL,
+    request TEXT NOT NULL,
+    started INTEGER NOT NULL
+);
+CREATE TABLE steps (
+    batch TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    outcome TEXT,
+    PRIMARY KEY (batch, position)
+) WITHOUT ROWID;
+";
+
 /// Opens the database, which is made where it does not exist.
 pub(super) fn open(file: &Path) -> Result<Connection> {
     let problem = failed("opening");
@@ -46,11 +62,8 @@ pub(super) fn open(file: &Path) -> Result<Connection> {
         .map_err(&problem)?;
     match version {
         VERSION => {}
-        0 => database
-            .execute_batch(&format!(
-                "BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"
-            ))
-            .map_err(&problem)?,
+        0 => make(&database, &[TABLES, TABLES_2]).map_err(&problem)?,
+        1 => make(&database, &[TABLES_2]).map_err(&problem)?,
         newer => {
             return Err(Error::new(
                 ErrorKind::NewerFormat,
@@ -59,5 +72,41 @@ pub(super) fn open(file: &Path) -> Result<Connection> {
             ));
         }
     }
+    // Also for those that were made without it.
+    database
+        .execute_batch("CREATE INDEX IF NOT EXISTS outbox_id ON outbox (kind, id)")
+        .map_err(&problem)?;
     Ok(database)
+}
+
+/// Makes tables and notes the version, all or nothing.
+fn make(database: &Connection, tables: &[&str]) -> rusqlite::Result<()> {
+    let tables = tables.concat();
+    database.execute_batch(&format!(
+        "BEGIN; {tables} PRAGMA user_version = {VERSION}; COMMIT;"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_of_the_first_version_are_taken_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("agent.sqlite");
+        let old = Connection::open(&file).unwrap();
+        let insert = "INSERT INTO outbox (event, payload, bytes) VALUES ('pin_result', '{}', 2)";
+        old.execute_batch(&format!("{TABLES} {insert}; PRAGMA user_version = 1;"))
+            .unwrap();
+        drop(old);
+        for _ in 0..2 {
+            let database = open(&file).unwrap();
+            let count = |table: &str| -> i64 {
+                let sql = format!("SELECT COUNT(*) FROM {table}");
+                database.query_row(&sql, [], |row| row.get(0)).unwrap()
+            };
+            assert_eq!(["outbox", "changes", "steps"].map(count), [1, 0, 0]);
+        }
+    }
 }

@@ -41,6 +41,23 @@ fn an_id_is_new_only_once() {
 }
 
 #[test]
+fn a_result_that_is_asked_for_again_and_again_waits_once() {
+    let (_dir, state) = site();
+    accept(&state, "a");
+    let first = state.finish(Kind::Command, "a", &result("a")).unwrap();
+    let mut last = first;
+    for _ in 0..5 {
+        let Acceptance::Done(number) = accept(&state, "a") else {
+            panic!("carried out again");
+        };
+        assert!(number > last, "it is sent again on a line that had it");
+        last = number;
+    }
+    let bytes = result("a").payload.to_string().len() as u64;
+    assert_eq!(state.waiting().unwrap(), (1, bytes));
+}
+
+#[test]
 fn two_of_the_same_id_at_once_are_one() {
     let (_dir, state) = site();
     let twice = [
@@ -60,7 +77,7 @@ fn results_keep_their_order_until_they_are_delivered() {
     accept(&state, "b");
     state.finish(Kind::Command, "b", &result("b")).unwrap();
     let rollback = Reply::new("rollback_result", json!({ "snapshot_id": "s" }));
-    let second = state.post(&rollback).unwrap();
+    let second = state.post(&[rollback]).unwrap()[0];
     state.finish(Kind::Command, "a", &result("a")).unwrap();
     drop(state);
     let state = State::open(&dir.path().join("agent")).unwrap();
@@ -107,7 +124,7 @@ fn the_outbox_is_bounded_and_drops_the_oldest() {
     let (_dir, state) = site();
     for n in 0..10 {
         state
-            .post(&Reply::new("pin_result", json!({ "n": n })))
+            .post(&[Reply::new("pin_result", json!({ "n": n }))])
             .unwrap();
     }
     assert_eq!(state.bound(3, u64::MAX >> 1).unwrap(), 7);
@@ -209,4 +226,78 @@ fn a_directory_that_others_can_write_to_is_refused() {
     assert_eq!(error.kind(), ErrorKind::Busy);
     let id = state.own_id().unwrap();
     assert_eq!(state.own_id().unwrap(), id);
+}
+
+#[test]
+fn what_the_agent_keeps_is_for_its_user_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("agent");
+    fs::create_dir(&path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    // As an earlier version left it.
+    fs::write(path.join("agent.sqlite"), "").unwrap();
+    fs::set_permissions(path.join("agent.sqlite"), fs::Permissions::from_mode(0o644)).unwrap();
+    let state = State::open(&path).unwrap();
+    accept(&state, "a");
+    let (_file, output) = state.new_output().unwrap();
+    let mode = |file: &Path| fs::metadata(file).unwrap().permissions().mode() & 0o777;
+    for name in ["agent.sqlite", "agent.sqlite-wal", "agent.sqlite-shm"] {
+        assert_eq!(mode(&path.join(name)), 0o600, "{name}");
+    }
+    assert_eq!(mode(&output), 0o600);
+}
+
+#[test]
+fn an_id_that_cannot_be_read_is_not_replaced() {
+    let (dir, state) = site();
+    let id = state.own_id().unwrap();
+    let file = dir.path().join("agent/agent_id");
+    assert_eq!(fs::read_to_string(&file).unwrap(), format!("{id}\n"));
+    // No text: reading fails for whoever runs this.
+    fs::write(&file, b"\xff\xfe").unwrap();
+    assert!(state.own_id().is_err());
+    assert_eq!(fs::read(&file).unwrap(), b"\xff\xfe");
+    fs::write(&file, "").unwrap();
+    assert_ne!(state.own_id().unwrap(), id);
+}
+
+#[test]
+fn a_change_is_known_until_its_results_are_kept() {
+    let (dir, state) = site();
+    let first = state.begin_change("rollback_command", "{}").unwrap();
+    let second = state.begin_change("rollback_command", "{}").unwrap();
+    state.start_change(second).unwrap();
+    drop(state);
+    let state = State::open(&dir.path().join("agent")).unwrap();
+    let left = |state: &State| -> Vec<(i64, bool)> {
+        let left = state.unfinished_changes().unwrap();
+        left.iter().map(|one| (one.number, one.started)).collect()
+    };
+    assert_eq!(left(&state), [(first, false), (second, true)]);
+    let results = [result("a"), result("b")];
+    let numbers = state.finish_change(first, &results).unwrap();
+    assert_eq!(left(&state), [(second, true)]);
+    let kept = state.undelivered(0, 10).unwrap();
+    let kept: Vec<i64> = kept.iter().map(|one| one.number).collect();
+    assert_eq!(kept, numbers);
+}
+
+#[test]
+fn the_progress_of_a_batch_is_known_until_its_result_is_kept() {
+    let (_dir, state) = site();
+    state.accept(&[(Kind::Batch, "b", "{}".into())]).unwrap();
+    state.begin_step("b", 0).unwrap();
+    state.end_step("b", 0, "done").unwrap();
+    state.begin_step("b", 1).unwrap();
+    let steps: Vec<_> = state
+        .steps("b")
+        .unwrap()
+        .into_iter()
+        .map(|one| (one.position, one.outcome))
+        .collect();
+    assert_eq!(steps, [(0, Some("done".into())), (1, None)]);
+    assert_eq!(state.steps("other").unwrap(), []);
+    state.finish(Kind::Batch, "b", &result("b")).unwrap();
+    assert_eq!(state.steps("b").unwrap(), []);
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::wire::{Decoded, decode};
+use super::wire::{Decoded, MAX_REQUEST, decode, weight};
 use crate::error::Result;
 
 /// Opens lines to a backend.
@@ -55,6 +55,7 @@ pub trait Connection: Send {
 pub struct Inbound {
     events: mpsc::Sender<Decoded>,
     down: Arc<AtomicBool>,
+    large: Arc<AtomicBool>,
     notify: Arc<dyn Fn() + Send + Sync>,
 }
 
@@ -64,12 +65,16 @@ impl Inbound {
         Self {
             events,
             down: Arc::new(AtomicBool::new(false)),
+            large: Arc::new(AtomicBool::new(false)),
             notify,
         }
     }
 
     /// Takes an event. Waits while the queue is full, which slows the sender down.
     pub async fn event(&self, name: &str, arguments: Vec<Value>) {
+        if arguments.iter().map(weight).sum::<usize>() > MAX_REQUEST {
+            self.large.store(true, Ordering::SeqCst);
+        }
         // An agent that has gone takes nothing more.
         let _ = self.events.send(decode(name, arguments)).await;
     }
@@ -77,6 +82,11 @@ impl Inbound {
     /// Something about the line changed that is worth a look.
     pub fn wake(&self) {
         (self.notify)();
+    }
+
+    /// Whether something came, since this was last asked, that took far more memory than requests do.
+    pub fn take_large(&self) -> bool {
+        self.large.swap(false, Ordering::SeqCst)
     }
 
     /// The line is down.

@@ -26,6 +26,7 @@ use url::Url;
 use super::{Connection, Inbound, TlsSettings, Transport};
 use crate::agent::secret::Secret;
 use crate::error::{Error, ErrorKind, Result, Stage};
+use crate::sys::memory;
 
 /// How often the end of the stream is looked for.
 const GLANCE: Duration = Duration::from_millis(250);
@@ -193,6 +194,9 @@ fn serve(
                 Ok(Some(order)) => carry_out(&client, order, answers).await,
                 Ok(None) => break,
                 Err(_) => {}
+            }
+            if answers.inbound.take_large() {
+                memory::give_back();
             }
             // The one task in this runtime reads the stream. A server that closes in good order ends
             // it, of which nothing else tells.

@@ -1,6 +1,6 @@
 //! What the backend may be reached by, and what it is trusted for.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, ToSocketAddrs as _};
 
 use native_tls::{Certificate, Identity, TlsConnector};
 use url::{Host, Url};
@@ -103,9 +103,16 @@ pub fn check_server(address: &str, secrecy: Secrecy) -> Result<Url> {
     Ok(url)
 }
 
+/// Whether a host is this one. A name is it where all that it stands for is.
 fn is_loopback(host: &Host<&str>) -> bool {
     match host {
-        Host::Domain(name) => *name == "localhost" || name.ends_with(".localhost"),
+        Host::Domain(name) => {
+            let local = *name == "localhost" || name.ends_with(".localhost");
+            local
+                && (*name, 0)
+                    .to_socket_addrs()
+                    .is_ok_and(|mut all| all.all(|address| address.ip().is_loopback()))
+        }
         Host::Ipv4(address) => IpAddr::V4(*address).is_loopback(),
         Host::Ipv6(address) => IpAddr::V6(*address).is_loopback(),
     }

@@ -12,19 +12,26 @@ pub fn encoded_length(text: &str) -> usize {
     text.chars().map(encoded_char).sum()
 }
 
-/// How many bytes a value has in JSON, about: numbers count as the longest.
+/// How many bytes a value has in JSON.
 pub fn json_length(value: &Value) -> usize {
     match value {
         Value::String(text) => encoded_length(text) + 2,
-        Value::Array(values) => values.iter().map(|one| json_length(one) + 1).sum::<usize>() + 2,
+        Value::Array(values) => 2 + joined(values.iter().map(json_length)),
         Value::Object(fields) => {
             let field =
-                |(name, value): (&String, &Value)| encoded_length(name) + 4 + json_length(value);
-            fields.iter().map(field).sum::<usize>() + 2
+                |(name, value): (&String, &Value)| encoded_length(name) + 3 + json_length(value);
+            2 + joined(fields.iter().map(field))
         }
-        Value::Number(_) => 24,
-        Value::Bool(_) | Value::Null => 5,
+        Value::Number(number) => number.to_string().len(),
+        Value::Bool(true) | Value::Null => 4,
+        Value::Bool(false) => 5,
     }
+}
+
+/// The lengths of parts and of the commas between them.
+fn joined(parts: impl Iterator<Item = usize>) -> usize {
+    let (count, bytes) = parts.fold((0, 0), |(count, bytes), part| (count + 1, bytes + part));
+    bytes + usize::saturating_sub(count, 1)
 }
 
 fn encoded_char(c: char) -> usize {
@@ -75,24 +82,55 @@ fn prefix(chars: impl Iterator<Item = char>, room: usize) -> usize {
     bytes
 }
 
-/// Distributes values over as few messages as have room for them; at least one, maybe empty. A value
-/// that is too large for any is left out.
-pub fn pages<T: Serialize>(values: Vec<T>) -> Vec<Vec<Value>> {
+/// Makes a value have at most `room` bytes in JSON: what is small stays, long texts lose their middle
+/// and long lists their end.
+pub fn fit(value: &mut Value, room: usize) {
+    if json_length(value) <= room {
+        return;
+    }
+    match value {
+        Value::String(text) => *text = fit_output(text, room.saturating_sub(2)),
+        Value::Array(values) => {
+            let mut used = 2;
+            let fitting = values.iter().take_while(|one| {
+                used += json_length(one) + 1;
+                used <= room
+            });
+            let fitting = fitting.count();
+            values.truncate(fitting);
+        }
+        Value::Object(fields) => {
+            let mut left = room.saturating_sub(2);
+            let mut parts: Vec<(usize, &String, &mut Value)> = fields
+                .iter_mut()
+                .map(|(name, value)| (json_length(value), name, value))
+                .collect();
+            // What the small ones leave is for the large ones.
+            parts.sort_by_key(|(length, ..)| *length);
+            let mut count = parts.len();
+            for (_, name, value) in parts {
+                let label = encoded_length(name) + 4;
+                fit(value, (left / count).saturating_sub(label));
+                left = left.saturating_sub(label + json_length(value));
+                count -= 1;
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// Distributes values over as few messages as have `room` bytes for them; at least one, maybe empty. A
+/// value that is too large for any is shortened.
+pub fn pages<T: Serialize>(values: Vec<T>, room: usize) -> Vec<Vec<Value>> {
     let mut pages = vec![Vec::new()];
     let mut used = 0;
     for value in values {
-        let Ok(value) = serde_json::to_value(value) else {
+        let Ok(mut value) = serde_json::to_value(value) else {
             continue;
         };
-        let length = value.to_string().len() + 1;
-        if length > MAX_MESSAGE - 1000 {
-            tracing::warn!(
-                length,
-                "an entry is too large for a message and is left out"
-            );
-            continue;
-        }
-        if used + length > MAX_MESSAGE - 1000 {
+        fit(&mut value, room - 1);
+        let length = json_length(&value) + 1;
+        if used + length > room {
             pages.push(Vec::new());
             used = 0;
         }
@@ -107,6 +145,7 @@ pub fn pages<T: Serialize>(values: Vec<T>) -> Vec<Vec<Value>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn the_length_in_json_is_exact() {
@@ -119,6 +158,13 @@ mod tests {
         ] {
             let json = serde_json::to_string(text).unwrap();
             assert_eq!(encoded_length(text) + 2, json.len(), "{text:?}");
+        }
+        for value in [
+            json!({}),
+            json!([]),
+            json!({ "a": [1, -2.5, 1e300, null, true, false], "\"": {"b": "\n", "c": [[], {}]} }),
+        ] {
+            assert_eq!(json_length(&value), value.to_string().len(), "{value}");
         }
     }
 
@@ -137,13 +183,39 @@ mod tests {
     #[test]
     fn pages_lose_nothing_and_keep_their_order() {
         let values: Vec<String> = (0..5000).map(|n| format!("{n:0500}")).collect();
-        let pages = pages(values.clone());
+        let pages = pages(values.clone(), 900_000);
         assert!(pages.len() > 1);
         for page in &pages {
-            assert!(Value::from(page.clone()).to_string().len() < MAX_MESSAGE);
+            assert!(Value::from(page.clone()).to_string().len() <= 900_001);
         }
         let all: Vec<Value> = pages.into_iter().flatten().collect();
         assert_eq!(all, values.into_iter().map(Value::from).collect::<Vec<_>>());
-        assert_eq!(super::pages(Vec::<u8>::new()), vec![Vec::<Value>::new()]);
+        assert_eq!(
+            super::pages(Vec::<u8>::new(), 900_000),
+            vec![Vec::<Value>::new()]
+        );
+        let large = super::pages(vec!["x".repeat(5000)], 1000);
+        assert!(large.len() == 1 && large[0][0].to_string().len() < 1000);
+    }
+
+    #[test]
+    fn what_is_small_stays_where_something_large_is_fitted() {
+        let mut value = json!({
+            "id": "abc", "success": true, "text": "x".repeat(50_000),
+            "list": vec!["y".repeat(100); 1000], "deep": { "small": 1, "large": "z".repeat(9000) },
+        });
+        fit(&mut value, 10_000);
+        assert!(json_length(&value) <= 10_000);
+        assert_eq!(
+            (&value["id"], &value["success"]),
+            (&json!("abc"), &json!(true))
+        );
+        assert_eq!(value["deep"]["small"], 1);
+        for large in [&value["text"], &value["deep"]["large"], &value["list"][20]] {
+            assert!(large.as_str().is_some_and(|text| text.len() >= 100));
+        }
+        let mut none = json!({ "many": [1, 2, 3] });
+        fit(&mut none, 0);
+        assert_eq!(none, json!({ "many": [] }));
     }
 }

@@ -20,7 +20,7 @@ pub enum Decoded {
 }
 
 /// Why an event is refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rejection {
     /// The event's name.
     pub event: String,
@@ -28,7 +28,14 @@ pub struct Rejection {
     pub id: String,
     /// What is wrong with it.
     pub error: String,
+    /// As in the request: `execution_id`.
+    pub execution_id: Value,
+    /// As in the request: `group_execution`.
+    pub group_execution: Value,
 }
+
+/// The longest field that a refusal gives back.
+const MAX_RETURNED: usize = 4096;
 
 /// Reads an event. Never fails and never panics, whatever `arguments` hold.
 pub fn decode(event: &str, arguments: Vec<Value>) -> Decoded {
@@ -88,6 +95,8 @@ impl Reader<'_> {
                 event: self.event.to_owned(),
                 id: id.clone().unwrap_or_default(),
                 error: shorten(error, 1000),
+                execution_id: self.returned("execution_id"),
+                group_execution: self.returned("group_execution"),
             })
         };
         let key = id_key(self.event);
@@ -103,8 +112,10 @@ impl Reader<'_> {
             }
             Some(_) => return reject(&format!("{key} is not a text")),
         }
-        if text_bytes(&self.payload) > MAX_REQUEST {
-            return reject(&format!("the event carries more than {MAX_REQUEST} bytes"));
+        if weight(&self.payload) > MAX_REQUEST {
+            return reject(&format!(
+                "the event carries more than {MAX_REQUEST} bytes, of which each value takes 32"
+            ));
         }
         match serde_path_to_error::deserialize::<_, T>(&self.payload) {
             Err(error) => reject(&error.to_string()),
@@ -113,6 +124,15 @@ impl Reader<'_> {
                 Ok(()) => request(make(value)),
             },
         }
+    }
+
+    /// A field that is given back as it is, unless it is long.
+    fn returned(&self, field: &str) -> Value {
+        let value = self.payload.get(field).unwrap_or(&Value::Null);
+        if weight(value) > MAX_RETURNED {
+            return Value::Null;
+        }
+        value.clone()
     }
 
     /// The id for the reply, shortened where it is too long to be one.
@@ -173,8 +193,8 @@ fn check_batch(request: &Batch) -> Result<(), String> {
         .commands
         .iter()
         .try_for_each(|command| check_command(command))?;
-    if request.batch_id == "last" {
-        return Err("a batch cannot be called 'last'".into());
+    if ["last", ".", ".."].contains(&request.batch_id.as_str()) {
+        return Err(format!("a batch cannot be called '{}'", request.batch_id));
     }
     check_timeout(request.timeout_s)
 }
@@ -201,16 +221,17 @@ fn check_timeout(seconds: Option<f64>) -> Result<(), String> {
     }
 }
 
-/// Bytes of all texts in a value.
-fn text_bytes(value: &Value) -> usize {
-    match value {
+/// Bytes of all texts in a value, and some for each value, which takes memory however small it is.
+pub fn weight(value: &Value) -> usize {
+    const EACH: usize = 32;
+    EACH + match value {
         Value::String(text) => text.len(),
-        Value::Array(values) => values.iter().map(text_bytes).sum::<usize>() + values.len(),
+        Value::Array(values) => values.iter().map(weight).sum(),
         Value::Object(fields) => fields
             .iter()
-            .map(|(name, value)| name.len() + text_bytes(value))
+            .map(|(name, value)| EACH + name.len() + weight(value))
             .sum(),
-        _ => 8,
+        _ => 0,
     }
 }
 
@@ -274,6 +295,16 @@ mod tests {
         let refused = rejection(event, json!({"command_id": "c", "command": 5}));
         assert_eq!(refused.id, "c");
         assert!(refused.error.starts_with("command:"), "{}", refused.error);
+        let refused = rejection(
+            event,
+            json!({"command_id": "c", "execution_id": 7, "group_execution": "x".repeat(9000)}),
+        );
+        assert_eq!(
+            (&refused.execution_id, &refused.group_execution),
+            (&json!(7), &Value::Null)
+        );
+        let small = json!({"command_id": "c", "command": "ls", "y": vec![json!({"": 0}); 50_000]});
+        assert!(rejection(event, small).error.contains("more than"));
         assert!(
             rejection(event, json!({"command": "ls"}))
                 .error
@@ -306,10 +337,12 @@ mod tests {
             "execute_batch_persistent",
             json!({"batch_id": "b", "commands": []}),
         );
-        rejection(
-            "execute_batch_persistent",
-            json!({"batch_id": "last", "commands": ["ls"]}),
-        );
+        for id in ["last", ".", ".."] {
+            rejection(
+                "execute_batch_persistent",
+                json!({"batch_id": id, "commands": ["ls"]}),
+            );
+        }
         rejection(
             "rollback_command",
             json!({"snapshot_id": "a", "on_conflict": "panic"}),

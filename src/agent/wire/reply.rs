@@ -1,11 +1,12 @@
 //! What the agent sends. `agent_id` is added to every event on its way out.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::bound::{MAX_MESSAGE, json_length};
 use super::decode::{Rejection, id_key};
 use crate::path::AbsPath;
-use crate::rollback::{Conflict, Failure, RollbackReport};
+use crate::rollback::{Conflict, Failure, PlannedAction, RollbackReport};
 use crate::seal::{ChangeCounts, Receipt};
 use crate::store::{CoverageRecord, SnapshotId};
 
@@ -69,7 +70,7 @@ pub struct CommandCompleted {
     /// The backend cancelled it.
     #[serde(skip_serializing_if = "is_false")]
     pub cancelled: bool,
-    /// The agent went down while it ran.
+    /// The agent went down, or was stopped, while it ran.
     #[serde(skip_serializing_if = "is_false")]
     pub interrupted: bool,
     /// Bytes of output that are not in `output`.
@@ -121,13 +122,19 @@ pub struct BatchCommandCompleted {
     pub snapshot_id: Option<String>,
     /// As a shell reports it.
     pub exit_code: Option<i32>,
+    /// Bytes of output that are not in `output`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub output_left_out: u64,
+    /// The file on the agent's host with the whole output, where it was too long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_file: Option<String>,
     /// What the snapshot vouches for, with short lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Receipt>,
 }
 
 /// One entry of [`BatchCompleted::execution_results`].
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ExecutionResult {
     /// The command line.
     pub command: String,
@@ -145,6 +152,12 @@ pub struct ExecutionResult {
     pub snapshot_id: Option<String>,
     /// As a shell reports it; null where the command did not run.
     pub exit_code: Option<i32>,
+    /// Bytes of output that are not in `output`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub output_left_out: u64,
+    /// The file on the agent's host with the whole output, where it was too long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_file: Option<String>,
 }
 
 /// `batch_execution_completed`
@@ -164,6 +177,9 @@ pub struct BatchCompleted {
     pub execution_results: Vec<ExecutionResult>,
     /// The output of all commands.
     pub output: String,
+    /// Bytes of output that are not in `output`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub output_left_out: u64,
     /// Empty when all is well.
     pub error: String,
     /// The snapshots in the order in which the commands ran.
@@ -171,7 +187,7 @@ pub struct BatchCompleted {
     /// The backend cancelled it.
     #[serde(skip_serializing_if = "is_false")]
     pub cancelled: bool,
-    /// The agent went down while it ran.
+    /// The agent went down, or was stopped, while it ran.
     #[serde(skip_serializing_if = "is_false")]
     pub interrupted: bool,
 }
@@ -199,22 +215,36 @@ pub struct RollbackOutcome {
     pub failures: Vec<Failure>,
     /// The snapshot that takes the rollback back.
     pub redo_snapshot_id: Option<String>,
+    /// Remarks, for example files that a process still has open.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// What a dry run would do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Vec<PlannedAction>>,
+    /// The agent went down before it could tell.
+    #[serde(skip_serializing_if = "is_false")]
+    pub interrupted: bool,
     /// Entries that are left out of the lists here, because there are too many.
     #[serde(skip_serializing_if = "is_zero")]
     pub not_listed: u64,
 }
 
-/// The most entries that a rollback's lists hold on the wire.
+/// The most entries that each of a rollback's lists holds on the wire.
 const MAX_LISTED: usize = 500;
+/// The most bytes of a result that its lists take.
+const MAX_LISTS: usize = MAX_MESSAGE / 2;
 
 impl RollbackOutcome {
     /// From the engine's report; `what` is `Rollback` or `Batch rollback`.
     pub fn of(report: RollbackReport, what: &str) -> Self {
         let whole = report.success;
-        let listed = report.conflicts.len() + report.failures.len();
         let mut outcome = Self {
             success: whole,
-            message: message(what, whole),
+            message: if whole && report.dry_run {
+                format!("{what} planned")
+            } else {
+                message(what, whole)
+            },
             error: String::new(),
             dry_run: report.dry_run,
             restored: report.restored,
@@ -223,15 +253,51 @@ impl RollbackOutcome {
             conflicts: report.conflicts,
             failures: report.failures,
             redo_snapshot_id: report.redo_snapshot_id,
+            notes: report.notes,
+            plan: report.plan,
+            interrupted: false,
             not_listed: 0,
         };
         if !whole {
-            outcome.error = not_whole(outcome.conflicts.len(), outcome.failures.len());
+            let (conflicts, failures) = (outcome.conflicts.len(), outcome.failures.len());
+            let entries = (conflicts + failures > 0 || report.not_undone.is_empty())
+                .then(|| not_whole(conflicts, failures));
+            let left_out = report.not_undone.first().map(|first| {
+                let count = crate::plural(report.not_undone.len() as u64, "snapshot", "snapshots");
+                format!(
+                    "{count} left out, first {}: {}",
+                    first.snapshot_id, first.reason
+                )
+            });
+            let parts: Vec<String> = entries.into_iter().chain(left_out).collect();
+            outcome.error = parts.join("; ");
         }
-        outcome.conflicts.truncate(MAX_LISTED);
-        outcome.failures.truncate(MAX_LISTED);
-        outcome.not_listed = (listed - outcome.conflicts.len() - outcome.failures.len()) as u64;
+        outcome.shorten_lists();
         outcome
+    }
+
+    /// Takes entries from the end of the lists until they fit a message.
+    fn shorten_lists(&mut self) {
+        let plan = |outcome: &Self| outcome.plan.as_ref().map_or(0, Vec::len);
+        let count = |outcome: &Self| {
+            outcome.conflicts.len() + outcome.failures.len() + outcome.notes.len() + plan(outcome)
+        };
+        let all = count(self);
+        let mut most = MAX_LISTED;
+        loop {
+            self.conflicts.truncate(most);
+            self.failures.truncate(most);
+            self.notes.truncate(most);
+            if let Some(plan) = &mut self.plan {
+                plan.truncate(most);
+            }
+            self.not_listed = (all - count(self)) as u64;
+            let payload = Reply::new("rollback_result", &*self).payload;
+            if most == 0 || json_length(&payload) <= MAX_LISTS {
+                return;
+            }
+            most /= 2;
+        }
     }
 
     /// A rollback that did not happen.
@@ -253,16 +319,18 @@ impl RollbackOutcome {
         };
         let mut payload = Reply::new(result, self).payload;
         payload[key] = id.into();
-        vec![
-            Reply {
-                event: result,
-                payload,
-            },
-            Reply::new(
+        let mut replies = vec![Reply {
+            event: result,
+            payload,
+        }];
+        // Older backends take it for a rollback that was carried out.
+        if !self.dry_run {
+            replies.push(Reply::new(
                 completed,
                 json!({ key: id, "success": self.success, "error": self.error }),
-            ),
-        ]
+            ));
+        }
+        replies
     }
 }
 
@@ -314,7 +382,9 @@ fn message(what: &str, success: bool) -> String {
 
 /// The events that answer a request which is refused or failed before it began.
 pub fn refusal(rejection: &Rejection) -> Vec<Reply> {
-    let Rejection { event, id, error } = rejection;
+    let Rejection {
+        event, id, error, ..
+    } = rejection;
     let key = id_key(event);
     let result = |name| {
         let mut payload = json!({ "success": false, "error": error, "message": error });
@@ -330,6 +400,8 @@ pub fn refusal(rejection: &Rejection) -> Vec<Reply> {
             CommandCompleted {
                 command_id: id.clone(),
                 error: error.clone(),
+                execution_id: rejection.execution_id.clone(),
+                group_execution: rejection.group_execution.clone(),
                 ..CommandCompleted::default()
             },
         )],
@@ -345,8 +417,17 @@ pub fn refusal(rejection: &Rejection) -> Vec<Reply> {
         "rollback_batch" => RollbackOutcome::failed(error, "Batch rollback").replies(key, id),
         "get_snapshot_info" => result("snapshot_info_result"),
         "get_batch_snapshots" => result("batch_snapshots_result"),
-        "list_snapshots" => result("snapshots_list_result"),
-        "cleanup_snapshot" | "cleanup_batch" => result("cleanup_result"),
+        "list_snapshots" => vec![Reply::new(
+            "snapshots_list_result",
+            json!({ "success": false, "error": error, "snapshots": [], "batches": [] }),
+        )],
+        "cleanup_snapshot" => result("cleanup_result"),
+        "cleanup_batch" => {
+            let mut replies = result("cleanup_result");
+            // Backends that know only one kind of answer look here.
+            replies[0].payload["snapshot_id"] = id.as_str().into();
+            replies
+        }
         "get_snapshot_diff" => result("snapshot_diff_result"),
         "pin_snapshot" => result("pin_result"),
         _ => vec![Reply::new(
@@ -396,14 +477,57 @@ mod tests {
                 event: event.into(),
                 id: "x".into(),
                 error: "no".into(),
+                execution_id: 7.into(),
+                ..Rejection::default()
             });
             assert_eq!(replies[0].event, answer);
             assert_eq!(replies[0].payload[key], "x", "{event}");
             assert_eq!(replies[0].payload["error"], "no", "{event}");
+            if event == "execute_deployment_command" {
+                assert_eq!(replies[0].payload["execution_id"], 7);
+            }
             if answer != "agent_error" {
                 assert_eq!(replies[0].payload["success"], false, "{event}");
             }
         }
+    }
+
+    #[test]
+    fn a_rollback_fits_a_message_however_long_its_lists_and_paths_are() {
+        let conflict = |n: usize| Conflict {
+            path: AbsPath::new(format!("/{n}/{}", "\u{1}".repeat(3000))).unwrap(),
+            reason: "changed".into(),
+        };
+        let report = RollbackReport {
+            conflicts: (0..2000).map(conflict).collect(),
+            redo_snapshot_id: Some("r".into()),
+            ..RollbackReport::default()
+        };
+        let replies = RollbackOutcome::of(report, "Rollback").replies("snapshot_id", "s");
+        let payload = &replies[0].payload;
+        assert!(payload.to_string().len() < MAX_MESSAGE);
+        let listed = payload["conflicts"].as_array().unwrap().len() as u64;
+        assert!(listed > 10);
+        assert_eq!(payload["not_listed"], 2000 - listed);
+        assert_eq!(payload["redo_snapshot_id"], "r");
+    }
+
+    #[test]
+    fn a_dry_run_is_not_told_as_a_rollback() {
+        let action = PlannedAction {
+            action: "remove".into(),
+            path: AbsPath::new("/x").unwrap(),
+        };
+        let report = RollbackReport {
+            success: true,
+            dry_run: true,
+            plan: Some(vec![action]),
+            ..RollbackReport::default()
+        };
+        let replies = RollbackOutcome::of(report, "Rollback").replies("snapshot_id", "s");
+        assert_eq!(replies.len(), 1);
+        assert_eq!(replies[0].payload["message"], "Rollback planned");
+        assert_eq!(replies[0].payload["plan"][0]["action"], "remove");
     }
 
     #[test]

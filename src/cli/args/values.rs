@@ -44,10 +44,15 @@ pub(crate) fn hours(text: &str) -> Result<Duration, String> {
     duration(number * 3600.0)
 }
 
-/// Makes a duration of `seconds`; negative, endless and unrepresentable ones are refused.
+/// The longest time that is taken, in seconds: a thousand years. Points of time that far ahead can be counted.
+const LONGEST: f64 = 1000.0 * 365.0 * 24.0 * 3600.0;
+
+/// Makes a duration of `seconds`; negative, endless and unbearably long ones are refused.
 pub(crate) fn duration(seconds: f64) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds)
-        .map_err(|_| "the number must not be negative or this large".into())
+        .ok()
+        .filter(|_| seconds <= LONGEST)
+        .ok_or_else(|| "the number must not be negative, and not more than a thousand years".into())
 }
 
 /// Reads a number of bytes: `4096`, `512K`, `10M`, `2G`, `1T` (powers of 1024; `KiB` and `KB`
@@ -117,7 +122,9 @@ mod tests {
 
     #[test]
     fn spans_without_sense_are_refused() {
-        for bad in ["", "h", "2x", "-1h", "1.2.3h", "inf", "1e400", "2h30m"] {
+        for bad in [
+            "", "h", "2x", "-1h", "1.2.3h", "inf", "1e400", "2h30m", "366000d",
+        ] {
             assert!(span(bad).is_err(), "{bad:?} was accepted");
         }
         assert!(span("99999999999999999999999999d").is_err());

@@ -115,7 +115,7 @@ fn exit(report: &RollbackReport, on_conflict: OnConflict) -> Exit {
     let skipped = on_conflict == OnConflict::Skip && !report.conflicts.is_empty();
     if stops(report, on_conflict) {
         Exit::Conflicts
-    } else if skipped || !report.failures.is_empty() {
+    } else if skipped || !report.failures.is_empty() || !report.not_undone.is_empty() {
         Exit::Partial
     } else if report.success || report.dry_run {
         Exit::Done
@@ -128,7 +128,7 @@ fn exit(report: &RollbackReport, on_conflict: OnConflict) -> Exit {
 mod tests {
     use super::*;
     use crate::path::AbsPath;
-    use crate::rollback::{Conflict, Failure as EntryFailure, PlannedAction};
+    use crate::rollback::{Conflict, Failure as EntryFailure, NotUndone, PlannedAction};
 
     fn path() -> AbsPath {
         AbsPath::new("/f").unwrap()
@@ -160,6 +160,12 @@ mod tests {
         assert_eq!(code(&report(1, 0, true), OnConflict::Overwrite), 0);
         assert_eq!(code(&report(0, 1, false), OnConflict::Abort), 5);
         assert_eq!(code(&report(0, 0, false), OnConflict::Abort), 1);
+        let mut left_out = report(0, 0, false);
+        left_out.not_undone = vec![NotUndone {
+            snapshot_id: "a".into(),
+            reason: "its command still runs".into(),
+        }];
+        assert_eq!(code(&left_out, OnConflict::Overwrite), 5);
     }
 
     #[test]

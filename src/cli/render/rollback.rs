@@ -34,6 +34,9 @@ pub(crate) fn report(report: &RollbackReport, program: &str, palette: Palette) -
 /// The sentence that sums it up.
 fn outcome(report: &RollbackReport, palette: Palette) -> String {
     let what = match report.snapshot_ids.as_slice() {
+        [] if !report.not_undone.is_empty() => {
+            text::count(report.not_undone.len() as u64, "snapshot", "snapshots")
+        }
         [one] => text::line(one),
         several => text::count(several.len() as u64, "snapshot", "snapshots"),
     };
@@ -44,17 +47,21 @@ fn outcome(report: &RollbackReport, palette: Palette) -> String {
             text::count(steps, "step", "steps")
         );
     }
-    let changed = report.restored + report.removed > 0;
+    let left_out = report.not_undone.len();
+    let rest_is_whole = report.conflicts.is_empty() && report.failures.is_empty();
+    // A snapshot of which everything was as before already is taken back as well.
+    let changed = report.restored + report.removed > 0
+        || left_out > 0 && rest_is_whole && !report.snapshot_ids.is_empty();
     if report.success {
         palette.good(&format!("rolled back {what}: {}", counts(report)))
     } else if changed {
         palette.bad(&format!(
             "rolled back {what} in part: {}, {} not",
             counts(report),
-            report.failures.len() + report.conflicts.len()
+            report.failures.len() + report.conflicts.len() + left_out
         ))
     } else {
-        let was = if report.snapshot_ids.len() == 1 {
+        let was = if report.snapshot_ids.len().max(left_out) == 1 {
             "was"
         } else {
             "were"
@@ -83,7 +90,7 @@ pub(crate) fn counts(report: &RollbackReport) -> String {
     }
 }
 
-/// Every conflict and failure, one line each.
+/// Every conflict and failure, and every snapshot that was left out, one line each.
 pub(crate) fn troubles(report: &RollbackReport) -> Vec<String> {
     let conflicts = report
         .conflicts
@@ -93,9 +100,14 @@ pub(crate) fn troubles(report: &RollbackReport) -> Vec<String> {
         .failures
         .iter()
         .map(|one| ("failed", &one.path, &one.error));
+    let left_out = report.not_undone.iter().map(|one| {
+        let (id, why) = (text::line(&one.snapshot_id), text::line(&one.reason));
+        format!("{:<9} {id}: {why}", "left out")
+    });
     conflicts
         .chain(failures)
         .map(|(word, path, why)| trouble(word, path, why))
+        .chain(left_out)
         .collect()
 }
 
@@ -172,7 +184,7 @@ pub(crate) fn recovered(report: &RecoverReport, program: &str, palette: Palette)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rollback::{Conflict, Failure, PlannedAction};
+    use crate::rollback::{Conflict, Failure, NotUndone, PlannedAction};
 
     const PLAIN: Palette = Palette { on: false };
 
@@ -256,6 +268,34 @@ mod tests {
         assert!(
             text.contains("rolled back 2 snapshots in part: 2 restored, 1 removed, 1 not\n"),
             "{text}"
+        );
+    }
+
+    #[test]
+    fn snapshots_that_were_left_out_are_listed() {
+        let left_out = NotUndone {
+            snapshot_id: "bb".into(),
+            reason: "its command still runs".into(),
+        };
+        let mut partial = done();
+        partial.success = false;
+        partial.not_undone = vec![left_out];
+        let text = report(&partial, "deployx", PLAIN);
+        assert!(
+            text.starts_with(
+                "left out  bb: its command still runs\n\
+                 rolled back a1b2c3d4e5f60718 in part: 2 restored, 1 removed, 1 not\n"
+            ),
+            "{text}"
+        );
+        let nothing = RollbackReport {
+            not_undone: partial.not_undone,
+            ..RollbackReport::default()
+        };
+        assert_eq!(
+            report(&nothing, "deployx", PLAIN),
+            "left out  bb: its command still runs\n\
+             1 snapshot was not rolled back; nothing was changed\n"
         );
     }
 

@@ -56,10 +56,23 @@ pub fn user_id() -> u32 {
 /// When process `pid` was started, in ticks since boot; `None` when there is no such process. With
 /// its number this tells a process from a later one of the same number.
 pub fn process_started(pid: u32) -> Option<u64> {
+    process_field(pid, 19)?.parse().ok()
+}
+
+/// The parent of process `pid`; `None` when there is no such process.
+pub fn process_parent(pid: u32) -> Option<u32> {
+    process_field(pid, 1)?.parse().ok()
+}
+
+/// A field of what the system tells of a process, counted from its state.
+fn process_field(pid: u32, number: usize) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold anything; the fields after it are numbers.
+    // The name in parentheses may hold anything; the fields after it are single words.
     let (_, fields) = stat.rsplit_once(')')?;
-    fields.split_ascii_whitespace().nth(19)?.parse().ok()
+    fields
+        .split_ascii_whitespace()
+        .nth(number)
+        .map(str::to_owned)
 }
 
 /// Where a thread stands among processes.

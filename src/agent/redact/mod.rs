@@ -1,8 +1,6 @@
 //! Known shapes of secrets, taken out of what leaves the host.
 
-use std::sync::LazyLock;
-
-use regex::{Captures, Regex};
+mod shapes;
 
 use super::secret::Secret;
 
@@ -12,32 +10,6 @@ const MARK: &str = "[redacted]";
 const HELD: usize = 1024;
 /// The longest secret whose end is waited for, a private key for example.
 const LONGEST: usize = 64 << 10;
-
-/// Groups that are kept: `keep` before the secret, `end` after it.
-static SHAPES: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    let shapes = [
-        r"(?:AKIA|ASIA)[0-9A-Z]{16}",
-        r"gh[pousr]_[A-Za-z0-9]{36,}",
-        r"github_pat_[A-Za-z0-9_]{22,}",
-        r"glpat-[A-Za-z0-9_\-]{20,}",
-        r"xox[abprs]-[A-Za-z0-9\-]{10,}",
-        r"sk-[A-Za-z0-9_\-]{20,}",
-        r"npm_[A-Za-z0-9]{36}",
-        r"AIza[0-9A-Za-z_\-]{35}",
-        r"eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}",
-        r"(?P<url>://[^\s:/@]{0,64}:)[^\s@/]{1,256}(?P<at>@)",
-        r"(?P<scheme>(?i:bearer|basic)\s+)[A-Za-z0-9+/._~=\-]{16,}",
-        r#"(?P<key>(?i:password|passwd|secret|api_?key|access_?key|token)[A-Za-z0-9_]{0,32}\s{0,4}=\s{0,4}["']?)[^\s"'&;]{4,}"#,
-        r#"(?P<json>"[A-Za-z0-9_\-]{0,32}(?i:password|passwd|secret|api_?key|access_?key|token)[A-Za-z0-9_\-]{0,32}"\s{0,4}:\s{0,4}")[^"]{4,}"#,
-        r"-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----(?s:.*?)-----END [A-Z ]{0,32}PRIVATE KEY-----",
-    ];
-    // A test makes sure that this is a regular expression.
-    Regex::new(&shapes.join("|")).ok()
-});
-
-/// What a line that may still turn out to hold a secret has in it.
-static SUSPICIOUS: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new("(?i)bearer|basic|passw|secret|key|token|://").ok());
 
 /// Takes secrets out of text.
 #[derive(Debug, Clone, Default)]
@@ -64,9 +36,10 @@ impl Redactor {
                 text = text.replace(value.reveal(), MARK);
             }
         }
-        match &*SHAPES {
-            Some(shapes) if self.shapes => shapes.replace_all(&text, replace).into_owned(),
-            _ => text,
+        if self.shapes {
+            shapes::clean(&text, MARK)
+        } else {
+            text
         }
     }
 
@@ -75,16 +48,14 @@ impl Redactor {
         if !self.shapes && self.values.is_empty() {
             return 0;
         }
-        if let Some(begin) = text.rfind("-----BEGIN ")
-            && !is_closed(&text[begin..])
+        if let Some(begin) = shapes::open_key(text)
             && text.len() - begin < LONGEST
         {
             return text.len() - begin;
         }
         let line = text.rfind('\n').map_or(0, |at| at + 1);
         let line = &text[line..];
-        let suspicious = SUSPICIOUS.as_ref().is_some_and(|one| one.is_match(line));
-        let open = if suspicious {
+        let open = if shapes::is_suspicious(line) {
             line.len()
         } else {
             line.rfind(char::is_whitespace)
@@ -111,31 +82,13 @@ impl Redactor {
 
     /// Where the secret begins that goes on at `cut`, where there is one.
     fn secret_across(&self, text: &str, cut: usize) -> Option<usize> {
-        let across = |begin: usize, end: usize| begin < cut && cut < end;
         let value = self.values.iter().find_map(|value| {
             let mut found = text.match_indices(value.reveal());
-            found.find_map(|(at, value)| across(at, at + value.len()).then_some(at))
+            found.find_map(|(at, value)| (at < cut && cut < at + value.len()).then_some(at))
         });
-        let shape = SHAPES.as_ref().filter(|_| self.shapes).and_then(|shapes| {
-            let mut found = shapes.find_iter(text);
-            found.find_map(|one| across(one.start(), one.end()).then_some(one.start()))
-        });
+        let shape = self.shapes.then(|| shapes::across(text, cut)).flatten();
         value.into_iter().chain(shape).min()
     }
-}
-
-/// Whether a key that begins here has its whole last line, and that line its end.
-fn is_closed(key: &str) -> bool {
-    let after = key
-        .split_once("-----END ")
-        .and_then(|(_, rest)| rest.split_once("-----"));
-    after.is_some_and(|(_, after)| after.contains('\n'))
-}
-
-fn replace(found: &Captures<'_>) -> String {
-    let group = |name| found.name(name).map_or("", |text| text.as_str());
-    let before: String = ["url", "scheme", "key", "json"].map(group).concat();
-    format!("{before}{MARK}{}", group("at"))
 }
 
 /// Turns a stream of bytes into redacted text, piece by piece.
@@ -194,11 +147,6 @@ mod tests {
 
     fn redactor() -> Redactor {
         Redactor::new(true, vec![Secret::new("tok-of-this-agent")])
-    }
-
-    #[test]
-    fn the_shapes_are_a_regular_expression() {
-        assert!(SHAPES.is_some() && SUSPICIOUS.is_some());
     }
 
     const TEXT: &str = "clone https://bob:hunter22@git.example/x.git\n\
