@@ -336,6 +336,25 @@ fn a_reader_of_errors_that_went_away_keeps_the_exit_code() {
 }
 
 #[cfg(target_os = "linux")]
+#[cfg(unix)]
+#[test]
+fn directories_that_are_made_are_closed_to_others_whatever_the_umask_is() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("above/store");
+    let status = Command::new("sh")
+        .args(["-c", "umask 0; exec \"$0\" run -- true"])
+        .arg(env!("CARGO_BIN_EXE_deployx"))
+        .env("DEPLOYX_SNAPSHOT_DIR", &store)
+        .current_dir(dir.path())
+        .status();
+    assert!(status.unwrap().success());
+    for path in [store.as_path(), store.parent().unwrap()] {
+        let mode = path.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o022, 0, "{}", path.display());
+    }
+}
+
 #[test]
 fn log_lines_that_cannot_be_written_end_nothing() {
     let full = || {

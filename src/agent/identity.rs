@@ -58,18 +58,47 @@ impl Identity {
     }
 }
 
+/// What the kernel lets a process do that has these capabilities, by their numbers.
+const RIGHTS: [(&[u32], &str); 5] = [
+    // CAP_DAC_OVERRIDE, CAP_FOWNER
+    (&[1, 3], "files of other users"),
+    // CAP_CHOWN
+    (&[0], "owners and groups of which this user is no member"),
+    // CAP_MKNOD
+    (&[27], "device nodes"),
+    // CAP_LINUX_IMMUTABLE
+    (&[9], "the immutable and append-only flags"),
+    // CAP_SETFCAP, CAP_SYS_ADMIN
+    (&[31, 21], "file capabilities and trusted attributes"),
+];
+
 /// What a rollback cannot give back for this process's user.
 pub(super) fn what_cannot_be_restored() -> Vec<&'static str> {
-    if crate::sys::durable::own_uid() == 0 {
-        return Vec::new();
-    }
-    vec![
-        "files of other users",
-        "owners and groups of which this user is no member",
-        "device nodes",
-        "the immutable and append-only flags",
-        "file capabilities and trusted attributes",
-    ]
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let by_user = if crate::sys::durable::own_uid() == 0 {
+        u64::MAX
+    } else {
+        0
+    };
+    missing(capabilities(&status).unwrap_or(by_user))
+}
+
+/// The capabilities in force, of a process's `status`; `None` where the system has none.
+fn capabilities(status: &str) -> Option<u64> {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(line.trim(), 16).ok()
+}
+
+/// What cannot be restored with these capabilities.
+fn missing(capabilities: u64) -> Vec<&'static str> {
+    let has = |number: &u32| capabilities & (1 << number) != 0;
+    RIGHTS
+        .iter()
+        .filter(|(needed, _)| !needed.iter().all(has))
+        .map(|(_, what)| *what)
+        .collect()
 }
 
 fn first_line(file: &str) -> Option<String> {
@@ -173,6 +202,16 @@ fn memory() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn capabilities_decide_what_can_be_restored() {
+        let status = "Name:\tx\nCapPrm:\t0000000000000000\nCapEff:\t000001ffffffffff\n";
+        let all = capabilities(status).unwrap();
+        assert_eq!(missing(all), Vec::<&str>::new());
+        assert_eq!(missing(all & !(1 << 27)), ["device nodes"]);
+        assert_eq!(missing(0).len(), RIGHTS.len());
+        assert_eq!(capabilities("Name: x"), None);
+    }
 
     #[test]
     #[cfg(target_endian = "little")]

@@ -53,8 +53,15 @@ impl Supervisor {
                 Err(error) if self.shared.outgoing.is_closed() => {
                     tracing::debug!(%error, "the line is closed");
                 }
-                Err(error) if attempt == 0 => tracing::warn!(%error, "the line is down"),
-                Err(error) => tracing::info!(%error, attempt, "the line is still down"),
+                Err(error) => {
+                    // A server may have put the token into its answer.
+                    let error = self.shared.redactor().clean(&error.to_string());
+                    if attempt == 0 {
+                        tracing::warn!(error, "the line is down");
+                    } else {
+                        tracing::info!(error, attempt, "the line is still down");
+                    }
+                }
             }
             self.shared.outgoing.set_up(false);
             self.shared.keep_the_rest();

@@ -7,7 +7,13 @@ use crate::infer::Scope;
 use crate::path::AbsPath;
 
 /// Characters that join, redirect or expand: a `*` of a pattern stands for none of them.
-const SPECIAL: &str = ";&|<>`$(){}\n\r\\";
+const SPECIAL: &str = if cfg!(windows) {
+    ";&|<>`$(){}\n\r\\*?[]%^"
+} else {
+    ";&|<>`$(){}\n\r\\*?[]"
+};
+/// Characters that begin a comment or expand where a word begins.
+const SPECIAL_FIRST: &str = "#~";
 
 /// What may be run. The default allows everything.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -159,6 +165,7 @@ fn matches(pattern: &str, line: &str) -> bool {
     let Some(mut rest) = line.strip_prefix(first) else {
         return false;
     };
+    let mut before = first;
     let parts: Vec<&str> = parts.collect();
     let Some((last, middle)) = parts.split_last() else {
         return rest.is_empty();
@@ -167,13 +174,24 @@ fn matches(pattern: &str, line: &str) -> bool {
         let Some(at) = rest.find(part) else {
             return false;
         };
-        if rest[..at].contains(|c| SPECIAL.contains(c)) {
+        if !is_plain(before, &rest[..at]) {
             return false;
         }
+        before = if part.is_empty() { &rest[..at] } else { part };
         rest = &rest[at + part.len()..];
     }
     rest.strip_suffix(last)
-        .is_some_and(|star| !star.contains(|c| SPECIAL.contains(c)))
+        .is_some_and(|star| is_plain(before, star))
+}
+
+/// Whether what a star stands for, after the text `before`, means nothing but itself to a shell.
+fn is_plain(before: &str, star: &str) -> bool {
+    let mut previous = before.chars().next_back().unwrap_or(' ');
+    star.chars().all(|c| {
+        let begins = previous.is_whitespace() || "=:\"'".contains(previous);
+        previous = c;
+        !SPECIAL.contains(c) && !(begins && SPECIAL_FIRST.contains(c))
+    })
 }
 
 #[cfg(test)]
@@ -187,6 +205,7 @@ mod tests {
                 "git pull*".into(),
                 "systemctl restart *.service".into(),
                 "make".into(),
+                "deploy * --dry-run".into(),
             ],
             ..Policy::default()
         };
@@ -195,6 +214,8 @@ mod tests {
             "git pull --rebase origin",
             "systemctl restart a.service",
             " make ",
+            "git pull origin HEAD~1 issue#12",
+            "deploy 'the shop' --dry-run",
         ] {
             assert!(policy.check_command(good).is_ok(), "{good}");
         }
@@ -207,6 +228,11 @@ mod tests {
             "systemctl restart a.service; true.service",
             "make install",
             "git",
+            "deploy prod # --dry-run",
+            "deploy ~root/../x --dry-run",
+            "deploy --to=~root --dry-run",
+            "git pull *",
+            "git pull x[1]",
         ] {
             assert!(policy.check_command(bad).is_err(), "{bad}");
         }

@@ -1,6 +1,6 @@
 //! The files that hold what the agent proves itself with and what it trusts.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use url::Url;
 
@@ -11,6 +11,8 @@ use crate::agent::Secret;
 use crate::agent::transport::TlsSettings;
 use crate::error::{IoContext as _, Result, Stage};
 use crate::path::escape;
+#[cfg(unix)]
+use crate::sys::durable::own_uid;
 
 /// The longest token, and the longest file with certificates.
 const MAX_FILE: u64 = 1 << 20;
@@ -21,12 +23,16 @@ pub(super) fn token(
     section: &AgentSection,
     environment: &Environment,
 ) -> Result<Option<Secret>> {
-    let text = match args.token_file.as_ref().or(section.token_file.as_ref()) {
-        Some(file) => read_private(file, "token file")?,
-        None => match &environment.agent_token {
-            Some(token) => token.clone(),
-            None => return Ok(None),
-        },
+    let named = |file: &PathBuf| read_private(file, "token file");
+    // A flag goes before the environment, the environment before the configuration.
+    let text = match (
+        &args.token_file,
+        &environment.agent_token,
+        &section.token_file,
+    ) {
+        (Some(file), ..) | (None, None, Some(file)) => named(file)?,
+        (None, Some(token), _) => token.clone(),
+        (None, None, None) => return Ok(None),
     };
     let token = text.trim();
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -87,10 +93,17 @@ fn read_private(file: &Path, what: &str) -> Result<String> {
     let bytes = read(file)?;
     #[cfg(unix)]
     {
-        use std::os::unix::fs::PermissionsExt as _;
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
         let name = escape(file);
         let metadata =
             std::fs::metadata(file).context(Stage::Request, || format!("cannot read {name}"))?;
+        if ![0, own_uid()].contains(&metadata.uid()) {
+            return Err(invalid(format!(
+                "the {what} {name} belongs to user {}, who can change it: it has to belong to the \
+                 user that runs the agent",
+                metadata.uid()
+            )));
+        }
         let mode = metadata.permissions().mode() & 0o777;
         if mode & 0o077 != 0 {
             return Err(invalid(format!(

@@ -247,7 +247,7 @@ fn sizes(config: &mut AgentConfig, section: &AgentSection) {
     config.result_output = result
         .unwrap_or(config.result_output)
         .clamp(1 << 10, 900_000);
-    config.max_waiting = section.max_waiting.unwrap_or(config.max_waiting);
+    config.max_waiting = section.max_waiting.unwrap_or(config.max_waiting).max(1);
     config.max_sessions = section.max_sessions.unwrap_or(config.max_sessions).max(1);
     config.output_file = section.output_file_bytes.unwrap_or(config.output_file);
     config.output_files = section.output_files_bytes.unwrap_or(config.output_files);

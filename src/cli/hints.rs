@@ -38,6 +38,14 @@ pub(crate) fn hint(kind: ErrorKind, stage: Stage, situation: Situation<'_>) -> O
         ErrorKind::Busy => "another deployx is at work here; try again when it is done, or wait \
                             longer with lock_timeout_seconds in the configuration"
             .into(),
+        ErrorKind::Corrupt if stage == Stage::Agent => {
+            "move the agent's directory away: a new one \
+             is made at the next start, which knows no ids and results of the old one"
+                .into()
+        }
+        ErrorKind::UnsafeStore if stage == Stage::Agent => {
+            "name a directory of your own with --state-dir DIR".into()
+        }
         ErrorKind::Corrupt => format!(
             "see what is damaged: {program} verify; snapshots that are not named there can \
              still be used"

@@ -92,7 +92,15 @@ fn create_ancestors(path: &Path) -> io::Result<()> {
     }
     let parent = path.parent().unwrap_or(path);
     create_ancestors(parent)?;
-    match fs::create_dir(path) {
+    // Not writable for others, whatever the umask is.
+    #[cfg(unix)]
+    let made = {
+        use std::os::unix::fs::DirBuilderExt as _;
+        fs::DirBuilder::new().mode(0o755).create(path)
+    };
+    #[cfg(not(unix))]
+    let made = fs::create_dir(path);
+    match made {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }

@@ -288,16 +288,40 @@ fn a_backend_with_listed_lines_reaches_only_the_snapshots_of_its_own_commands() 
         json!({ "batch_id": "b", "commands": ["touch b"], "shell": "bash", "cwd": tree.path() }),
     );
     let batch = backend.event("batch_execution_completed");
+    let mut redo = Value::Null;
     for id in [&own["snapshot_id"], &batch["snapshot_ids"][0]] {
-        for (event, answer) in [
-            ("get_snapshot_diff", "snapshot_diff_result"),
-            ("rollback_command", "rollback_result"),
-        ] {
-            let told = ask(&mut backend, event, json!({ "snapshot_id": id }), answer);
-            assert_eq!(told["success"], true, "{told}");
-        }
+        let id = json!({ "snapshot_id": id });
+        let told = ask(
+            &mut backend,
+            "get_snapshot_diff",
+            id.clone(),
+            "snapshot_diff_result",
+        );
+        assert_eq!(told["success"], true, "{told}");
+        let told = ask(&mut backend, "rollback_command", id, "rollback_result");
+        assert_eq!(told["success"], true, "{told}");
+        redo = told["redo_snapshot_id"].clone();
     }
     assert!(tree.path().join("key").exists() && !tree.path().join("b").exists());
+    // What was taken back can be had again, and so on; but not what somebody else took back.
+    for there in [true, false, true] {
+        let id = json!({ "snapshot_id": redo });
+        let told = ask(&mut backend, "rollback_command", id, "rollback_result");
+        assert_eq!(told["success"], true, "{told}");
+        assert_eq!(tree.path().join("b").exists(), there);
+        redo = told["redo_snapshot_id"].clone();
+    }
+    let output = common::deployx()
+        .arg("--snapshot-dir")
+        .arg(agent.dir.path().join("store"))
+        .args(["--json", "rollback", &foreign])
+        .output()
+        .expect("deployx rollback");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let id = json!({ "snapshot_id": report["redo_snapshot_id"] });
+    let told = ask(&mut backend, "rollback_command", id, "rollback_result");
+    assert_refused(&told, "own commands");
+    assert!(!tree.path().join("key").exists());
 }
 
 #[test]

@@ -347,5 +347,12 @@ fn a_real_systemd_starts_watches_reloads_and_stops_the_agent() {
             machine.journal()
         );
         assert_eq!(machine.of_agent("ExecMainStatus"), "0");
+        for (name, value) in [
+            ("TimeoutStartUSec", "infinity"),
+            ("StartLimitIntervalUSec", "0"),
+            ("RestartPreventExitStatus", "2"),
+        ] {
+            assert_eq!(machine.of_agent(name), value, "{name}");
+        }
     }
 }

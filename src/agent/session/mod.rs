@@ -293,7 +293,8 @@ impl Dispatcher {
             Request::CloseSession(one) => self.close_session(one.session),
             Request::Registered => shared.outgoing.set_registered(true),
             Request::NotRegistered(told) => {
-                tracing::error!(error = %told.error.escape_debug(), "the backend refuses the registration");
+                let error = shared.redactor().clean(&told.error);
+                tracing::error!(error = %error.escape_debug(), "the backend refuses the registration");
                 shared.outgoing.set_registered(false);
             }
             Request::Shells => shared.outgoing.answer(Reply::new(

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::agent::transport::socketio::SocketIo;
 use crate::agent::transport::{Inbound, Transport};
-use crate::agent::{Agent, Examined, PROTOCOL_VERSION, StateDir, examine};
+use crate::agent::{Agent, Examined, PROTOCOL_VERSION, Redactor, StateDir, examine};
 use crate::cli::agent_settings::AgentSettings;
 use crate::cli::app::App;
 use crate::cli::args::AgentArgs;
@@ -195,7 +195,10 @@ fn check(app: &App, settings: &AgentSettings) -> Result<Exit, Failure> {
     let checked = Checked {
         server: settings.server.to_string(),
         connected: connected.is_ok(),
-        error: connected.err().map(|error| error.to_string()),
+        // A server may have put the token into its answer.
+        error: connected.err().map(|error| {
+            Redactor::new(config.redact, config.secrets.clone()).clean(&error.to_string())
+        }),
         agent_id,
         state_dir: config.state_dir.display().to_string(),
         state: found.map_or("cannot be used", |found| match found.state {

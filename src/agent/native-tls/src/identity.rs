@@ -53,6 +53,12 @@ impl Clone for Identity {
     }
 }
 
+/// Whether a PEM text says that its key is encrypted, in the old way or in the new one.
+fn is_encrypted(key: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(key);
+    text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED")
+}
+
 impl Identity {
     /// From PEM: the certificate with its chain, and the private key.
     pub fn from_pkcs8(pem: &[u8], key: &[u8]) -> Result<Self> {
@@ -62,6 +68,12 @@ impl Identity {
             .collect();
         if chain.is_empty() {
             return Err(Error::new("there is no certificate in the PEM text"));
+        }
+        if is_encrypted(key) {
+            return Err(Error::new(
+                "the private key is encrypted with a passphrase, which nobody could enter: \
+                 openssl pkey -in KEY -out PLAIN writes it without one",
+            ));
         }
         let key = PrivateKeyDer::from_pem_slice(key)
             .map_err(|error| Error::new(format!("not a private key in PEM: {error}")))?;
