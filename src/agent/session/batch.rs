@@ -48,11 +48,19 @@ pub(super) fn run(shared: &Arc<Shared>, batch: &Batch, cancel: &Cancel) {
     let ended_by_stop = cancel.is_cancelled() && results.last().is_some_and(|one| !one.success);
     let kept_by_stop = error.as_ref().map(Error::kind) == Some(ErrorKind::Cancelled);
     let stopped = (ended_by_stop || kept_by_stop) && !cancelled;
+    let error = error.map_or_else(String::new, |error| error.to_string());
+    let others = if stopped { NOT_BEGUN } else { SKIPPED };
+    let rest = Rest::after(&error, others);
     let completed = BatchCompleted {
         batch_id: batch.batch_id.clone(),
         output,
         output_left_out,
-        error: error.map_or_else(String::new, |error| error.to_string()),
+        error: match results.len() {
+            ran @ 1.. if kept_by_stop && stopped => {
+                format!("the agent is being stopped; commands that ran: {ran}")
+            }
+            _ => error,
+        },
         cancelled,
         interrupted: stopped && !results.is_empty(),
         ..BatchCompleted::default()
@@ -60,8 +68,6 @@ pub(super) fn run(shared: &Arc<Shared>, batch: &Batch, cancel: &Cancel) {
     for _ in results.len()..batch.commands.len() {
         shared.metrics.command(None);
     }
-    let others = if stopped { NOT_BEGUN } else { SKIPPED };
-    let rest = Rest::after(&completed.error, others);
     let completed = conclude(completed, batch, results, &rest);
     shared.metrics.batches.add(1);
     tracing::info!(
