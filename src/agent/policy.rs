@@ -143,6 +143,14 @@ impl Policy {
                 part.text
             ));
         }
+        let beyond = scope.irreversible.iter();
+        let mut beyond = beyond.filter(|one| ["kernel", "device"].contains(&one.what.as_str()));
+        if let Some(effect) = beyond.next() {
+            return Err(format!(
+                "commands may not write to the {} here: {}",
+                effect.what, effect.reason
+            ));
+        }
         self.check_entries(scope.paths.iter().map(|one| &one.path))
     }
 }
@@ -343,5 +351,34 @@ mod tests {
         };
         assert!(only.check_shell("bash").is_ok());
         assert!(only.check_shell("sh").unwrap_err().contains("bash"));
+    }
+
+    #[test]
+    fn lines_that_write_to_devices_or_the_kernel_are_refused_where_directories_are_listed() {
+        let policy = Policy {
+            paths: vec![path("/srv")],
+            ..Policy::default()
+        };
+        let writes_to = |what: &str| Scope {
+            irreversible: vec![crate::infer::Irreversible {
+                what: what.into(),
+                reason: "> writes to /x".into(),
+            }],
+            ..Scope::default()
+        };
+        for what in ["kernel", "device"] {
+            let error = policy.check_scope(&path("/srv"), &writes_to(what));
+            assert!(error.unwrap_err().contains(what));
+        }
+        assert!(
+            policy
+                .check_scope(&path("/srv"), &writes_to("network"))
+                .is_ok()
+        );
+        assert!(
+            Policy::default()
+                .check_scope(&path("/"), &writes_to("kernel"))
+                .is_ok()
+        );
     }
 }

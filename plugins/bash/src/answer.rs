@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use deployx_plugin_sdk::path::Style;
+use deployx_plugin_sdk::table::is_root_of_process;
 use deployx_plugin_sdk::{Effect, Inference, PathUse, Unclear};
 
 /// How many paths are listed one by one.
@@ -107,6 +108,9 @@ fn pseudo(path: &[u8]) -> Pseudo {
     // A program's own descriptors.
     if path.starts_with(b"/proc/self/fd/") {
         return Pseudo::Nothing;
+    }
+    if is_root_of_process(path) {
+        return Pseudo::No;
     }
     if beneath(b"/proc") || beneath(b"/sys") {
         return Pseudo::Kernel;

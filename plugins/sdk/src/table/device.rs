@@ -9,6 +9,9 @@ pub(crate) struct Device {
 
 /// The device that an absolute Unix path names.
 pub(crate) fn unix(path: &[u8]) -> Option<Device> {
+    if is_root_of_process(path) {
+        return None;
+    }
     if path.starts_with(b"/proc/") || path.starts_with(b"/sys/") {
         return Some(Device {
             effect: Some("kernel"),
@@ -27,6 +30,18 @@ pub(crate) fn unix(path: &[u8]) -> Option<Device> {
     Some(Device {
         effect: (!harmless).then_some("device"),
     })
+}
+
+/// Whether a path leads through `/proc/PID/root` to an ordinary file.
+pub fn is_root_of_process(path: &[u8]) -> bool {
+    let mut parts = path.splitn(5, |b| *b == b'/').skip(1);
+    let is_process = |name: &[u8]| {
+        name == b"self" || name == b"thread-self" || name.iter().all(u8::is_ascii_digit)
+    };
+    parts.next() == Some(b"proc")
+        && parts.next().is_some_and(is_process)
+        && parts.next() == Some(b"root")
+        && parts.next().is_some_and(|rest| !rest.is_empty())
 }
 
 /// Whether a Windows path names a device: `NUL`, `C:\x\con`, `lpt1.txt`.
@@ -54,6 +69,10 @@ mod tests {
             ("/dev/sda1", Some(Some("device"))),
             ("/dev/shm/x", None),
             ("/proc/sys/vm/swappiness", Some(Some("kernel"))),
+            ("/proc/self/root/etc/x", None),
+            ("/proc/17/root/etc/x", None),
+            ("/proc/17/root", Some(Some("kernel"))),
+            ("/proc/17/roots/x", Some(Some("kernel"))),
             ("/srv/dev/null", None),
         ] {
             let found = unix(path.as_bytes()).map(|device| device.effect);

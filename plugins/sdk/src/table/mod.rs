@@ -121,6 +121,7 @@ pub use arguments::{Given, Operand, Parsed};
 pub use call::{Arg, Known, Nested, NestedCommand, Outcome, Place};
 pub use commands::Table;
 pub use deployx_plugin_abi::RuleError;
+pub use device::is_root_of_process;
 pub use findings::Findings;
 pub use handlers::{Handler, HandlerCall, Handlers};
 pub use options::{OptionSpec, Spelling, Value};
