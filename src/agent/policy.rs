@@ -195,7 +195,7 @@ fn is_plain(before: &str, star: &str) -> bool {
     star.chars().all(|c| {
         let begins = previous.is_whitespace() || "=:\"'".contains(previous);
         previous = c;
-        !SPECIAL.contains(c) && !(begins && SPECIAL_FIRST.contains(c))
+        !(SPECIAL.contains(c) || begins && SPECIAL_FIRST.contains(c))
     })
 }
 
