@@ -196,9 +196,9 @@ impl Session {
         self.inner.is_alive()
     }
 
-    /// The process that everything which the shell starts descends from, whatever becomes of the shell;
-    /// `None` where there is none, or no shell.
-    pub fn ancestor(&self) -> Option<u32> {
+    /// The process that everything which the next command starts descends from, whatever becomes of the
+    /// shell, which is started where the last command ended it. `None` where there is none, or no shell.
+    pub fn ancestor(&mut self) -> Option<u32> {
         self.inner.ancestor()
     }
 

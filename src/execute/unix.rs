@@ -57,7 +57,9 @@ impl Session {
         Ok(session)
     }
 
-    pub(super) fn ancestor(&self) -> Option<u32> {
+    pub(super) fn ancestor(&mut self) -> Option<u32> {
+        // Where there can be no shell, the next command says why.
+        self.ensure_running().ok()?;
         let shell = self.running.as_ref()?;
         Some(shell.supervisor.as_raw_nonzero().get().cast_unsigned())
     }

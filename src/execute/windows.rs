@@ -114,7 +114,7 @@ impl Session {
         Ok(session)
     }
 
-    pub(super) fn ancestor(&self) -> Option<u32> {
+    pub(super) fn ancestor(&mut self) -> Option<u32> {
         None
     }
 

@@ -104,6 +104,22 @@ fn a_snapshot_that_a_batchs_rollback_leaves_out_is_told_and_is_no_success() {
 }
 
 #[test]
+fn a_conflict_that_stops_a_batchs_rollback_is_named_once() {
+    let site = Site::new();
+    site.batch("b", &["echo 1 > one", "echo 2 > two"]);
+    fs::write(site.tree.join("two"), "changed since").expect("a file");
+    let request = json!({ "batch_id": "b", "on_conflict": "abort" });
+    let refused = site.ask("rollback_batch", request, "batch_rollback_result");
+    let path = site.tree.join("two").display().to_string();
+    let why = format!("nothing was changed, because of {path}: ");
+    assert!(contains(&refused["error"], &why), "{refused}");
+    for one in refused["snapshots"].as_array().expect("snapshots") {
+        assert_eq!(one["error"], "nothing was changed");
+    }
+    assert_eq!(site.read("one"), "1\n");
+}
+
+#[test]
 fn a_batch_that_was_rolled_back_is_left_as_it_is() {
     let site = Site::new();
     site.batch("b", &["echo 1 > one", "echo 2 > two"]);
@@ -355,6 +371,8 @@ fn an_agent_that_is_stopped_begins_nothing_any_more() {
         (&json!(true), None)
     );
     assert_eq!(batch["output"], "kept\n");
+    let why = "the agent is being stopped; commands that ran: 1";
+    assert_eq!(batch["error"], why, "{batch}");
     assert!(!site.tree.join("never").exists());
     assert_eq!(site.read("one"), "1\n");
 }

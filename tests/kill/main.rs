@@ -173,12 +173,24 @@ fn a_kill_during_a_rollback_is_made_good() {
 
 #[test]
 fn what_a_command_does_when_its_program_was_killed_is_taken_back_as_well() {
-    let site = Site::new();
-    let marker = format!("term-{}", std::process::id());
     let line = "trap 'sleep 0.5; echo late > late; exit 0' TERM; touch begun; \
                 while :; do sleep 0.1; done";
+    let site = Site::new();
     let arguments = ["run", "--quiet", "--path", ".", "--", line];
-    let child = start(&site, &marker, &arguments);
+    killed_at_the_end(&site, "run", &arguments);
+    // In a shell that was started for it, as the command before ended the first.
+    let site = Site::new();
+    let file = site.tree.with_file_name("lines");
+    std::fs::write(&file, format!("exit 0\n{line}\n")).expect("a file");
+    let file = file.to_str().expect("a path");
+    let arguments = ["batch", "--quiet", "--path", ".", file];
+    killed_at_the_end(&site, "batch", &arguments);
+}
+
+/// Kills a program whose command has begun, and takes the command back at once.
+fn killed_at_the_end(site: &Site, what: &str, arguments: &[&str]) {
+    let marker = format!("term-{what}-{}", std::process::id());
+    let child = start(site, &marker, arguments);
     let deadline = Instant::now() + Duration::from_secs(20);
     while !site.tree.join("begun").exists() {
         assert!(Instant::now() < deadline, "the command does not begin");
@@ -186,10 +198,10 @@ fn what_a_command_does_when_its_program_was_killed_is_taken_back_as_well() {
     }
     kill_after(child, Duration::ZERO);
     // Its supervisor has only begun to end it.
-    recover(&site);
+    recover(site);
     site.undo();
     wait_for_end(&marker);
     for name in ["begun", "late"] {
-        assert!(!site.tree.join(name).exists(), "{name} is left");
+        assert!(!site.tree.join(name).exists(), "{what}: {name} is left");
     }
 }
