@@ -118,7 +118,7 @@ impl Agent {
         engine.leave_alone(&config.state_dir);
         let agent_id = match &config.agent_id {
             Some(id) => checked_id(id)?,
-            None => state.own_id()?,
+            None => checked_id(&state.own_id()?)?,
         };
         let identity = Identity::read(server);
         if !identity.limits.is_empty() {

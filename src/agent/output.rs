@@ -11,12 +11,14 @@ use serde_json::json;
 use super::cleanup;
 use super::redact::{Redactor, Stream};
 use super::shared::Shared;
-use super::wire::Reply;
+use super::wire::{MAX_MESSAGE, Reply, encoded_length};
 use crate::error::{IoContext as _, Stage};
 use crate::execute::{Cancel, OutputSink, OutputStream};
 
 /// Bytes of standard error that make up the error text of a failed command.
 const ERROR_TEXT: usize = 4 << 10;
+/// Output that has more bytes than this in JSON does not fit every result.
+const MAX_IN_RESULT: usize = MAX_MESSAGE / 2 - 10_000;
 /// The longest piece of text in one event.
 const PIECE: usize = 100 << 10;
 
@@ -225,6 +227,8 @@ impl Ends {
 struct Kept {
     ends: Ends,
     file: Option<(File, PathBuf)>,
+    /// Bytes that it has in JSON.
+    encoded: usize,
     written: u64,
     limit: u64,
     broken: bool,
@@ -235,6 +239,7 @@ impl Kept {
         Self {
             ends: Ends::new(room / 2, room / 2),
             file: None,
+            encoded: 0,
             written: 0,
             limit,
             broken: false,
@@ -243,7 +248,9 @@ impl Kept {
 
     fn push(&mut self, text: &str, shared: &Shared) {
         let room = (self.ends.room.0 + self.ends.room.1) as u64;
-        if self.file.is_none() && !self.broken && self.ends.total + text.len() as u64 > room {
+        self.encoded += encoded_length(text);
+        let is_long = self.ends.total + text.len() as u64 > room || self.encoded > MAX_IN_RESULT;
+        if self.file.is_none() && !self.broken && is_long {
             self.begin_file(shared);
         }
         self.ends.push(text);
@@ -290,6 +297,7 @@ impl Kept {
     fn take(&mut self) -> (String, u64, Option<PathBuf>) {
         let (text, left_out) = self.ends.take();
         self.written = 0;
+        self.encoded = 0;
         self.broken = false;
         (text, left_out, self.file.take().map(|(_, path)| path))
     }

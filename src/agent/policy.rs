@@ -120,6 +120,11 @@ impl Policy {
         *self != Self::default()
     }
 
+    /// Whether a listed directory lies beneath this one.
+    pub fn is_around(&self, path: &AbsPath) -> bool {
+        self.paths.iter().any(|allowed| allowed.starts_with(path))
+    }
+
     fn is_inside(&self, path: &AbsPath) -> bool {
         self.paths.is_empty() || self.paths.iter().any(|allowed| path.starts_with(allowed))
     }
@@ -190,7 +195,7 @@ fn is_plain(before: &str, star: &str) -> bool {
     star.chars().all(|c| {
         let begins = previous.is_whitespace() || "=:\"'".contains(previous);
         previous = c;
-        !SPECIAL.contains(c) && !(begins && SPECIAL_FIRST.contains(c))
+        !(SPECIAL.contains(c) || begins && SPECIAL_FIRST.contains(c))
     })
 }
 

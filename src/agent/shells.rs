@@ -65,6 +65,14 @@ pub(super) struct Ticket {
     ended: u64,
 }
 
+/// Why a command has no place in a session.
+pub(super) enum NoEntry {
+    /// Too many are open.
+    Full(String),
+    /// The session was lost, and this is the first command to hear of it.
+    Lost(String),
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -74,21 +82,21 @@ impl Shells {
     ///
     /// The first command after a session was lost is refused: it may rely on a directory and on
     /// variables that are gone.
-    pub(super) fn enter(self: &Arc<Self>, name: &str, most: usize) -> Result<Ticket, String> {
+    pub(super) fn enter(self: &Arc<Self>, name: &str, most: usize) -> Result<Ticket, NoEntry> {
         let mut state = lock(&self.state);
         if let Some(at) = state.lost.iter().position(|(lost, _)| lost == name) {
             let (_, reason) = state.lost.remove(at).unwrap_or_default();
-            return Err(format!(
+            return Err(NoEntry::Lost(format!(
                 "not run: the session's shell has ended ({reason}), and what was set in it is gone; \
                  the next command begins a new one"
-            ));
+            )));
         }
         let open = state.open.len() + state.ending;
         if !state.open.contains_key(name) && open >= most {
-            return Err(format!(
+            return Err(NoEntry::Full(format!(
                 "{open} sessions are open already, {} of which are ending; end one with close_session",
                 state.ending
-            ));
+            )));
         }
         let slot = state.open.entry(name.to_owned()).or_insert_with(|| {
             Arc::new(Slot {

@@ -119,3 +119,39 @@ fn variables_of_requests_are_not_kept_on_disk() {
     site.send("cancel_command", json!({ "command_id": "c" }));
     site.completed("c");
 }
+
+#[test]
+fn output_that_grows_in_json_is_kept_whole_in_a_file_and_what_is_missing_is_counted() {
+    let site = Site::new();
+    site.execute("c", "head -c 250000 /dev/zero | tr '\\0' '\\1'");
+    let done = site.completed("c");
+    let shown = done["output"]
+        .as_str()
+        .expect("text")
+        .matches('\u{1}')
+        .count();
+    let left_out = done["output_left_out"].as_u64().expect("a number") as usize;
+    assert!(
+        shown < 250_000 && left_out <= 250_000 - shown,
+        "{shown} {left_out}"
+    );
+    assert!(left_out + 200 > 250_000 - shown, "{shown} {left_out}");
+    let file = done["output_file"].as_str().expect("a file");
+    assert_eq!(fs::read(file).expect("the file"), vec![1; 250_000]);
+}
+
+#[test]
+fn wrong_paths_are_refused_with_their_fields() {
+    let site = Site::new();
+    for (id, field, value) in [
+        ("a", "cwd", json!("relative")),
+        ("b", "cwd", json!("")),
+        ("c", "monitored_paths", json!(["relative"])),
+    ] {
+        let mut payload = json!({ "command_id": id, "command": "true", "shell": "sh" });
+        payload[field] = value;
+        site.send("execute_deployment_command", payload);
+        let error = site.completed(id)["error"].to_string();
+        assert!(error.contains(field), "{field}: {error}");
+    }
+}

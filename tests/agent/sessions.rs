@@ -198,14 +198,7 @@ fn idle_sessions_end_and_the_next_command_is_told_once() {
     assert_eq!(second["success"], false, "{second}");
     assert!(text(&second["error"]).contains("not run"), "{second}");
     assert!(!site.tree.join("wrong").exists());
-    // The id was not taken: the same one may come again.
-    site.in_session("s", "2", "touch right", json!({}));
-    let done = site.wait(|sent| {
-        let mut own = sent.iter().filter(|one| {
-            one.event == "deployment_command_completed" && one.payload["command_id"] == "2"
-        });
-        own.nth(1).map(|one| one.payload.clone())
-    });
+    let done = site.done_in("s", "3", "touch right");
     assert_eq!(
         (&done["success"], &done["session_new"]),
         (&json!(true), &json!(true)),
@@ -420,4 +413,24 @@ fn late_output_of_an_earlier_command_disturbs_nothing() {
         "{}",
         second["error"]
     );
+}
+
+#[test]
+fn copies_of_a_request_to_a_lost_session_are_all_told_so_and_none_runs() {
+    let site = Site::with(|config| config.session_idle = Duration::from_millis(200));
+    site.done_in("s", "1", "X=release1");
+    site.ended("s");
+    for _ in 0..3 {
+        site.in_session("s", "2", "echo \"[$X]\" >> log", json!({}));
+    }
+    let first = site.completed("2");
+    assert!(text(&first["error"]).contains("has ended"), "{first}");
+    // The notice was given: another command begins a new shell.
+    assert_eq!(site.done_in("s", "3", "true")["session_new"], true);
+    let sent = site.backend.sent();
+    let of = |one: &&Sent| {
+        one.event == "deployment_command_completed" && one.payload["command_id"] == "2"
+    };
+    assert!(sent.iter().filter(of).all(|one| one.payload == first));
+    assert_eq!(site.read("log"), "");
 }

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::backend::{Agent, Backend, kinds};
+use crate::backend::{Agent, Backend, PATIENCE, kinds};
 use crate::common;
 
 /// An agent with these options, and a tree to work in.
@@ -228,6 +229,32 @@ fn batches_with_entries_outside_of_the_directories_are_out_of_reach() {
         assert_eq!(told["success"], true, "{told}");
     }
     assert!(!tree.path().join("a").exists());
+}
+
+#[test]
+fn what_others_do_around_a_listed_directory_keeps_nothing_in_it_from_being_taken_back() {
+    let test = "what_others_do_around_a_listed_directory_keeps_nothing_in_it_from_being_taken_back";
+    let Some((mut backend, _agent, tree)) = start(test, &["--allow-path", "TREE"]) else {
+        return;
+    };
+    let tree = tree.path();
+    let line = "touch begun; until [ -e go ]; do sleep 0.02; done; touch made";
+    let command = json!({ "command_id": "1", "command": line, "shell": "bash", "cwd": tree });
+    backend.emit("execute_deployment_command", command);
+    let deadline = Instant::now() + PATIENCE;
+    while !tree.join("begun").exists() {
+        assert!(Instant::now() < deadline, "the command does not begin");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // The times of the directory around it move, and are in the record.
+    drop(tempfile::tempdir_in(tree.parent().expect("a parent")).expect("a directory"));
+    fs::write(tree.join("go"), "").expect("a file");
+    let done = backend.event_of("deployment_command_completed", "command_id", "1");
+    assert_eq!(done["success"], true, "{done}");
+    let id = json!({ "snapshot_id": done["snapshot_id"] });
+    let told = ask(&mut backend, "rollback_command", id, "rollback_result");
+    assert_eq!(told["success"], true, "{told}");
+    assert!(!tree.join("made").exists());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `execute_batch_persistent`
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::agent::shared::Shared;
 use crate::agent::state::Kind;
 use crate::agent::wire::{
     Batch, BatchCommandCompleted, BatchCompleted, ExecutionResult, MAX_MESSAGE, Reply,
-    encoded_length, fit_output, json_length, shorten,
+    encoded_length, fit_output, json_length, lost, shorten,
 };
 use crate::engine::{RunContext, RunReport, Starting};
 use crate::error::{Error, ErrorKind, Result};
@@ -181,7 +181,7 @@ fn progress(shared: &Shared, batch: &Batch, index: usize, cancel: &Cancel) {
         json!({
             "batch_id": batch.batch_id,
             "command_index": index,
-            "command": shorten(command, 100_000),
+            "command": fit_output(command, 100_000),
             "output": output,
             "status": "running",
             "total": total,
@@ -217,12 +217,13 @@ fn announce(shared: &Shared, batch: &Batch, result: &ExecutionResult, receipt: O
     shared.metrics.command(Some(result.success));
     note(noted(shared, batch, result));
     let output = fit_output(&result.output, MAX_MESSAGE / 2);
+    let command = fit_output(&result.command, 100_000);
     shared.post(&Reply::new(
         "batch_command_completed",
         BatchCommandCompleted {
             batch_id: batch.batch_id.clone(),
             command_index: result.index,
-            command: shorten(&result.command, 100_000),
+            command,
             success: result.success,
             output_left_out: result.output_left_out + lost(&result.output, &output),
             output,
@@ -250,11 +251,6 @@ fn noted(shared: &Shared, batch: &Batch, result: &ExecutionResult) -> Result<()>
     shared
         .state
         .end_step(&batch.batch_id, result.index, &outcome)
-}
-
-/// How many bytes of a text are not in what became of it.
-fn lost(whole: &str, fitting: &str) -> u64 {
-    whole.len().saturating_sub(fitting.len()) as u64
 }
 
 /// Why commands were not run.
@@ -344,11 +340,33 @@ pub(super) fn fitting(mut completed: BatchCompleted) -> Reply {
             return reply;
         }
     }
-    // Thousands of commands: the failed ones tell most.
-    completed.execution_results.retain(|one| !one.success);
-    completed.execution_results.truncate(1000);
-    completed.snapshot_ids.truncate(10_000);
+    leave_some_out(&mut completed);
     Reply::new(event, &completed)
+}
+
+/// Takes results out until the rest fits a message: of thousands of commands the failed ones tell most,
+/// then the first. `batch_command_completed` has told of each.
+fn leave_some_out(completed: &mut BatchCompleted) {
+    let results = std::mem::take(&mut completed.execution_results);
+    let mut left =
+        MAX_MESSAGE.saturating_sub(json_length(&Reply::new("", &*completed).payload) + 100);
+    let mut listed = BTreeSet::new();
+    for wanted in [false, true] {
+        for (place, one) in results.iter().enumerate() {
+            let bytes = json_length(&Reply::new("", one).payload) + 1;
+            if one.success == wanted && bytes <= left {
+                left -= bytes;
+                listed.insert(place);
+            }
+        }
+    }
+    completed.not_listed = (results.len() - listed.len()) as u64;
+    completed.execution_results = results
+        .into_iter()
+        .enumerate()
+        .filter(|(place, _)| listed.contains(place))
+        .map(|(_, one)| one)
+        .collect();
 }
 
 #[cfg(test)]
@@ -417,6 +435,10 @@ mod tests {
             let reply = fitting(done);
             let length = reply.payload.to_string().len();
             assert!(length < MAX_MESSAGE, "{commands}: {length}");
+            let listed = reply.payload["execution_results"].as_array().unwrap().len();
+            let not_listed = reply.payload["not_listed"].as_u64().unwrap_or_default();
+            assert!(listed >= commands.min(3000), "{listed}");
+            assert_eq!(listed as u64 + not_listed, commands as u64);
         }
     }
 }

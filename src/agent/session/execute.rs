@@ -15,8 +15,8 @@ use crate::agent::shared::Shared;
 use crate::agent::shells::Ticket;
 use crate::agent::state::Kind;
 use crate::agent::wire::{
-    CommandCompleted, Execute, MAX_MESSAGE, Reply, SessionState, encoded_length, fit_output,
-    json_length, shorten,
+    CommandCompleted, Execute, MAX_MESSAGE, Reply, SessionState, fit_output, json_length, lost,
+    shorten,
 };
 use crate::engine::{RunContext, RunReport, Starting};
 use crate::error::{Error, ErrorKind, Result, Stage};
@@ -54,6 +54,13 @@ pub(super) fn run(
         "a command has ended"
     );
     shared.finish(Kind::Command, &id, &completed(result));
+}
+
+/// Gives a command that was accepted the result that it was not run.
+pub(super) fn refuse(shared: &Shared, command: &Execute, why: String) {
+    let error = Error::new(ErrorKind::NotExecutable, Stage::Agent, why);
+    let result = completed(refused(command, &error));
+    shared.finish(Kind::Command, &command.command_id, &result);
 }
 
 /// Sends a result where a defect of this program kept that from happening.
@@ -158,7 +165,9 @@ fn request(shared: &Shared, command: &Execute) -> Result<RunRequest> {
         config.policy.check_shell(shell).map_err(not_allowed)?;
     }
     let paths = command.monitored_paths.iter().flatten();
-    let paths: Vec<AbsPath> = paths.map(|path| absolute(path)).collect::<Result<_>>()?;
+    let paths: Vec<AbsPath> = paths
+        .map(|path| absolute("monitored_paths", path))
+        .collect::<Result<_>>()?;
     config.policy.check_entries(&paths).map_err(not_allowed)?;
     request.snapshot = SnapshotOptions {
         extra_paths: paths,
@@ -246,7 +255,7 @@ fn refused(command: &Execute, error: &Error) -> CommandCompleted {
 }
 
 /// The event, which fits a message.
-fn completed(mut result: CommandCompleted) -> Reply {
+pub(super) fn completed(mut result: CommandCompleted) -> Reply {
     result.error = shorten(&result.error, 20_000);
     let output = std::mem::take(&mut result.output);
     let mut reply = Reply::new("deployment_command_completed", &result);
@@ -263,8 +272,8 @@ fn completed(mut result: CommandCompleted) -> Reply {
     let room = MAX_MESSAGE.saturating_sub(used + 1000);
     let fitting = fit_output(&output, room);
     if fitting.len() != output.len() {
-        let lost = encoded_length(&output).saturating_sub(encoded_length(&fitting));
-        reply.payload["output_left_out"] = (result.output_left_out + lost as u64).into();
+        let left_out = result.output_left_out + lost(&output, &fitting);
+        reply.payload["output_left_out"] = left_out.into();
     }
     reply.payload["output"] = fitting.into();
     reply

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::batch::{Rest, SKIPPED, conclude, fitting};
-use super::execute::blank;
+use super::execute::{blank, completed};
 use crate::agent::shared::Shared;
 use crate::agent::state::{Kind, Step, Unfinished};
 use crate::agent::wire::{
@@ -79,7 +79,7 @@ fn command(left: &Unfinished, metas: &[SnapshotMeta]) -> Reply {
             result.error = why(left.started, meta.is_some()).into();
         }
     }
-    Reply::new("deployment_command_completed", result)
+    completed(result)
 }
 
 fn why(started: bool, snapshot: bool) -> &'static str {

@@ -161,7 +161,7 @@ fn allowed(shared: &Shared, shell: &ShellName) -> Result<()> {
 /// Takes the shell to where the command wants to start.
 fn enter(own: &mut SessionShell, command: &Execute, context: &RunContext<'_>) -> Result<()> {
     match &command.cwd {
-        Some(path) => own.live.enter(&absolute(path)?, context.cancel),
+        Some(path) => own.live.enter(&absolute("cwd", path)?, context.cancel),
         None => Ok(()),
     }
 }

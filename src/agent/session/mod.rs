@@ -30,7 +30,7 @@ use super::line::shells;
 use super::shared::Shared;
 use super::state::{Acceptance, Kind};
 use super::wire::{Batch, Decoded, Execute, Rejection, Reply, Request, json_length};
-use crate::agent::shells::Ticket;
+use crate::agent::shells::{NoEntry, Ticket};
 use crate::error::{Error, ErrorKind, Stage};
 use crate::execute::Cancel;
 use crate::execute::shells::lookup;
@@ -60,8 +60,18 @@ pub(super) struct Dispatcher {
 
 /// A command or batch that has been checked and waits to be accepted.
 enum Work {
-    Command(Box<Execute>, Option<Ticket>),
+    Command(Box<Execute>, Place),
     Batch(Box<Batch>),
+}
+
+/// Where a command runs.
+enum Place {
+    /// In a shell of its own.
+    Alone,
+    /// In a session.
+    Session(Ticket),
+    /// Nowhere: its session is lost, as the text says.
+    Lost(String),
 }
 
 impl Work {
@@ -165,7 +175,7 @@ impl Dispatcher {
             }
         };
         let item = match request {
-            Request::Execute(command) => Work::Command(Box::new(command), None),
+            Request::Execute(command) => Work::Command(Box::new(command), Place::Alone),
             Request::Batch(batch) => Work::Batch(Box::new(batch)),
             other => return Some(other),
         };
@@ -212,12 +222,18 @@ impl Dispatcher {
     fn enter(&self, work: &mut Work) -> Result<(), String> {
         let known =
             matches!(work, Work::Command(one, _) if one.session.is_some()) && self.is_known(work);
-        if let Work::Command(command, ticket) = work
+        if let Work::Command(command, place) = work
             && let Some(session) = &command.session
             && !known
         {
             let most = self.shared.config().max_sessions;
-            *ticket = Some(self.shared.shells.enter(session, most)?);
+            *place = match self.shared.shells.enter(session, most) {
+                Ok(ticket) => Place::Session(ticket),
+                Err(NoEntry::Full(why)) => return Err(why),
+                // The id is taken, and so is the notice: a copy of the request that comes after it must
+                // not run where this one did not.
+                Err(NoEntry::Lost(why)) => Place::Lost(why),
+            };
         }
         Ok(())
     }
@@ -254,7 +270,14 @@ impl Dispatcher {
         let cancel = self.shared.enlist(kind, id);
         let bytes = work.bytes();
         match work {
-            Work::Command(command, ticket) => {
+            Work::Command(command, Place::Lost(why)) => {
+                execute::refuse(&self.shared, &command, why);
+            }
+            Work::Command(command, place) => {
+                let ticket = match place {
+                    Place::Session(ticket) => Some(ticket),
+                    Place::Alone | Place::Lost(_) => None,
+                };
                 let lane = lane_of(&command);
                 let run = move |shared: &Arc<Shared>| {
                     execute::run(shared, &command, ticket.as_ref(), &cancel);

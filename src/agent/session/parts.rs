@@ -39,13 +39,17 @@ pub(super) fn shell(name: Option<&str>) -> ShellName {
 
 /// Where a command starts.
 pub(super) fn working_directory(shared: &Shared, path: Option<&str>) -> Result<AbsPath> {
-    path.map_or_else(|| Ok(shared.config().cwd.clone()), absolute)
+    path.map_or_else(
+        || Ok(shared.config().cwd.clone()),
+        |path| absolute("cwd", path),
+    )
 }
 
-/// A path of a request, made normal.
-pub(super) fn absolute(path: &str) -> Result<AbsPath> {
+/// A path of the request's field `field`, made normal.
+pub(super) fn absolute(field: &str, path: &str) -> Result<AbsPath> {
     let invalid = |error: crate::path::PathError| {
-        Error::new(ErrorKind::InvalidRequest, Stage::Request, error.to_string())
+        let message = format!("{field}: {error}");
+        Error::new(ErrorKind::InvalidRequest, Stage::Request, message)
     };
     if !std::path::Path::new(path).is_absolute() {
         return AbsPath::new(path).map_err(invalid);

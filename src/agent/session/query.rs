@@ -184,7 +184,9 @@ fn diff(shared: &Shared, request: &Diff) -> Vec<Reply> {
     let found = snapshot(shared, id).and_then(|snapshot| {
         let paths = request.paths.iter().flatten();
         let options = DiffOptions {
-            paths: paths.map(|path| absolute(path)).collect::<Result<_>>()?,
+            paths: paths
+                .map(|path| absolute("paths", path))
+                .collect::<Result<_>>()?,
             live: false,
             text: true,
             max_bytes: request.max_bytes.map(|bytes| bytes.min(16 << 20)),

@@ -3,8 +3,10 @@
 use serde_json::Value;
 
 use crate::agent::shared::Shared;
+use crate::engine::EntryChange;
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::path::AbsPath;
+use crate::seal::ChangeKind;
 use crate::store::{ROLLBACK_OF, SnapshotId, SnapshotMeta};
 
 /// The field of a snapshot's free data by which the agent knows that it took it.
@@ -23,11 +25,17 @@ pub(super) fn check(shared: &Shared, ids: &[SnapshotId], paths: &[AbsPath]) -> R
         let meta = shared.engine.meta(id)?;
         let own = is_own(shared, &meta, LONGEST);
         let shown = shared.engine.show(id.as_str())?.entries;
-        let mut entries: Vec<AbsPath> = shown.into_iter().map(|entry| entry.path).collect();
-        if entries.is_empty() {
+        let entries: Vec<AbsPath> = if shown.is_empty() {
             // One without a record: what it may hold.
-            entries = meta.monitored_paths;
-        }
+            meta.monitored_paths
+        } else {
+            // Whatever happens beside a listed directory moves the times of those around it.
+            let around = |one: &EntryChange| {
+                one.change == ChangeKind::Incidental && config.policy.is_around(&one.path)
+            };
+            let changed = shown.into_iter().filter(|one| !around(one));
+            changed.map(|one| one.path).collect()
+        };
         let asked = |one: &&AbsPath| paths.is_empty() || paths.iter().any(|p| one.starts_with(p));
         config
             .policy

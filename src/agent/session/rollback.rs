@@ -45,7 +45,9 @@ pub(super) fn one_snapshot(shared: &Shared, change: &Change, request: &Rollback)
         let spec = RollbackRequest {
             dry_run: request.dry_run.unwrap_or_default(),
             on_conflict,
-            paths: paths.map(|path| absolute(path)).collect::<Result<_>>()?,
+            paths: paths
+                .map(|path| absolute("paths", path))
+                .collect::<Result<_>>()?,
             ..RollbackRequest::new(&request.snapshot_id)
         };
         let target = Target::Snapshot(&request.snapshot_id);

@@ -68,6 +68,11 @@ pub fn fit_output(text: &str, room: usize) -> String {
     format!("{head}\n[… {left_out} bytes left out …]\n{tail}")
 }
 
+/// How many bytes of a text are not in what became of it.
+pub fn lost(whole: &str, fitting: &str) -> u64 {
+    whole.len().saturating_sub(fitting.len()) as u64
+}
+
 /// How many bytes of text fit into `room` bytes of JSON.
 fn prefix(chars: impl Iterator<Item = char>, room: usize) -> usize {
     let mut used = 0;

@@ -5,7 +5,7 @@ mod decode;
 mod reply;
 mod request;
 
-pub use bound::{MAX_MESSAGE, encoded_length, fit, fit_output, json_length, pages, shorten};
+pub use bound::{MAX_MESSAGE, encoded_length, fit, fit_output, json_length, lost, pages, shorten};
 pub use decode::{Decoded, Rejection, decode, weight};
 pub use reply::*;
 pub use request::*;

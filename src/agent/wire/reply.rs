@@ -184,6 +184,9 @@ pub struct BatchCompleted {
     pub error: String,
     /// The snapshots in the order in which the commands ran.
     pub snapshot_ids: Vec<String>,
+    /// Commands that are left out of `execution_results`, because there are too many.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub not_listed: u64,
     /// The backend cancelled it.
     #[serde(skip_serializing_if = "is_false")]
     pub cancelled: bool,
