@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use deployx::AbsPath;
+use deployx::agent::transport::Transport;
 use deployx::agent::transport::memory::{MemoryBackend, Sent};
 use deployx::agent::{Agent, AgentConfig};
 use deployx::engine::{Engine, EngineConfig};
+use deployx::{AbsPath, ErrorKind};
 use serde_json::{Value, json};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -41,8 +42,6 @@ impl Site {
     }
 
     pub(crate) fn start(&mut self, change: impl FnOnce(&mut AgentConfig)) {
-        let engine =
-            Engine::open(EngineConfig::new(self.dir.path().join("store"))).expect("an engine");
         let cwd = AbsPath::new(&self.tree).expect("a path");
         let mut config = AgentConfig::new(self.dir.path().join("state"), cwd);
         config.retry = (Duration::from_millis(20), Duration::from_millis(50));
@@ -50,8 +49,19 @@ impl Site {
         // A backend that answers registrations, as most do.
         let backend = self.backend.clone();
         let before = backend.connections();
-        let agent = Agent::start(engine, config, "127.0.0.1:1", |_| Arc::new(backend.clone()))
-            .expect("an agent");
+        let deadline = Instant::now() + PATIENCE;
+        let agent = loop {
+            let engine = Engine::open(EngineConfig::new(self.dir.path().join("store")));
+            let engine = engine.expect("an engine");
+            let transport = |_: &str| Arc::new(backend.clone()) as Arc<dyn Transport>;
+            match Agent::start(engine, config.clone(), "127.0.0.1:1", transport) {
+                // A process that another test is just starting holds the old lock for a moment.
+                Err(error) if error.kind() == ErrorKind::Busy && Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                started => break started.expect("an agent"),
+            }
+        };
         self.agent = Some(agent);
         self.register_again(before);
     }

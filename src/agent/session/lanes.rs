@@ -16,7 +16,7 @@ pub(super) type Job = Box<dyn FnOnce(&Arc<Shared>) + Send>;
 pub(super) struct Lanes {
     shared: Arc<Shared>,
     state: Mutex<State>,
-    changed: Condvar,
+    unserved: Arc<Unserved>,
     start: Start,
 }
 
@@ -33,41 +33,32 @@ struct State {
     lanes: HashMap<String, VecDeque<(Job, usize)>>,
     waiting: usize,
     bytes: usize,
-    /// Lanes for which the system had no thread left.
-    unserved: VecDeque<String>,
-    closed: bool,
 }
 
-impl Lanes {
-    /// No lanes, and the one thread that serves those which have none of their own.
-    pub(super) fn new(shared: Arc<Shared>) -> Result<Arc<Self>> {
-        let lanes = Arc::new(Self {
-            shared,
-            state: Mutex::default(),
-            changed: Condvar::new(),
-            start,
-        });
-        lanes
-            .stand_in()
-            .map_err(|e| Error::io(Stage::Agent, "cannot start a thread", e))?;
-        Ok(lanes)
+/// Lanes for which the system had no thread left.
+#[derive(Default)]
+struct Unserved {
+    /// Their names, and whether no more will come.
+    state: Mutex<(VecDeque<String>, bool)>,
+    changed: Condvar,
+}
+
+impl Unserved {
+    fn lock(&self) -> MutexGuard<'_, (VecDeque<String>, bool)> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn stand_in(self: &Arc<Self>) -> io::Result<()> {
-        let lanes = Arc::clone(self);
-        start(Box::new(move || {
-            while let Some(lane) = lanes.next_unserved() {
-                lanes.serve(&lane);
-            }
-        }))
+    fn push(&self, lane: &str) {
+        self.lock().0.push_back(lane.to_owned());
+        self.changed.notify_all();
     }
 
-    /// Waits for a lane that has no thread; `None` once there will be none any more.
-    fn next_unserved(&self) -> Option<String> {
+    /// Waits for the next; `None` once no more will come.
+    fn next(&self) -> Option<String> {
         let mut state = self.lock();
         loop {
-            let next = state.unserved.pop_front();
-            if next.is_some() || state.closed {
+            let next = state.0.pop_front();
+            if next.is_some() || state.1 {
                 return next;
             }
             state = self
@@ -77,10 +68,43 @@ impl Lanes {
         }
     }
 
-    /// Nothing is submitted any more.
-    pub(super) fn close(&self) {
-        self.lock().closed = true;
+    fn close(&self) {
+        self.lock().1 = true;
         self.changed.notify_all();
+    }
+}
+
+impl Drop for Lanes {
+    fn drop(&mut self) {
+        self.unserved.close();
+    }
+}
+
+impl Lanes {
+    /// No lanes, and the one thread that serves those which have none of their own.
+    pub(super) fn new(shared: Arc<Shared>) -> Result<Arc<Self>> {
+        let lanes = Arc::new(Self {
+            shared,
+            state: Mutex::default(),
+            unserved: Arc::default(),
+            start,
+        });
+        lanes
+            .stand_in()
+            .map_err(|e| Error::io(Stage::Agent, "cannot start a thread", e))?;
+        Ok(lanes)
+    }
+
+    fn stand_in(self: &Arc<Self>) -> io::Result<()> {
+        // What waits keeps nothing of the agent open.
+        let (lanes, unserved) = (Arc::downgrade(self), Arc::clone(&self.unserved));
+        start(Box::new(move || {
+            while let Some(lane) = unserved.next() {
+                if let Some(lanes) = lanes.upgrade() {
+                    lanes.serve(&lane);
+                }
+            }
+        }))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -118,8 +142,7 @@ impl Lanes {
         if let Err(error) = (self.start)(Box::new(move || lanes.serve(&name))) {
             // Whoever takes requests must not wait for them.
             tracing::error!(%error, "cannot start a thread for a session; it shares one");
-            self.lock().unserved.push_back(lane.to_owned());
-            self.changed.notify_all();
+            self.unserved.push(lane);
         }
     }
 
@@ -165,7 +188,7 @@ mod tests {
         let lanes = Arc::new(Lanes {
             shared,
             state: Mutex::default(),
-            changed: Condvar::new(),
+            unserved: Arc::default(),
             start: |_| Err(io::ErrorKind::WouldBlock.into()),
         });
         lanes.stand_in().unwrap();
@@ -181,6 +204,5 @@ mod tests {
         // Had this thread done the work, it would not come here.
         go.send(()).unwrap();
         assert_eq!([told.recv(), told.recv()], [Ok("first"), Ok("second")]);
-        lanes.close();
     }
 }

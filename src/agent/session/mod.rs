@@ -393,12 +393,6 @@ impl Dispatcher {
     }
 }
 
-impl Drop for Dispatcher {
-    fn drop(&mut self) {
-        self.lanes.close();
-    }
-}
-
 /// Commands of one session run one after another, and without one those of one shell. There are no
 /// more lanes than sessions may be open and shells are known.
 fn lane_of(command: &Execute) -> String {
