@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rayon::prelude::*;
+
 use super::assemble::{assemble, restrict, roots};
 use super::capture::{BaselineCapture, lost, read_token};
 use super::idle::Idle;
@@ -18,7 +20,7 @@ use crate::path::AbsPath;
 use crate::progress::{Event, Phase};
 use crate::request::Limits;
 use crate::snapshot::tree::walk::Bounds;
-use crate::snapshot::{CaptureRequest, Room};
+use crate::snapshot::{CaptureRequest, Room, unless_cancelled};
 use crate::sys;
 
 /// Inodes that stay free: the snapshot itself needs some, and so does the command.
@@ -114,13 +116,21 @@ impl Baseline {
         request.exclusions.check()?;
         let (mut index, objects) = self.open()?;
         let registered = index.register()?;
-        let begun = self.begin_registered(request, beginning, index, objects, registered);
+        let mut claimed = None;
+        let begin = Begin {
+            registered,
+            claimed: &mut claimed,
+        };
+        let begun = self.begin_registered(request, beginning, (index, objects), begin);
         if begun.is_err()
             && let Ok((mut index, objects)) = self.open()
         {
             // The first error says more than a second one would.
             let freed = index.unregister(registered).unwrap_or_default();
             freed.into_iter().for_each(|serial| objects.remove(serial));
+            if let Some(claim) = claimed {
+                let _ = give_back(&mut index, &objects, claim);
+            }
         }
         begun
     }
@@ -129,10 +139,11 @@ impl Baseline {
         &self,
         request: CaptureRequest<'_>,
         beginning: Beginning,
-        mut index: Index,
-        objects: Objects,
-        registered: Registered,
+        (mut index, objects): (Index, Objects),
+        begin: Begin<'_>,
     ) -> Result<(BaselineCapture, Vec<Learnt>)> {
+        let registered = begin.registered;
+        unless_cancelled(request.cancel)?;
         let deadline = Instant::now() + request.limits.max_duration;
         let keep = beginning.keep;
         sweep(&mut index, &objects)?;
@@ -146,6 +157,7 @@ impl Baseline {
             bounds: Bounds {
                 max_entries: request.limits.max_entries,
                 deadline: Some(deadline),
+                cancel: Some(request.cancel),
             },
         };
         let since: Vec<Since> = beginning
@@ -164,6 +176,7 @@ impl Baseline {
             keep,
             limits: request.limits,
             deadline,
+            cancel: request.cancel,
             room: &|needed| {
                 let possible = self.room(&request.limits).min(needed);
                 (request.room)(possible).min(possible)
@@ -172,7 +185,9 @@ impl Baseline {
             progress: request.progress,
         };
         let secured = secure::secure(&mut scanned.found, &context, |count| {
-            index.reserve_serials(count)
+            let first = index.reserve_serials(count)?;
+            *begin.claimed = Some((first, count));
+            Ok(first)
         })?;
         scanned.unobserved.extend(secured.unobserved);
         let assembled = assemble(
@@ -183,8 +198,11 @@ impl Baseline {
             &scanned.unobserved,
         );
         if !secured.serials.is_empty() {
-            objects.sync(&secured.dirs, &secured.serials)?;
+            objects.sync(secured.serials, request.cancel)?;
         }
+        unless_cancelled(request.cancel)?;
+        // From here on rows may refer to them.
+        *begin.claimed = None;
         let update = Update {
             upsert: &assembled.upsert,
             remove: &assembled.remove,
@@ -323,11 +341,26 @@ fn learn(
         .collect()
 }
 
+/// What stands in the index of a capture that is about to begin.
+struct Begin<'a> {
+    registered: Registered,
+    /// The object numbers (first and count) that it took and that no row refers to yet.
+    claimed: &'a mut Option<(u64, u64)>,
+}
+
+/// Removes the objects of a capture that was given up.
+fn give_back(index: &mut Index, objects: &Objects, (first, count): (u64, u64)) -> Result<()> {
+    let serials = first..first.saturating_add(count);
+    serials
+        .into_par_iter()
+        .for_each(|serial| objects.remove(serial));
+    index.drop_claim(first)
+}
+
 /// Removes what captures left that died before the index knew their objects.
 fn sweep(index: &mut Index, objects: &Objects) -> Result<()> {
     for (first, count) in index.dead_claims()? {
-        (first..first.saturating_add(count)).for_each(|serial| objects.remove(serial));
-        index.drop_claim(first)?;
+        give_back(index, objects, (first, count))?;
     }
     Ok(())
 }
