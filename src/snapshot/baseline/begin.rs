@@ -28,6 +28,11 @@ const RESERVED_INODES: u64 = 64;
 /// How long a capture waits for another one's write to the index.
 const WAIT: Duration = Duration::from_secs(30);
 
+/// How long a capture that was given up removes what it stored. A million files take a minute.
+const TIDYING: Duration = Duration::from_millis(700);
+/// Objects that are removed before somebody looks whether to go on.
+const AT_ONCE: u64 = 1024;
+
 /// The baseline of one store.
 #[derive(Debug, Clone)]
 pub struct Baseline {
@@ -129,7 +134,9 @@ impl Baseline {
             let freed = index.unregister(registered).unwrap_or_default();
             freed.into_iter().for_each(|serial| objects.remove(serial));
             if let Some(claim) = claimed {
-                let _ = give_back(&mut index, &objects, claim);
+                let given_up = Instant::now();
+                let go_on = || given_up.elapsed() < TIDYING;
+                let _ = give_back(&mut index, &objects, claim, &go_on);
             }
         }
         begun
@@ -146,7 +153,8 @@ impl Baseline {
         unless_cancelled(request.cancel)?;
         let deadline = Instant::now() + request.limits.max_duration;
         let keep = beginning.keep;
-        sweep(&mut index, &objects)?;
+        sweep(&mut index, &objects, &|| !request.cancel.is_cancelled())?;
+        unless_cancelled(request.cancel)?;
         request.progress.event(Event::Begin {
             phase: Phase::Scan,
             total: None,
@@ -255,7 +263,7 @@ impl Baseline {
     /// time in proportion to what goes. Gives the number of files deleted.
     pub fn forget_unused(&self, age: Duration) -> Result<u64> {
         let (mut index, objects) = self.open()?;
-        sweep(&mut index, &objects)?;
+        sweep(&mut index, &objects, &|| true)?;
         let freed = index.forget_unused(age)?;
         freed.iter().for_each(|serial| objects.remove(*serial));
         Ok(freed.len() as u64)
@@ -348,19 +356,33 @@ struct Begin<'a> {
     claimed: &'a mut Option<(u64, u64)>,
 }
 
-/// Removes the objects of a capture that was given up.
-fn give_back(index: &mut Index, objects: &Objects, (first, count): (u64, u64)) -> Result<()> {
-    let serials = first..first.saturating_add(count);
-    serials
-        .into_par_iter()
-        .for_each(|serial| objects.remove(serial));
+/// Removes the objects of a capture that was given up, for as long as `go_on` says. The rest is left
+/// as by a process that died.
+pub(super) fn give_back(
+    index: &mut Index,
+    objects: &Objects,
+    (first, count): (u64, u64),
+    go_on: &dyn Fn() -> bool,
+) -> Result<()> {
+    let end = first.saturating_add(count);
+    let mut from = first;
+    while from < end {
+        if !go_on() {
+            return index.leave_claim(first, (from, end - from));
+        }
+        let to = end.min(from.saturating_add(AT_ONCE));
+        (from..to)
+            .into_par_iter()
+            .for_each(|serial| objects.remove(serial));
+        from = to;
+    }
     index.drop_claim(first)
 }
 
 /// Removes what captures left that died before the index knew their objects.
-fn sweep(index: &mut Index, objects: &Objects) -> Result<()> {
+fn sweep(index: &mut Index, objects: &Objects, go_on: &dyn Fn() -> bool) -> Result<()> {
     for (first, count) in index.dead_claims()? {
-        give_back(index, objects, (first, count))?;
+        give_back(index, objects, (first, count), go_on)?;
     }
     Ok(())
 }

@@ -963,3 +963,32 @@ fn a_capture_that_is_cancelled_at_any_moment_leaves_nothing_and_the_next_is_righ
         "content 7"
     );
 }
+
+#[test]
+fn what_a_capture_that_was_given_up_had_no_time_to_remove_goes_with_the_next_one() {
+    let bench = Bench::new();
+    fs::write(bench.tree.join("file"), "content").unwrap();
+    let scope = bench.scope(Depth::Tree);
+    Box::new(bench.begin(&scope)).finish();
+    let before = objects_of(&bench);
+    let root = bench.files.parent().unwrap().join("baseline");
+    let mut index =
+        super::index::Index::open(&root.join("index.sqlite"), Duration::from_secs(30)).unwrap();
+    let objects = super::objects::Objects::open(root.join("objects")).unwrap();
+    let first = index.reserve_serials(2000).unwrap();
+    objects.prepare(first, 2000).unwrap();
+    for serial in [first, first + 1024, first + 1999] {
+        fs::write(objects.path(serial), "left").unwrap();
+    }
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let once = || asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0;
+    super::begin::give_back(&mut index, &objects, (first, 2000), &once).unwrap();
+    assert_eq!(
+        objects_of(&bench),
+        before + 2,
+        "those behind the first thousand are left"
+    );
+    drop(index);
+    Box::new(bench.begin(&scope)).finish();
+    assert_eq!(objects_of(&bench), before);
+}
