@@ -107,8 +107,12 @@ fn cancelling_at_any_moment_of_a_capture_runs_nothing_and_leaves_nothing() {
                 "{strategy} at event {moments}"
             );
             let (all, damaged) = engine.list(&ListFilter::default()).unwrap();
-            let ids: Vec<String> = all.iter().map(|one| one.snapshot_id.to_string()).collect();
-            assert_eq!(ids, [id.clone()], "{strategy} at event {moments}");
+            let ids: Vec<String> = all.iter().map(|one| one.snapshot_id.clone()).collect();
+            assert_eq!(
+                ids,
+                std::slice::from_ref(&id),
+                "{strategy} at event {moments}"
+            );
             assert!(damaged.is_empty());
             moments += 1;
             shell(&site.tree, "for i in beneath/*; do echo more >> $i; done");

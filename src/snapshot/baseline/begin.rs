@@ -121,19 +121,18 @@ impl Baseline {
         request.exclusions.check()?;
         let (mut index, objects) = self.open()?;
         let registered = index.register()?;
-        let mut claimed = None;
-        let begin = Begin {
+        let mut begin = Begin {
             registered,
-            claimed: &mut claimed,
+            claimed: None,
         };
-        let begun = self.begin_registered(request, beginning, (index, objects), begin);
+        let begun = self.begin_registered(request, beginning, (index, objects), &mut begin);
         if begun.is_err()
             && let Ok((mut index, objects)) = self.open()
         {
             // The first error says more than a second one would.
             let freed = index.unregister(registered).unwrap_or_default();
             freed.into_iter().for_each(|serial| objects.remove(serial));
-            if let Some(claim) = claimed {
+            if let Some(claim) = begin.claimed {
                 let given_up = Instant::now();
                 let go_on = || given_up.elapsed() < TIDYING;
                 let _ = give_back(&mut index, &objects, claim, &go_on);
@@ -147,7 +146,7 @@ impl Baseline {
         request: CaptureRequest<'_>,
         beginning: Beginning,
         (mut index, objects): (Index, Objects),
-        begin: Begin<'_>,
+        begin: &mut Begin,
     ) -> Result<(BaselineCapture, Vec<Learnt>)> {
         let registered = begin.registered;
         unless_cancelled(request.cancel)?;
@@ -194,7 +193,7 @@ impl Baseline {
         };
         let secured = secure::secure(&mut scanned.found, &context, |count| {
             let first = index.reserve_serials(count)?;
-            *begin.claimed = Some((first, count));
+            begin.claimed = Some((first, count));
             Ok(first)
         })?;
         scanned.unobserved.extend(secured.unobserved);
@@ -210,7 +209,7 @@ impl Baseline {
         }
         unless_cancelled(request.cancel)?;
         // From here on rows may refer to them.
-        *begin.claimed = None;
+        begin.claimed = None;
         let update = Update {
             upsert: &assembled.upsert,
             remove: &assembled.remove,
@@ -350,10 +349,10 @@ fn learn(
 }
 
 /// What stands in the index of a capture that is about to begin.
-struct Begin<'a> {
+struct Begin {
     registered: Registered,
     /// The object numbers (first and count) that it took and that no row refers to yet.
-    claimed: &'a mut Option<(u64, u64)>,
+    claimed: Option<(u64, u64)>,
 }
 
 /// Removes the objects of a capture that was given up, for as long as `go_on` says. The rest is left

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use super::{Baseline, Beginning, Learnt, Trust};
 use crate::entry::EntryKind;
@@ -872,12 +874,11 @@ fn a_change_that_is_told_in_another_spelling_is_seen() {
 /// Cancels with an event of the capture, by its number.
 struct CancelAt {
     cancel: Cancel,
-    left: std::sync::atomic::AtomicUsize,
+    left: AtomicUsize,
 }
 
 impl crate::progress::Progress for CancelAt {
     fn event(&self, _: crate::progress::Event) {
-        use std::sync::atomic::Ordering;
         let left = self
             .left
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
@@ -980,8 +981,8 @@ fn what_a_capture_that_was_given_up_had_no_time_to_remove_goes_with_the_next_one
     for serial in [first, first + 1024, first + 1999] {
         fs::write(objects.path(serial), "left").unwrap();
     }
-    let asked = std::sync::atomic::AtomicUsize::new(0);
-    let once = || asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0;
+    let asked = AtomicUsize::new(0);
+    let once = || asked.fetch_add(1, Ordering::SeqCst) == 0;
     super::begin::give_back(&mut index, &objects, (first, 2000), &once).unwrap();
     assert_eq!(
         objects_of(&bench),
