@@ -839,9 +839,12 @@ fn drivers_variables_are_not_exported_under_allexport() {
     for name in posix_shells() {
         let mut shell = Shell::start(name);
         shell.run("set -a; mine=1");
-        let run = shell.run("env");
-        assert!(run.text().contains("mine=1"), "{name}");
-        assert!(!run.text().contains("__deployx"), "{name}");
+        for before in ["true", "break"] {
+            shell.run(before);
+            let run = shell.run("env");
+            assert!(run.text().contains("mine=1"), "{name}");
+            assert!(!run.text().contains("__deployx"), "{name} after {before}");
+        }
     }
 }
 
