@@ -839,9 +839,12 @@ fn drivers_variables_are_not_exported_under_allexport() {
     for name in posix_shells() {
         let mut shell = Shell::start(name);
         shell.run("set -a; mine=1");
-        let run = shell.run("env");
-        assert!(run.text().contains("mine=1"), "{name}");
-        assert!(!run.text().contains("__deployx"), "{name}");
+        for before in ["true", "break"] {
+            shell.run(before);
+            let run = shell.run("env");
+            assert!(run.text().contains("mine=1"), "{name}");
+            assert!(!run.text().contains("__deployx"), "{name} after {before}");
+        }
     }
 }
 
@@ -1051,4 +1054,174 @@ fn inherited_output_goes_where_this_process_writes() {
         assert_eq!(has_mark(&output.stdout), to_stdout, "{role}");
         assert_eq!(has_mark(&output.stderr), !to_stdout, "{role}");
     }
+}
+
+/// What takes from a shell what its driver needs, and whether the command's own status is known.
+fn crippling(name: &str) -> Vec<(&'static str, bool)> {
+    let mut commands = vec![("ulimit -n 3", true), ("ulimit -n 0", true)];
+    match name {
+        "bash" => commands.extend([
+            ("set -r", true),
+            ("set -n", true),
+            ("shopt -s extdebug; trap false DEBUG", true),
+        ]),
+        "zsh" => commands.extend([
+            ("setopt restricted", true),
+            ("set -n", true),
+            ("trap 'setopt errexit' DEBUG", true),
+            // zsh gives up with a status of its own.
+            ("ulimit -n 8", false),
+        ]),
+        "fish" => {}
+        _ => commands.extend([("set -n", true), ("ulimit -n 8", true)]),
+    }
+    commands
+}
+
+/// Whatever goes wrong with it, a shell under test does not run for ever.
+const PATIENCE: Option<Duration> = Some(Duration::from_secs(60));
+
+#[test]
+fn a_shell_that_can_no_longer_be_driven_ends_with_the_commands_status() {
+    for name in shells() {
+        for (command, status_known) in crippling(name) {
+            let mut shell = Shell::start(name);
+            let run = shell.run_as(command, true, PATIENCE);
+            assert!(!run.outcome.timed_out, "{name}: {command}");
+            assert!(run.outcome.shell_ended, "{name}: {command}");
+            if status_known {
+                assert_eq!(run.outcome.exit_code, 0, "{name}: {command}");
+            }
+            let lines = lines(&run.stderr).len();
+            assert!(lines < 8, "{name}: {command} gives {lines} lines of errors");
+        }
+    }
+}
+
+#[test]
+fn a_failing_command_that_cripples_its_shell_keeps_its_status() {
+    for name in shells() {
+        let mut shell = Shell::start(name);
+        let run = shell.run_as("ulimit -n 3; sh -c 'exit 5'", false, PATIENCE);
+        assert!(!run.outcome.timed_out, "{name}");
+        // What cannot be started for lack of descriptors fails in its own way.
+        assert_ne!(run.outcome.exit_code, 0, "{name}");
+        assert_eq!(shell.run("echo next").text(), "next\n", "{name}");
+    }
+    for (name, command) in [
+        ("bash", "set -r; (exit 5)"),
+        ("zsh", "setopt restricted; (exit 5)"),
+    ] {
+        if find_shell(&ShellName::new(name)).is_ok() {
+            let mut shell = Shell::start(name);
+            let run = shell.run_as(command, false, PATIENCE);
+            assert_eq!(run.outcome.exit_code, 5, "{name}");
+            assert_eq!(shell.run("echo next").text(), "next\n", "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_a_command_leaves_in_the_drivers_variables_changes_nothing() {
+    for name in shells() {
+        let posix = "__deployx_e=1; __deployx_s=4; __deployx_c='echo forged'; __deployx_j=1; \
+                     __deployx_k=; __deployx_l=7; __deployx_a=1; __deployx_t=";
+        let fish = "set -g __deployx_e 1; set -g __deployx_s 4; set -g __deployx_c 'echo forged'; \
+                    set -g __deployx_k; set -g __deployx_x 3";
+        let mut shell = Shell::start(name);
+        shell.run("echo begun");
+        let run = shell.run_as(per_shell(name, posix, fish), false, PATIENCE);
+        assert_eq!(run.outcome.exit_code, 0, "{name}");
+        let run = shell.run_as("echo next; sh -c 'exit 3'", false, PATIENCE);
+        assert_eq!(run.text(), "next\n", "{name}");
+        assert_eq!(run.outcome.exit_code, 3, "{name}");
+        let unset = "unset __deployx_e __deployx_s __deployx_c __deployx_j __deployx_k; set -u";
+        let erase = "set -e __deployx_e __deployx_s __deployx_c __deployx_k";
+        shell.run_as(per_shell(name, unset, erase), false, PATIENCE);
+        let run = shell.run_as("echo last", true, PATIENCE);
+        assert_eq!(run.text(), "last\n", "{name}");
+        assert_eq!(run.outcome.exit_code, 0, "{name}");
+    }
+}
+
+#[test]
+fn a_command_of_many_lines_survives_an_earlier_ones_assignments() {
+    for name in posix_shells() {
+        let mut shell = Shell::start(name);
+        shell.run_as("__deployx_n=x", false, PATIENCE);
+        let run = shell.run_as("echo one\necho two", false, PATIENCE);
+        assert_eq!(run.text(), "one\ntwo\n", "{name}");
+    }
+}
+
+#[test]
+fn commands_arrive_whole_whatever_the_field_separator_is() {
+    for name in posix_shells() {
+        for separator in [
+            "", " ", "_", "=", "'", "#", ".", "#. '", "_ ", "\\", "\u{1}", "\u{7f}", "$;x",
+        ] {
+            let mut shell = Shell::start_with(name, |spec| {
+                spec.env = vec![("SEPARATOR".into(), separator.into())];
+            });
+            for keep in ["", "readonly IFS"] {
+                shell.run_as(format!("IFS=$SEPARATOR; {keep}"), false, PATIENCE);
+                let run = shell.run_as(" printf '%s|' ' a_b=\\#.' \"'.\"", false, PATIENCE);
+                assert_eq!(run.text(), " a_b=\\#.|'.|", "{name}: {separator:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn read_only_variables_of_the_shell_change_neither_results_nor_the_session() {
+    for name in posix_shells() {
+        let mut shell = Shell::start(name);
+        shell.run("mine=1; readonly PWD OLDPWD IFS PATH");
+        let run = shell.run_as("cd /usr || (exit 6)", false, PATIENCE);
+        assert!(!run.outcome.timed_out, "{name}");
+        let cwd = shell.session.cwd().expect("the directory is there");
+        // Some shells have changed it before they notice that they cannot say so.
+        assert!(["/", "/usr"].contains(&&*cwd.to_string()), "{name}: {cwd}");
+        let run = shell.run_as("echo $mine", false, PATIENCE);
+        assert_eq!(run.text(), "1\n", "{name}");
+    }
+}
+
+#[test]
+fn functions_that_fail_in_place_of_the_null_command_do_not_keep_a_session_from_ending() {
+    for name in ["bash", "zsh"] {
+        if find_shell(&ShellName::new(name)).is_ok() {
+            let mut shell = Shell::start(name);
+            let run = shell.run_as(":() { return 1; }; echo end", true, PATIENCE);
+            assert_eq!(run.text(), "end\n", "{name}");
+            assert!(!run.outcome.timed_out, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_break_followed_by_what_cripples_the_shell_ends_it() {
+    for name in posix_shells() {
+        let mut shell = Shell::start(name);
+        shell.run_as("break", false, PATIENCE);
+        let run = shell.run_as("ulimit -n 3; break", false, PATIENCE);
+        assert!(!run.outcome.timed_out, "{name}");
+        assert_eq!(shell.run("echo next").text(), "next\n", "{name}");
+    }
+}
+
+#[test]
+fn an_environment_in_which_bash_runs_nothing_is_named_in_the_error() {
+    if find_shell(&ShellName::new("bash")).is_err() {
+        return println!("SKIPPED bash: not installed");
+    }
+    let mut shell = Shell::start_with("bash", |spec| {
+        spec.env = vec![("SHELLOPTS".into(), "braceexpand:noexec".into())];
+    });
+    let run = shell
+        .session
+        .run(OsStr::new("echo"), true, None, &Cancel::default());
+    let error = run.expect_err("nothing can run");
+    assert_eq!(error.kind(), ErrorKind::NotExecutable);
+    assert!(error.context().contains("SHELLOPTS"), "{error}");
 }

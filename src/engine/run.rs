@@ -14,20 +14,23 @@ use crate::path::{AbsPath, WirePath};
 use crate::progress::{Event, Phase};
 use crate::request::{BatchRequest, RunRequest};
 use crate::seal::{ChangeCounts, Limit, LimitKind};
-use crate::snapshot::Registry;
 use crate::snapshot::intercept::{self, Interception, ToStart};
+use crate::snapshot::{Registry, unless_cancelled};
 use crate::store::{CoverageRecord, Outcome, SnapshotId, SnapshotMeta};
 
 /// Longest command line, in bytes.
 const MAX_COMMAND: usize = 1 << 20;
+
+/// 128 + SIGINT.
+const CANCELLED: i32 = 130;
 
 impl Engine {
     /// Snapshot, run, seal.
     ///
     /// # Errors
     /// Only before the command ran: a request that makes no sense, a shell that is not there, a
-    /// snapshot that was required and could not be taken completely (`NotExecutable`). What goes
-    /// wrong later is in the report.
+    /// snapshot that was required and could not be taken completely (`NotExecutable`), cancelling
+    /// before the command started (`Cancelled`). What goes wrong later is in the report.
     pub fn run(&self, request: &RunRequest, context: RunContext<'_>) -> Result<RunReport> {
         let mut context = context;
         check_command(&request.command)?;
@@ -47,7 +50,8 @@ impl Engine {
         Ok(report)
     }
 
-    /// The same for several commands in one shell, each with a snapshot of its own.
+    /// The same for several commands in one shell, each with a snapshot of its own. Cancelling between
+    /// two of them ends the batch with a report.
     pub fn batch(&self, request: &BatchRequest, context: RunContext<'_>) -> Result<BatchReport> {
         let mut context = context;
         let batch_id = match &request.batch_id {
@@ -72,7 +76,11 @@ impl Engine {
                 batch: Some((&batch_id, index as u64)),
                 last,
             };
-            let report = self.run_step(&mut shell, &request.run, &step, &mut context)?;
+            let report = match self.run_step(&mut shell, &request.run, &step, &mut context) {
+                // What ran before it has to be told.
+                Err(error) if error.kind() == ErrorKind::Cancelled && !results.is_empty() => break,
+                other => other?,
+            };
             if let Some(on_report) = &mut context.on_report {
                 on_report(&report);
             }
@@ -197,10 +205,16 @@ impl Engine {
             ancestor: shell.session.ancestor(),
             scope,
             strategies: &shell.strategies,
+            cancel: context.cancel,
         };
         let (mut secured, mut snapshot_error) = self.secure_unless_disabled(&subject, context)?;
         if let Some(secured) = secured.as_mut().filter(|_| request.snapshot.watch_outside) {
             secured.look_outside(self, shell.session.ancestor());
+        }
+        if let Err(cancelled) = unless_cancelled(context.cancel) {
+            // Nothing ran: there is nothing to look for.
+            secured.map_or(Ok(()), Secured::discard)?;
+            return Err(cancelled);
         }
         context.progress.event(Event::Begin {
             phase: Phase::Command,
@@ -262,7 +276,7 @@ impl Engine {
                 )))
             }
             Ok(secured) => Ok((Some(secured), None)),
-            Err(error) if error.kind() == ErrorKind::InvalidRequest => Err(error),
+            Err(error) if is_final(&error) => Err(error),
             Err(error) if options.required => Err(refused(&error.to_string())),
             // A strategy that was named and does not exist or cannot work is the caller's error.
             Err(error) if !options.strategies.is_empty() && is_about_strategy(&error) => Err(error),
@@ -366,6 +380,12 @@ fn abandon(secured: Option<Secured>, error: Error, context: &RunContext<'_>) -> 
 
 fn summarize(batch_id: String, request: &BatchRequest, results: Vec<RunReport>) -> BatchReport {
     let successful = results.iter().filter(|r| r.success).count();
+    // Where all succeeded and some were not run, it was cancelled in between.
+    let all_succeeded = if successful == request.commands.len() {
+        0
+    } else {
+        CANCELLED
+    };
     let skipped = request.commands[results.len()..]
         .iter()
         .map(|command| WirePath::from_bytes(command.as_encoded_bytes()))
@@ -376,7 +396,7 @@ fn summarize(batch_id: String, request: &BatchRequest, results: Vec<RunReport>) 
         exit_code: results
             .iter()
             .find(|r| !r.success)
-            .map_or(0, |r| r.exit_code),
+            .map_or(all_succeeded, |r| r.exit_code),
         total_commands: request.commands.len(),
         successful_commands: successful,
         failed_commands: results.len() - successful,
@@ -484,6 +504,14 @@ fn refused(why: &str) -> Error {
         ErrorKind::NotExecutable,
         Stage::Capture,
         format!("the command was not run because its snapshot is required: {why}"),
+    )
+}
+
+/// Whether no command runs after this, not even without a snapshot.
+fn is_final(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::InvalidRequest | ErrorKind::Cancelled
     )
 }
 

@@ -13,13 +13,16 @@ use super::scope::{drop_covered, named, no_longer_read_only, prepare, volume_of}
 use super::space::{Budget, Spared};
 use super::{Engine, orphans, receipt};
 use crate::error::{Error, ErrorKind, Result, Stage};
+use crate::execute::Cancel;
 use crate::infer::{Scope, ScopePath};
 use crate::path::{AbsPath, WirePath};
 use crate::progress::Progress;
 use crate::request::RunRequest;
 use crate::seal::Limit;
 use crate::snapshot::select::{self, Assignment, assign};
-use crate::snapshot::{Capture, CaptureRequest, Exclusions, Placement, Registry, Unobserved};
+use crate::snapshot::{
+    Capture, CaptureRequest, Exclusions, Placement, Registry, Unobserved, unless_cancelled,
+};
 use crate::store::{
     Compression, OpenSnapshot, Outcome, SnapshotId, SnapshotMeta, SnapshotState, StrategyUse,
 };
@@ -42,6 +45,8 @@ pub(super) struct Subject<'a> {
     pub(super) scope: Scope,
     /// The strategies, as they are for the shell that runs it.
     pub(super) strategies: &'a Registry,
+    /// Ends the capture.
+    pub(super) cancel: &'a Cancel,
 }
 
 /// A snapshot whose command may now run.
@@ -56,6 +61,8 @@ pub(super) struct Secured {
 
 impl Engine {
     /// Secures the state before a command. On return it is on stable storage.
+    ///
+    /// `Cancelled` where [`Subject::cancel`] asked for the end: then nothing is left of it.
     pub(super) fn secure(&self, subject: &Subject<'_>, progress: &dyn Progress) -> Result<Secured> {
         let mounts = sys::mounts().unwrap_or_default();
         let (scope, read) = self.scope_of(subject, &mounts);
@@ -228,9 +235,11 @@ impl Engine {
                 snapshot,
                 limits: self.config.limits,
                 room: &|needed| budget.grant(needed),
+                cancel: subject.cancel,
                 progress,
             };
-            match assignment.strategy.begin(request) {
+            let begun = unless_cancelled(subject.cancel);
+            match begun.and_then(|()| assignment.strategy.begin(request)) {
                 Ok(capture) => captures.push((assignment.strategy.name().to_owned(), capture)),
                 Err(error) => {
                     captures

@@ -4,11 +4,12 @@ use super::quoting::{quote_fish, quote_posix};
 use super::shells::Framing;
 
 /// A command as the driver takes it: it assigns the command's text and the status that `$?` is to
-/// have. `command` has no NUL byte.
+/// have, and that no end is asked for. `command` has no NUL byte.
 pub(super) fn frame(framing: Framing, last_status: i32, command: &[u8]) -> Vec<u8> {
     let mut message = Vec::with_capacity(command.len() + command.len() / 8 + 64);
     match framing {
         Framing::Fish => {
+            message.extend(b"builtin set -g __deployx_e 0; ");
             let status = format!("builtin set -g __deployx_s {last_status}; ");
             message.extend(status.bytes());
             message.extend(b"builtin set -g __deployx_c ");
@@ -16,7 +17,8 @@ pub(super) fn frame(framing: Framing, last_status: i32, command: &[u8]) -> Vec<u
             message.push(0);
         }
         Framing::DollarQuoted => {
-            message.extend(format!("__deployx_s={last_status}; __deployx_c=$'").bytes());
+            message.extend(assignments(last_status).bytes());
+            message.extend(b"$'");
             for byte in command {
                 match byte {
                     b'\n' => message.extend(b"\\n"),
@@ -24,27 +26,37 @@ pub(super) fn frame(framing: Framing, last_status: i32, command: &[u8]) -> Vec<u
                     other => message.push(*other),
                 }
             }
-            message.extend(b"'\n");
+            message.extend(b"'");
+            message.extend(POSIX_END);
         }
         Framing::Quoted => {
-            message.extend(format!("__deployx_s={last_status}; __deployx_c=").bytes());
+            message.extend(assignments(last_status).bytes());
             for (index, line) in command.split(|byte| *byte == b'\n').enumerate() {
                 if index > 0 {
                     message.extend(b"\"$__deployx_n\"");
                 }
                 quote_posix(line, &mut message);
             }
-            message.push(b'\n');
+            message.extend(POSIX_END);
         }
     }
     message
+}
+
+/// The end of a message to a POSIX shell: a comment, of which `read` may take what it likes, and the
+/// line break.
+const POSIX_END: &[u8] = b" #.\n";
+
+/// The assignments of a message to a POSIX shell up to the command's text.
+fn assignments(last_status: i32) -> String {
+    format!("__deployx_e=; __deployx_s={last_status}; __deployx_c=")
 }
 
 /// What makes the driver leave its loop, so that the shell ends as at the end of a script.
 pub(super) fn end_of_input(framing: Framing) -> &'static [u8] {
     match framing {
         Framing::Fish => b"builtin set -g __deployx_e 1\0",
-        Framing::DollarQuoted | Framing::Quoted => b"__deployx_e=1\n",
+        Framing::DollarQuoted | Framing::Quoted => b"__deployx_e=1 #.\n",
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) struct Shell {
     /// The driver has reported that it waits for commands.
     pub(super) ready: bool,
     /// The shell opens the pipes only while it uses them; these ends keep them alive in between.
-    pub(super) commands_reader: PipeReader,
+    _commands_reader: PipeReader,
     _statuses_writer: PipeWriter,
 }
 
@@ -167,6 +167,31 @@ impl Recipe {
         Ok(environment)
     }
 
+    /// Why a shell may have ended before it took a command.
+    pub(super) fn why_never_ready(&self) -> String {
+        let given = self
+            .spec
+            .env
+            .iter()
+            .rev()
+            .cloned()
+            .chain(std::env::vars_os());
+        let mut options = given.filter(|(name, _)| name == "SHELLOPTS");
+        let options = options.next().map(|(_, value)| value);
+        let passes_over = options.as_ref().is_some_and(|options| {
+            let mut names = options.as_bytes().split(|byte| *byte == b':');
+            self.shell.name == "bash" && names.any(|name| name == b"noexec")
+        });
+        if passes_over {
+            return "the variable SHELLOPTS has 'noexec', under which bash carries out nothing; \
+                    unset it"
+                .into();
+        }
+        "it ends before it takes a command; it must be able to open this process's entries in \
+         /proc, and no variable that shells read may keep it from running commands"
+            .into()
+    }
+
     fn launch_error(&self, error: LaunchError, directory: &AbsPath) -> Error {
         let LaunchError { step, source } = error;
         let program = self.program.display();
@@ -248,7 +273,7 @@ impl Wiring {
             outputs: self.outputs,
             ended: None,
             ready: false,
-            commands_reader: self.commands.0,
+            _commands_reader: self.commands.0,
             _statuses_writer: self.statuses.1,
         })
     }

@@ -6,6 +6,8 @@
 //! working directory that was seen between commands; everything else starts anew.
 //!
 //! - A command reads an empty standard input unless the session inherits this process's.
+//! - A command that leaves its shell unable to read another one (a restricted shell, no descriptors,
+//!   `set -n`) ends it too.
 //! - The end of a command is the shell's word, not the end of its output: a background job that
 //!   holds the output open delays nothing. What it writes later is handed over with the next
 //!   command. When the session is gone, writing to its pipe fails as writing to any closed pipe.

@@ -5,7 +5,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::drivers::{BUILTIN_DRIVER, COMMAND_DRIVER, FISH_DRIVER};
+use super::drivers::{BASH_DRIVER, COMMAND_DRIVER, FISH_DRIVER, ZSH_DRIVER};
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::request::ShellName;
 
@@ -82,7 +82,7 @@ pub static SHELLS: [ShellSpec; 8] = [
         options: &["--noprofile", "--norc", "-c"],
         quoting: Quoting::Posix,
         driver: Driver::Loop {
-            text: BUILTIN_DRIVER,
+            text: BASH_DRIVER,
             framing: Framing::DollarQuoted,
             withheld: &["BASH_ENV"],
         },
@@ -115,7 +115,7 @@ pub static SHELLS: [ShellSpec; 8] = [
         options: &["-f", "-c"],
         quoting: Quoting::Posix,
         driver: Driver::Loop {
-            text: BUILTIN_DRIVER,
+            text: ZSH_DRIVER,
             framing: Framing::DollarQuoted,
             withheld: &[],
         },

@@ -54,7 +54,9 @@ pub(super) struct TurnEnd {
     pub(super) status: Option<i32>,
     pub(super) timed_out: bool,
     pub(super) cancelled: bool,
-    /// The shell ended before it had read the whole message, so the command was not started.
+    /// The driver said that the command begins.
+    pub(super) started: bool,
+    /// The shell ended before the command began.
     pub(super) unread: bool,
 }
 
@@ -258,11 +260,9 @@ impl Shell {
             self.end_tree(turn, progress, Order::Interrupt)?;
             return Ok(false);
         }
-        // The command may have reported its status just before the shell ended.
-        self.read_statuses(progress)?;
-        progress.end.unread = progress.end.status.is_none()
-            && (progress.sent < progress.unsent.len()
-                || rustix::io::ioctl_fionread(&self.commands_reader)? > 0);
+        // The command may have begun, or reported its status, just before the shell ended.
+        self.read_last_statuses(progress)?;
+        progress.end.unread = !progress.end.started;
         Ok(true)
     }
 
@@ -287,7 +287,7 @@ impl Shell {
     }
 
     /// Reads what the driver wrote: a line with the status of each command, the first of them when
-    /// it is ready.
+    /// it is ready, and one that says that a command begins.
     fn read_statuses(&mut self, progress: &mut Progress) -> io::Result<()> {
         let mut buffer = [0_u8; 64];
         let count = match self.statuses.try_read(&mut buffer) {
@@ -295,12 +295,32 @@ impl Shell {
             Err(error) if is_transient(&error) => return Ok(()),
             Err(error) => return Err(error),
         };
-        // The driver writes a line at once and no other before it was sent something.
-        for line in buffer
-            .get(..count)
-            .unwrap_or_default()
-            .split(|b| *b == b'\n')
-        {
+        self.take_statuses(buffer.get(..count).unwrap_or_default(), progress);
+        Ok(())
+    }
+
+    /// Reads what is left of it, also what nobody was told of yet.
+    fn read_last_statuses(&mut self, progress: &mut Progress) -> io::Result<()> {
+        let mut buffer = [0_u8; 64];
+        loop {
+            match rustix::io::read(&self.statuses, &mut buffer) {
+                Ok(0) | Err(rustix::io::Errno::AGAIN) => return Ok(()),
+                Ok(count) => {
+                    self.take_statuses(buffer.get(..count).unwrap_or_default(), progress);
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// The driver writes each line at once.
+    fn take_statuses(&mut self, text: &[u8], progress: &mut Progress) {
+        for line in text.split(|byte| *byte == b'\n') {
+            if line == b"+" {
+                progress.end.started = true;
+                continue;
+            }
             let Some(status) = std::str::from_utf8(line).ok().and_then(|s| s.parse().ok()) else {
                 continue;
             };
@@ -309,7 +329,6 @@ impl Shell {
             }
             self.ready = true;
         }
-        Ok(())
     }
 
     fn read_notices(&mut self, progress: &mut Progress) -> io::Result<()> {

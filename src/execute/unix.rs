@@ -104,10 +104,7 @@ impl Session {
         }
         if end.unread && !end.ended_tree() {
             self.retire();
-            return Err(shell_lost(
-                "it ends before it reads a command; it must be able to open this process's \
-                 entries in /proc",
-            ));
+            return Err(shell_lost(&self.recipe.why_never_ready()));
         }
         Ok(self.conclude(&end, started))
     }
@@ -171,7 +168,10 @@ impl Session {
         if shell_ended {
             self.retire();
         } else {
-            self.cwd = working_directory(shell.pid);
+            // A shell that has just gone has no directory: the last one known stays.
+            if let Ok(directory) = working_directory(shell.pid) {
+                self.cwd = directory;
+            }
         }
         CommandOutcome {
             exit_code,
@@ -273,19 +273,18 @@ fn shell_lost(reason: &str) -> Error {
     )
 }
 
-/// The physical working directory of `pid`; `None` when it was deleted or cannot be named.
-fn working_directory(pid: Pid) -> Option<AbsPath> {
+/// The physical working directory of `pid`; `None` when it was deleted or cannot be named. An error
+/// when the process is gone.
+fn working_directory(pid: Pid) -> std::io::Result<Option<AbsPath>> {
     let link = format!("/proc/{}/cwd", pid.as_raw_nonzero());
-    let named = std::fs::read_link(&link).ok()?;
+    let named = std::fs::read_link(&link)?;
+    let actual = link_target(&link)?;
     // The name of a deleted directory has a suffix that an existing one may have too.
-    let (actual, found) = (link_target(&link)?, link_target(&named)?);
-    if actual != found {
-        return None;
-    }
-    AbsPath::new(named).ok()
+    let found = link_target(&named).ok();
+    Ok(AbsPath::new(named).ok().filter(|_| found == Some(actual)))
 }
 
-fn link_target(path: impl AsRef<Path>) -> Option<(u64, u64)> {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.dev(), metadata.ino()))
+fn link_target(path: impl AsRef<Path>) -> std::io::Result<(u64, u64)> {
+    let metadata = std::fs::metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
 }

@@ -39,7 +39,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result, Stage};
+use crate::execute::Cancel;
 use crate::infer::ScopePath;
 use crate::path::AbsPath;
 use crate::progress::Progress;
@@ -129,8 +130,20 @@ pub struct CaptureRequest<'a> {
     /// Makes room in the store for what is needed and says how much there is then. Asked once the
     /// estimate is there and before anything is stored; more than it gives must not be.
     pub room: &'a (dyn Fn(Room) -> Room + Sync),
+    /// Ends the capture with [`ErrorKind::Cancelled`] and nothing stored. Looked at often enough that
+    /// this takes no longer than a moment.
+    pub cancel: &'a Cancel,
     /// Is told how far it is.
     pub progress: &'a dyn Progress,
+}
+
+/// An error where `cancel` asked for the end of what comes before a command.
+pub(crate) fn unless_cancelled(cancel: &Cancel) -> Result<()> {
+    if cancel.is_cancelled() {
+        let context = "cancelled before the command started: it was not run";
+        return Err(Error::new(ErrorKind::Cancelled, Stage::Capture, context));
+    }
+    Ok(())
 }
 
 /// Where pre-images go: into the existing directory `files`, under names that begin with `prefix`
@@ -214,7 +227,7 @@ pub trait SnapshotStrategy: Send + Sync {
     ///
     /// On return everything that [`Capture::seal`] will need is on stable storage: neither a kill
     /// nor a power cut can lose it. Entries that cannot be secured are listed in
-    /// [`Capture::unobserved`]; an `Err` means that nothing was secured.
+    /// [`Capture::unobserved`]; an `Err` means that nothing was secured, and nothing is left of it.
     fn begin(&self, request: CaptureRequest<'_>) -> Result<Box<dyn Capture>>;
 
     /// Takes up a capture of a process that died, from its [`Capture::token`]. The token was read

@@ -21,10 +21,10 @@ pub(crate) use unix::seccomp;
 #[cfg(unix)]
 pub use unix::{
     Dir, KNOWN_UP_TO, Mount, Pinned, Space, Stat, WatchLimits, apply_metadata, boot_id,
-    clone_content, copy_content, copy_content_of, copy_known, hash_file, is_root,
-    is_shared_directory, mount_of, mounts, open_files_limit, process_parent, process_started,
-    read_open_state, read_state, space, sync_volume, system_clock, ticks_since_boot, user_id,
-    watch_limits,
+    clone_content, copy_content, copy_content_of, copy_content_until, copy_known, hash_file,
+    hash_file_until, is_root, is_shared_directory, mount_of, mounts, open_files_limit,
+    process_parent, process_started, read_open_state, read_state, space, sync_volume, system_clock,
+    ticks_since_boot, user_id, watch_limits,
 };
 #[cfg(target_os = "linux")]
 pub use unix::{

@@ -3,6 +3,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod cancelled;
+
 use common::{Site, fixture, has_program, is_root, require, text};
 
 /// Runs `line` on the fixture, checks that it changed something, undoes it, and compares.

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rayon::prelude::*;
+
 use super::assemble::{assemble, restrict, roots};
 use super::capture::{BaselineCapture, lost, read_token};
 use super::idle::Idle;
@@ -18,13 +20,18 @@ use crate::path::AbsPath;
 use crate::progress::{Event, Phase};
 use crate::request::Limits;
 use crate::snapshot::tree::walk::Bounds;
-use crate::snapshot::{CaptureRequest, Room};
+use crate::snapshot::{CaptureRequest, Room, unless_cancelled};
 use crate::sys;
 
 /// Inodes that stay free: the snapshot itself needs some, and so does the command.
 const RESERVED_INODES: u64 = 64;
 /// How long a capture waits for another one's write to the index.
 const WAIT: Duration = Duration::from_secs(30);
+
+/// How long a capture that was given up removes what it stored. A million files take a minute.
+const TIDYING: Duration = Duration::from_millis(700);
+/// Objects that are removed before somebody looks whether to go on.
+const AT_ONCE: u64 = 1024;
 
 /// The baseline of one store.
 #[derive(Debug, Clone)]
@@ -114,13 +121,22 @@ impl Baseline {
         request.exclusions.check()?;
         let (mut index, objects) = self.open()?;
         let registered = index.register()?;
-        let begun = self.begin_registered(request, beginning, index, objects, registered);
+        let mut begin = Begin {
+            registered,
+            claimed: None,
+        };
+        let begun = self.begin_registered(request, beginning, (index, objects), &mut begin);
         if begun.is_err()
             && let Ok((mut index, objects)) = self.open()
         {
             // The first error says more than a second one would.
             let freed = index.unregister(registered).unwrap_or_default();
             freed.into_iter().for_each(|serial| objects.remove(serial));
+            if let Some(claim) = begin.claimed {
+                let given_up = Instant::now();
+                let go_on = || given_up.elapsed() < TIDYING;
+                let _ = give_back(&mut index, &objects, claim, &go_on);
+            }
         }
         begun
     }
@@ -129,13 +145,15 @@ impl Baseline {
         &self,
         request: CaptureRequest<'_>,
         beginning: Beginning,
-        mut index: Index,
-        objects: Objects,
-        registered: Registered,
+        (mut index, objects): (Index, Objects),
+        begin: &mut Begin,
     ) -> Result<(BaselineCapture, Vec<Learnt>)> {
+        let registered = begin.registered;
+        unless_cancelled(request.cancel)?;
         let deadline = Instant::now() + request.limits.max_duration;
         let keep = beginning.keep;
-        sweep(&mut index, &objects)?;
+        sweep(&mut index, &objects, &|| !request.cancel.is_cancelled())?;
+        unless_cancelled(request.cancel)?;
         request.progress.event(Event::Begin {
             phase: Phase::Scan,
             total: None,
@@ -146,6 +164,7 @@ impl Baseline {
             bounds: Bounds {
                 max_entries: request.limits.max_entries,
                 deadline: Some(deadline),
+                cancel: Some(request.cancel),
             },
         };
         let since: Vec<Since> = beginning
@@ -164,6 +183,7 @@ impl Baseline {
             keep,
             limits: request.limits,
             deadline,
+            cancel: request.cancel,
             room: &|needed| {
                 let possible = self.room(&request.limits).min(needed);
                 (request.room)(possible).min(possible)
@@ -172,7 +192,9 @@ impl Baseline {
             progress: request.progress,
         };
         let secured = secure::secure(&mut scanned.found, &context, |count| {
-            index.reserve_serials(count)
+            let first = index.reserve_serials(count)?;
+            begin.claimed = Some((first, count));
+            Ok(first)
         })?;
         scanned.unobserved.extend(secured.unobserved);
         let assembled = assemble(
@@ -183,8 +205,11 @@ impl Baseline {
             &scanned.unobserved,
         );
         if !secured.serials.is_empty() {
-            objects.sync(&secured.dirs, &secured.serials)?;
+            objects.sync(secured.serials, request.cancel)?;
         }
+        unless_cancelled(request.cancel)?;
+        // From here on rows may refer to them.
+        begin.claimed = None;
         let update = Update {
             upsert: &assembled.upsert,
             remove: &assembled.remove,
@@ -237,7 +262,7 @@ impl Baseline {
     /// time in proportion to what goes. Gives the number of files deleted.
     pub fn forget_unused(&self, age: Duration) -> Result<u64> {
         let (mut index, objects) = self.open()?;
-        sweep(&mut index, &objects)?;
+        sweep(&mut index, &objects, &|| true)?;
         let freed = index.forget_unused(age)?;
         freed.iter().for_each(|serial| objects.remove(*serial));
         Ok(freed.len() as u64)
@@ -323,11 +348,40 @@ fn learn(
         .collect()
 }
 
+/// What stands in the index of a capture that is about to begin.
+struct Begin {
+    registered: Registered,
+    /// The object numbers (first and count) that it took and that no row refers to yet.
+    claimed: Option<(u64, u64)>,
+}
+
+/// Removes the objects of a capture that was given up, for as long as `go_on` says. The rest is left
+/// as by a process that died.
+pub(super) fn give_back(
+    index: &mut Index,
+    objects: &Objects,
+    (first, count): (u64, u64),
+    go_on: &dyn Fn() -> bool,
+) -> Result<()> {
+    let end = first.saturating_add(count);
+    let mut from = first;
+    while from < end {
+        if !go_on() {
+            return index.leave_claim(first, (from, end - from));
+        }
+        let to = end.min(from.saturating_add(AT_ONCE));
+        (from..to)
+            .into_par_iter()
+            .for_each(|serial| objects.remove(serial));
+        from = to;
+    }
+    index.drop_claim(first)
+}
+
 /// Removes what captures left that died before the index knew their objects.
-fn sweep(index: &mut Index, objects: &Objects) -> Result<()> {
+fn sweep(index: &mut Index, objects: &Objects, go_on: &dyn Fn() -> bool) -> Result<()> {
     for (first, count) in index.dead_claims()? {
-        (first..first.saturating_add(count)).for_each(|serial| objects.remove(serial));
-        index.drop_claim(first)?;
+        give_back(index, objects, (first, count), go_on)?;
     }
     Ok(())
 }

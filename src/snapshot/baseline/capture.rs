@@ -24,10 +24,7 @@ use crate::snapshot::tree::walk::{Bounds, Walked, walk, walk_focus};
 use crate::snapshot::{Capture, Exclusions, Placement, Sealed, Unobserved};
 
 /// What a command made must be found however much it is.
-const UNBOUNDED: Bounds = Bounds {
-    max_entries: u64::MAX,
-    deadline: None,
-};
+const UNBOUNDED: Bounds<'static> = Bounds::NONE;
 /// What a later process needs to take up a capture.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Token {

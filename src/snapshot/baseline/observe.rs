@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::rows::Rows;
 use crate::entry::{EntryKind, Timestamp};
+use crate::execute::Cancel;
 use crate::path::AbsPath;
 use crate::snapshot::Unobserved;
 use crate::snapshot::tree::IGNORE_FILE;
@@ -14,7 +15,7 @@ use crate::snapshot::tree::compare::unknown;
 use crate::snapshot::tree::links::Groups;
 use crate::snapshot::tree::record::{Child, Content, Record, Row, child_named, child_path};
 use crate::snapshot::tree::walk::{Descend, Step, Visit, Visitor, lock};
-use crate::sys::{Dir, Stat, hash_file, read_open_state, read_state, system_clock};
+use crate::sys::{Dir, Stat, hash_file_until, read_open_state, read_state, system_clock};
 
 /// What the walk makes of one path.
 pub(super) enum Found {
@@ -65,6 +66,8 @@ pub(super) struct Observer<'a> {
     known: &'a Rows,
     /// Only parts of a tree are looked at.
     focused: bool,
+    /// Content is not read to its end any more.
+    cancel: Option<&'a Cancel>,
     found: Mutex<Vec<(AbsPath, Found)>>,
     unobserved: Mutex<Vec<Unobserved>>,
     vanished: Mutex<Vec<AbsPath>>,
@@ -87,10 +90,11 @@ pub(super) struct Observed {
 }
 
 impl<'a> Observer<'a> {
-    pub(super) fn new(known: &'a Rows, focused: bool) -> Self {
+    pub(super) fn new(known: &'a Rows, focused: bool, cancel: Option<&'a Cancel>) -> Self {
         Self {
             known,
             focused,
+            cancel,
             found: Mutex::default(),
             unobserved: Mutex::default(),
             vanished: Mutex::default(),
@@ -111,6 +115,11 @@ impl<'a> Observer<'a> {
         }
     }
 
+    /// Whether reading content is to stop.
+    fn stop(&self) -> impl Fn() -> bool {
+        || self.cancel.is_some_and(Cancel::is_cancelled)
+    }
+
     fn push(&self, path: &AbsPath, found: Found) {
         lock(&self.found).push((path.clone(), found));
     }
@@ -124,13 +133,14 @@ impl<'a> Observer<'a> {
 
     /// A child that is not a directory: the known record if it is still true, or a new one.
     fn child(
+        &self,
         dir: &Dir,
         name: &OsStr,
         stat: &Stat,
         known: Option<&Child>,
     ) -> std::io::Result<DraftChild> {
         if let Some(Child::Entry(record)) = known
-            && let Some(record) = still_true(dir, name, stat, record)
+            && let Some(record) = still_true(dir, name, stat, record, &self.stop())
         {
             return Ok(DraftChild::Done(Child::Entry(record)));
         }
@@ -159,7 +169,7 @@ impl<'a> Observer<'a> {
                 continue;
             }
             self.groups.meet(stat, || visit.path.join(name).ok());
-            match Self::child(visit.dir, name, stat, child_named(known, name)) {
+            match self.child(visit.dir, name, stat, child_named(known, name)) {
                 Ok(child) => children.push((name.clone(), child)),
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
                 Err(e) => self.skip(visit.path.join(name).ok(), &e),
@@ -296,7 +306,7 @@ impl Visitor for Observer<'_> {
         };
         self.groups.meet(stat, || Some(path.clone()));
         let before = known.own.clone().map(Child::Entry);
-        match Self::child(dir, name, stat, before.as_ref()) {
+        match self.child(dir, name, stat, before.as_ref()) {
             Ok(DraftChild::Done(Child::Entry(record))) => {
                 let found = if known.own.as_ref() == Some(&record) {
                     Found::Unchanged
@@ -337,7 +347,13 @@ fn read_directory(visit: &Visit<'_>, now: Timestamp) -> std::io::Result<Record> 
 
 /// The record, if the live entry is still as it says. Where the stat alone cannot prove that, the
 /// content is compared.
-fn still_true(dir: &Dir, name: &OsStr, stat: &Stat, record: &Record) -> Option<Record> {
+fn still_true(
+    dir: &Dir,
+    name: &OsStr,
+    stat: &Stat,
+    record: &Record,
+    stop: &dyn Fn() -> bool,
+) -> Option<Record> {
     if !record.matches(stat) || matches!(record.content, Content::Unkept(_)) {
         return None;
     }
@@ -353,7 +369,7 @@ fn still_true(dir: &Dir, name: &OsStr, stat: &Stat, record: &Record) -> Option<R
     let now = system_clock();
     let file = dir.open_file(name).ok()?;
     let state = read_open_state(&file, stat).ok()?;
-    let hash = hash_file(&file).ok()?;
+    let hash = hash_file_until(&file, stop).ok()?;
     let old = record.state();
     (known == hash && state.xattrs == old.xattrs && state.flags == old.flags)
         .then(|| record.confirmed(now))

@@ -40,7 +40,7 @@ pub(super) struct Scanned {
 pub(super) struct Scan<'a> {
     pub(super) index: &'a Index,
     pub(super) registered: Registered,
-    pub(super) bounds: Bounds,
+    pub(super) bounds: Bounds<'a>,
 }
 
 /// Walks `scope`; of trees that are trusted only what may have changed.
@@ -125,7 +125,7 @@ impl Scanned {
         with: &Scan<'_>,
     ) -> Result<crate::snapshot::tree::links::Groups> {
         let known = with.index.load(&roots(scope), with.registered.generation)?;
-        let observer = Observer::new(&known, false);
+        let observer = Observer::new(&known, false, with.bounds.cancel);
         let walked = walk(scope, &self.exclusions, false, with.bounds, &observer)?;
         let observed = observer.finish();
         self.found.extend(observed.found);
@@ -148,7 +148,7 @@ impl Scanned {
             return Ok(true);
         };
         let mut known = Trust::rows(with.index, focus, with.registered)?;
-        let observer = Observer::new(&known, true);
+        let observer = Observer::new(&known, true, with.bounds.cancel);
         let frozen = Exclusions {
             files: trust.besides.ignore_files.clone(),
             ..self.exclusions.clone()
@@ -233,7 +233,7 @@ fn swept(focused: &Focused, vanished: Vec<AbsPath>) -> Vec<AbsPath> {
 fn further_names(
     scope: &[ScopePath],
     exclusions: &Exclusions,
-    bounds: Bounds,
+    bounds: Bounds<'_>,
     incomplete: &HashMap<(u64, u64), AbsPath>,
 ) -> Result<Vec<ScopePath>> {
     // Nobody asked for the whole filesystem.

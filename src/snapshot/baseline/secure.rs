@@ -8,18 +8,19 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
-use super::objects::Objects;
+use super::objects::{Objects, Shelf};
 use super::observe::{DraftChild, Found};
 use crate::error::Result;
+use crate::execute::Cancel;
 use crate::infer::{Certainty, ScopePath};
 use crate::path::AbsPath;
 use crate::progress::{Event, Phase, Progress};
 use crate::request::Limits;
 use crate::snapshot::tree::record::{Child, Content, Object, Record, Unkept};
 use crate::snapshot::tree::walk::lock;
-use crate::snapshot::{Room, Unobserved};
+use crate::snapshot::{Room, Unobserved, unless_cancelled};
 use crate::sys::{
-    Dir, Stat, clone_content, copy_content_of, read_open_state, read_state, system_clock,
+    Dir, Stat, clone_content, copy_content_until, read_open_state, read_state, system_clock,
 };
 
 /// How often a file is copied again when it changed while it was copied.
@@ -74,9 +75,8 @@ impl Secured {
 /// What securing gives.
 pub(super) struct Outcome {
     pub(super) unobserved: Vec<Unobserved>,
-    /// New objects, not yet durable, with the open directories that hold them.
+    /// New objects, not yet durable.
     pub(super) serials: Vec<u64>,
-    pub(super) dirs: Vec<(u64, Dir)>,
     /// The first of the numbers that were taken.
     pub(super) claim: Option<u64>,
 }
@@ -87,6 +87,7 @@ pub(super) struct Context<'a> {
     pub(super) keep: Keep,
     pub(super) limits: Limits,
     pub(super) deadline: Instant,
+    pub(super) cancel: &'a Cancel,
     /// Makes room for what is needed and says how much of it may be stored.
     pub(super) room: &'a (dyn Fn(Room) -> Room + Sync),
     pub(super) objects: &'a Objects,
@@ -103,7 +104,6 @@ pub(super) fn secure(
     let mut outcome = Outcome {
         unobserved: Vec::new(),
         serials: Vec::new(),
-        dirs: Vec::new(),
         claim: None,
     };
     if jobs.is_empty() {
@@ -117,7 +117,7 @@ pub(super) fn secure(
     if copies > 0 {
         let first = reserve(copies)?;
         outcome.claim = Some(first);
-        outcome.dirs = context.objects.prepare(first, copies)?;
+        context.objects.prepare(first, copies)?;
         number(&mut jobs, first);
     }
     let total = jobs
@@ -129,7 +129,8 @@ pub(super) fn secure(
         phase: Phase::Secure,
         total: Some(total),
     });
-    let results = copy_all(&jobs, found, context, &outcome.dirs);
+    let results = copy_all(&jobs, found, context);
+    unless_cancelled(context.cancel)?;
     context.progress.event(Event::End);
     outcome.serials = results.values().filter_map(Secured::object).collect();
     outcome.unobserved = fill(found, jobs, results);
@@ -239,12 +240,12 @@ fn number(jobs: &mut [Job], first: u64) {
 
 type Results = HashMap<usize, Secured>;
 
-fn copy_all(
-    jobs: &[Job],
-    found: &[(AbsPath, Found)],
-    context: &Context<'_>,
-    dirs: &[(u64, Dir)],
-) -> Results {
+/// Files of one directory that are secured one after another.
+const CHUNK: usize = 32;
+
+/// Secures every file that has a job of its own. At one moment no more directories are open than
+/// there are threads, twice.
+fn copy_all(jobs: &[Job], found: &[(AbsPath, Found)], context: &Context<'_>) -> Results {
     let mut by_directory: BTreeMap<(usize, bool), Vec<usize>> = BTreeMap::new();
     for (at, job) in jobs.iter().enumerate() {
         if !matches!(job.plan, Plan::SameAs(_)) {
@@ -254,51 +255,57 @@ fn copy_all(
                 .push(at);
         }
     }
-    let groups: Vec<_> = by_directory.into_iter().collect();
-    let dirs: HashMap<u64, &Dir> = dirs.iter().map(|(number, dir)| (*number, dir)).collect();
+    // Nested parallel work would be taken up while directories are open, and open more.
+    let chunks: Vec<((usize, bool), &[usize])> = by_directory
+        .iter()
+        .flat_map(|(directory, members)| members.chunks(CHUNK).map(|chunk| (*directory, chunk)))
+        .collect();
     let results = Mutex::new(Results::with_capacity(jobs.len()));
-    groups.par_iter().for_each(|((index, inside), members)| {
+    chunks.par_iter().for_each(|((index, inside), members)| {
+        if context.cancel.is_cancelled() {
+            return;
+        }
         let path = &found[*index].0;
         let dir = match (inside, path.parent()) {
             (true, _) => Dir::open(path),
             (false, Some(parent)) => Dir::open_path(&parent),
             (false, None) => return,
         };
-        members.par_chunks(32).for_each(|chunk| {
-            let secured: Vec<_> = chunk
-                .iter()
-                .map(|at| {
-                    let job = &jobs[*at];
-                    let result = match &dir {
-                        Ok(dir) => secure_file(dir, job, context, &dirs),
-                        Err(e) if e.kind() == io::ErrorKind::NotFound => Secured::Gone,
-                        Err(_) => unkept_from_stat(&job.stat, Unkept::Unreadable),
-                    };
-                    context.progress.event(Event::Advance { by: job.stat.size });
-                    (*at, result)
-                })
-                .collect();
-            lock(&results).extend(secured);
-        });
+        let mut shelf = Shelf::new(context.objects);
+        let secured: Vec<_> = members
+            .iter()
+            .map(|at| {
+                let job = &jobs[*at];
+                let result = match &dir {
+                    Ok(dir) => secure_file(dir, job, context, &mut shelf),
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => Secured::Gone,
+                    Err(_) => unkept_from_stat(&job.stat, Unkept::Unreadable),
+                };
+                context.progress.event(Event::Advance { by: job.stat.size });
+                (*at, result)
+            })
+            .collect();
+        lock(&results).extend(secured);
     });
     results
         .into_inner()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-fn secure_file(dir: &Dir, job: &Job, context: &Context<'_>, dirs: &HashMap<u64, &Dir>) -> Secured {
+fn secure_file(dir: &Dir, job: &Job, context: &Context<'_>, shelf: &mut Shelf<'_>) -> Secured {
     let object = match job.plan {
+        Plan::Copy(_) if context.cancel.is_cancelled() => return Secured::Gone,
         Plan::Copy(object) if Instant::now() < context.deadline => object,
         Plan::Copy(_) => return keep_metadata(dir, job, Unkept::NoTime),
         Plan::Leave(reason) => return keep_metadata(dir, job, reason),
         Plan::SameAs(_) => return Secured::Gone,
     };
     let (number, object_name) = Objects::place(object.serial);
-    let Some(to) = dirs.get(&number) else {
+    let Ok(to) = shelf.directory(number) else {
         return keep_metadata(dir, job, Unkept::NoRoom);
     };
     for _ in 0..ATTEMPTS {
-        match keep_once(dir, &job.name, to, &object_name, object, context.keep) {
+        match keep_once(dir, &job.name, (to, &object_name), object, context) {
             Ok(Some(record)) => return Secured::Record(record),
             Ok(None) => {}
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Secured::Gone,
@@ -306,6 +313,7 @@ fn secure_file(dir: &Dir, job: &Job, context: &Context<'_>, dirs: &HashMap<u64, 
                 let _ = to.unlink(&object_name);
                 let reason = match e.kind() {
                     io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Unkept::NoRoom,
+                    io::ErrorKind::Interrupted => Unkept::NoTime,
                     _ => Unkept::Unreadable,
                 };
                 return keep_metadata(dir, job, reason);
@@ -320,11 +328,11 @@ fn secure_file(dir: &Dir, job: &Job, context: &Context<'_>, dirs: &HashMap<u64, 
 fn keep_once(
     dir: &Dir,
     name: &OsStr,
-    to: &Dir,
-    object_name: &OsStr,
+    (to, object_name): (&Dir, &OsStr),
     object: Object,
-    keep: Keep,
+    context: &Context<'_>,
 ) -> io::Result<Option<Record>> {
+    let stop = || context.cancel.is_cancelled() || Instant::now() >= context.deadline;
     let now = system_clock();
     let (file, before) = dir.open_file_with_stat(name)?;
     let state = read_open_state(&file, &before)?;
@@ -336,11 +344,11 @@ fn keep_once(
         }
         other => other?,
     };
-    let (length, hash) = match keep {
+    let (length, hash) = match context.keep {
         Keep::Clone if clone_content(&file, &copy)? => (before.size, None),
         // Some files cannot be cloned where others can: those with other attributes, for example.
         Keep::Clone | Keep::Copy => {
-            let (length, hash) = copy_content_of(&file, &before, &copy)?;
+            let (length, hash) = copy_content_until(&file, &before, &copy, &stop)?;
             (length, Some(hash))
         }
     };

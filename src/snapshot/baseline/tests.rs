@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use super::{Baseline, Beginning, Learnt, Trust};
 use crate::entry::EntryKind;
+use crate::execute::Cancel;
 use crate::infer::{Certainty, Depth, ScopePath};
 use crate::path::AbsPath;
 use crate::progress::{Event, Progress, Silent};
@@ -77,6 +80,7 @@ impl Bench {
             exclusions,
             limits: self.limits,
             room: &|_| self.room,
+            cancel: &Cancel::default(),
             progress: &Silent,
         };
         let beginning = Beginning {
@@ -699,6 +703,7 @@ fn what_a_capture_has_read_outlives_what_others_write_before_it_commits() {
         exclusions: Exclusions::default(),
         limits: bench.limits,
         room: &|_| Room::UNLIMITED,
+        cancel: &Cancel::default(),
         progress: &AfterWalk(std::sync::Mutex::new(Some(meanwhile))),
     };
     let mut capture = bench.baseline.begin(request, super::Keep::Copy).unwrap();
@@ -760,6 +765,7 @@ fn room_is_asked_for_what_is_new() {
                 asked.lock().unwrap().push((needed.bytes, needed.files));
                 needed
             },
+            cancel: &Cancel::default(),
             progress: &Silent,
         };
         let capture = bench.baseline.begin(request, super::Keep::Copy).unwrap();
@@ -863,4 +869,127 @@ fn a_change_that_is_told_in_another_spelling_is_seen() {
     assert_eq!(bench.stored(&sealed, "name"), b"second");
     Box::new(capture).finish();
     drop(volume);
+}
+
+/// Cancels with an event of the capture, by its number.
+struct CancelAt {
+    cancel: Cancel,
+    left: AtomicUsize,
+}
+
+impl crate::progress::Progress for CancelAt {
+    fn event(&self, _: crate::progress::Event) {
+        let left = self
+            .left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+        if left.is_err() {
+            self.cancel.cancel();
+        }
+    }
+}
+
+/// The objects of a baseline.
+fn objects_of(bench: &Bench) -> usize {
+    let root = bench.files.parent().unwrap().join("baseline/objects");
+    let directories = fs::read_dir(root)
+        .map(Iterator::flatten)
+        .into_iter()
+        .flatten();
+    directories
+        .map(|directory| fs::read_dir(directory.path()).unwrap().count())
+        .sum()
+}
+
+#[test]
+fn a_capture_that_is_cancelled_at_any_moment_leaves_nothing_and_the_next_is_right() {
+    let bench = Bench::new();
+    fs::create_dir_all(bench.tree.join("beneath")).unwrap();
+    for at in 0..100 {
+        fs::write(
+            bench.tree.join(format!("beneath/{at}")),
+            format!("content {at}"),
+        )
+        .unwrap();
+    }
+    let scope = bench.scope(Depth::Tree);
+    let mut cancelled = 0;
+    loop {
+        let progress = CancelAt {
+            cancel: Cancel::default(),
+            left: cancelled.into(),
+        };
+        let request = CaptureRequest {
+            snapshot: "",
+            scope: &scope,
+            exclusions: Exclusions::default(),
+            limits: bench.limits,
+            room: &|_| Room::UNLIMITED,
+            cancel: &progress.cancel,
+            progress: &progress,
+        };
+        match bench.baseline.begin(request, super::Keep::Copy) {
+            Ok(capture) => {
+                Box::new(capture).finish();
+                break;
+            }
+            Err(error) => assert_eq!(error.kind(), crate::ErrorKind::Cancelled, "{error}"),
+        }
+        assert_eq!(objects_of(&bench), 0, "cancelled at event {cancelled}");
+        cancelled += 1;
+    }
+    assert!(
+        cancelled > 3,
+        "there are moments in the walk and while content is copied"
+    );
+    let mut capture = bench.begin(&scope);
+    assert_eq!(objects_of(&bench), 100);
+    fs::write(bench.tree.join("beneath/7"), "other").unwrap();
+    let sealed = bench.seal(&mut capture);
+    let changed: Vec<String> = sealed.changes.iter().map(|c| c.path.to_string()).collect();
+    assert!(
+        changed.iter().any(|path| path.ends_with("beneath/7")),
+        "{changed:?}"
+    );
+    let PreImage::Stored { name, .. } = &sealed
+        .changes
+        .iter()
+        .find(|c| c.path.to_string().ends_with("/7"))
+        .unwrap()
+        .content
+    else {
+        panic!("the content is there");
+    };
+    assert_eq!(
+        fs::read_to_string(bench.files.join(name)).unwrap(),
+        "content 7"
+    );
+}
+
+#[test]
+fn what_a_capture_that_was_given_up_had_no_time_to_remove_goes_with_the_next_one() {
+    let bench = Bench::new();
+    fs::write(bench.tree.join("file"), "content").unwrap();
+    let scope = bench.scope(Depth::Tree);
+    Box::new(bench.begin(&scope)).finish();
+    let before = objects_of(&bench);
+    let root = bench.files.parent().unwrap().join("baseline");
+    let mut index =
+        super::index::Index::open(&root.join("index.sqlite"), Duration::from_secs(30)).unwrap();
+    let objects = super::objects::Objects::open(root.join("objects")).unwrap();
+    let first = index.reserve_serials(2000).unwrap();
+    objects.prepare(first, 2000).unwrap();
+    for serial in [first, first + 1024, first + 1999] {
+        fs::write(objects.path(serial), "left").unwrap();
+    }
+    let asked = AtomicUsize::new(0);
+    let once = || asked.fetch_add(1, Ordering::SeqCst) == 0;
+    super::begin::give_back(&mut index, &objects, (first, 2000), &once).unwrap();
+    assert_eq!(
+        objects_of(&bench),
+        before + 2,
+        "those behind the first thousand are left"
+    );
+    drop(index);
+    Box::new(bench.begin(&scope)).finish();
+    assert_eq!(objects_of(&bench), before);
 }

@@ -25,10 +25,7 @@ use crate::snapshot::{Exclusions, Unobserved};
 use crate::sys::{Dir, Stat, read_open_state, read_state};
 
 /// What a command made must be found however much it is.
-pub(super) const UNBOUNDED: Bounds = Bounds {
-    max_entries: u64::MAX,
-    deadline: None,
-};
+pub(super) const UNBOUNDED: Bounds<'static> = Bounds::NONE;
 /// Entries that one task looks at.
 const CHUNK: usize = 64;
 

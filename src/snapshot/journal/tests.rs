@@ -9,6 +9,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::{Events, Journal};
+use crate::execute::Cancel;
 use crate::infer::{Certainty, Depth, ScopePath};
 use crate::path::AbsPath;
 use crate::progress::Silent;
@@ -93,6 +94,7 @@ impl Bench {
             fs::create_dir(files).unwrap();
         }
         let scope = self.scope(of);
+        let cancel = Cancel::default();
         let request = || CaptureRequest {
             snapshot: "",
             scope: &scope,
@@ -102,6 +104,7 @@ impl Bench {
                 ..Limits::default()
             },
             room: &|_| Room::UNLIMITED,
+            cancel: &cancel,
             progress: &Silent,
         };
         let mut told = self.journal.begin(request()).unwrap();
@@ -354,6 +357,7 @@ fn another_capture_of_the_same_tree_is_noticed() {
         },
         limits: Limits::default(),
         room: &|_| Room::UNLIMITED,
+        cancel: &Cancel::default(),
         progress: &Silent,
     };
     Box::new(other.begin(request, Keep::Copy).unwrap()).finish();

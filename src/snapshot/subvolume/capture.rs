@@ -27,10 +27,7 @@ use crate::snapshot::{Capture, CaptureRequest, Exclusions, Placement, Sealed, Un
 use crate::sys::{self, Dir, Stat};
 
 /// What a command made must be found however much it is.
-const UNBOUNDED: Bounds = Bounds {
-    max_entries: u64::MAX,
-    deadline: None,
-};
+const UNBOUNDED: Bounds<'static> = Bounds::NONE;
 /// Files that one task looks at.
 const CHUNK: usize = 64;
 const NESTED: &str = "a btrfs subvolume of its own";

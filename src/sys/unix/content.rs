@@ -17,6 +17,8 @@ const PIECE: usize = 256 * 1024;
 /// From this size on the kernel copies (and shares blocks where the filesystem can); below it
 /// reading once for the hash and the copy is faster.
 const KERNEL_COPY_FROM: u64 = 1 << 20;
+/// The most that the kernel is asked to copy at once: it does not stop on the way.
+const KERNEL_PIECE: u64 = 64 << 20;
 
 /// From this size on [`copy_known`] shares blocks where it can: a block at least.
 const KNOWN_CLONED_FROM: u64 = 4 << 10;
@@ -37,10 +39,21 @@ pub fn copy_content(from: &File, to: &File) -> io::Result<(u64, ContentHash)> {
 
 /// [`copy_content`] of a file that was looked at already, and is `found`.
 pub fn copy_content_of(from: &File, found: &Stat, to: &File) -> io::Result<(u64, ContentHash)> {
+    copy_content_until(from, found, to, &|| false)
+}
+
+/// [`copy_content_of`] until `stop` says so: then an
+/// error of the kind `Interrupted`, and `to` has a part of it.
+pub fn copy_content_until(
+    from: &File,
+    found: &Stat,
+    to: &File,
+    stop: &dyn Fn() -> bool,
+) -> io::Result<(u64, ContentHash)> {
     let sparse = found.allocated < found.size;
     if found.size >= KERNEL_COPY_FROM || sparse {
-        copy_segments(from, to, found.size)?;
-        let hash = hash_file(to)?;
+        copy_segments(from, to, found.size, stop)?;
+        let hash = hash_file_until(to, stop)?;
         return Ok((found.size, hash));
     }
     with_buffer(|buffer| {
@@ -122,10 +135,16 @@ fn cannot_clone(error: &io::Error) -> bool {
 
 /// The SHA-256 of a file's content from its start, wherever its position is.
 pub fn hash_file(file: &File) -> io::Result<ContentHash> {
+    hash_file_until(file, &|| false)
+}
+
+/// [`hash_file`] until `stop` says so: then an error of the kind `Interrupted`.
+pub fn hash_file_until(file: &File, stop: &dyn Fn() -> bool) -> io::Result<ContentHash> {
     with_buffer(|buffer| {
         let mut hasher = Sha256::new();
         let mut offset = 0;
         loop {
+            check(stop)?;
             let length = read_piece(file, buffer, offset)?;
             if length == 0 {
                 return Ok(ContentHash(hasher.finalize().into()));
@@ -137,6 +156,13 @@ pub fn hash_file(file: &File) -> io::Result<ContentHash> {
             offset += length as u64;
         }
     })
+}
+
+fn check(stop: &dyn Fn() -> bool) -> io::Result<()> {
+    if stop() {
+        return Err(io::ErrorKind::Interrupted.into());
+    }
+    Ok(())
 }
 
 fn with_buffer<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
@@ -153,7 +179,7 @@ fn read_piece(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> 
 }
 
 /// Copies the data segments of `from` and leaves its holes out.
-fn copy_segments(from: &File, to: &File, size: u64) -> io::Result<()> {
+fn copy_segments(from: &File, to: &File, size: u64, stop: &dyn Fn() -> bool) -> io::Result<()> {
     to.set_len(size)?;
     let mut at = 0;
     while at < size {
@@ -171,16 +197,23 @@ fn copy_segments(from: &File, to: &File, size: u64) -> io::Result<()> {
             Err(Errno::INVAL | Errno::NOTSUP) => size,
             Err(e) => return Err(e.into()),
         };
-        copy_range(from, to, start, end)?;
+        copy_range(from, to, start, end, stop)?;
         at = end.max(at + 1);
     }
     Ok(())
 }
 
-fn copy_range(from: &File, to: &File, start: u64, end: u64) -> io::Result<()> {
+fn copy_range(
+    from: &File,
+    to: &File,
+    start: u64,
+    end: u64,
+    stop: &dyn Fn() -> bool,
+) -> io::Result<()> {
     let (mut from_offset, mut to_offset) = (start, start);
     while from_offset < end {
-        let length = (end - from_offset).min(1 << 30) as usize;
+        check(stop)?;
+        let length = (end - from_offset).min(KERNEL_PIECE) as usize;
         match rustix::fs::copy_file_range(
             from,
             Some(&mut from_offset),
@@ -193,7 +226,7 @@ fn copy_range(from: &File, to: &File, start: u64, end: u64) -> io::Result<()> {
             Ok(_) | Err(Errno::INTR) => {}
             // Not between these filesystems, or not at all.
             Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::PERM) => {
-                return copy_by_hand(from, to, from_offset, end);
+                return copy_by_hand(from, to, from_offset, end, stop);
             }
             Err(e) => return Err(e.into()),
         }
@@ -201,10 +234,17 @@ fn copy_range(from: &File, to: &File, start: u64, end: u64) -> io::Result<()> {
     Ok(())
 }
 
-fn copy_by_hand(from: &File, to: &File, start: u64, end: u64) -> io::Result<()> {
+fn copy_by_hand(
+    from: &File,
+    to: &File,
+    start: u64,
+    end: u64,
+    stop: &dyn Fn() -> bool,
+) -> io::Result<()> {
     with_buffer(|buffer| {
         let mut offset = start;
         while offset < end {
+            check(stop)?;
             let wanted = buffer.len().min((end - offset) as usize);
             let length = read_piece(from, &mut buffer[..wanted], offset)?;
             if length == 0 {

@@ -17,7 +17,8 @@ mod stat;
 mod volume;
 
 pub use content::{
-    KNOWN_UP_TO, clone_content, copy_content, copy_content_of, copy_known, hash_file,
+    KNOWN_UP_TO, clone_content, copy_content, copy_content_of, copy_content_until, copy_known,
+    hash_file, hash_file_until,
 };
 pub use dir::Dir;
 #[cfg(target_os = "linux")]

@@ -5,6 +5,9 @@ use rusqlite::{TransactionBehavior, params};
 use super::{Index, failed, is_alive, this_process};
 use crate::error::Result;
 
+/// The number of no process.
+const NOBODY: u32 = 0;
+
 impl Index {
     /// Takes `count` object numbers that nobody else will use, and notes who makes those objects
     /// until [`commit`](Self::commit) writes rows that refer to them.
@@ -32,8 +35,8 @@ impl Index {
         Ok(first)
     }
 
-    /// Object numbers (first and count) that were taken by processes which are gone and to which
-    /// no row refers.
+    /// Object numbers (first and count) that were taken by processes which are gone, or left, and to
+    /// which no row refers.
     pub(in crate::snapshot::baseline) fn dead_claims(&self) -> Result<Vec<(u64, u64)>> {
         let read = || -> rusqlite::Result<Vec<(u64, u64)>> {
             let mut all = self
@@ -52,6 +55,22 @@ impl Index {
             Ok(dead.map(|(first, count, _)| (first, count)).collect())
         };
         read().map_err(failed("read"))
+    }
+
+    /// Leaves what remains of a claim of this process as if the process were gone.
+    pub(in crate::snapshot::baseline) fn leave_claim(
+        &mut self,
+        first: u64,
+        (from, count): (u64, u64),
+    ) -> Result<()> {
+        self.durable(false)?;
+        self.connection
+            .execute(
+                "UPDATE claims SET first = ?2, count = ?3, pid = ?4, started = 0 WHERE first = ?1",
+                params![first as i64, from as i64, count as i64, NOBODY],
+            )
+            .map(drop)
+            .map_err(failed("write"))
     }
 
     /// Forgets a claim whose objects are gone.

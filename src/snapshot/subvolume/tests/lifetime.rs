@@ -179,6 +179,7 @@ fn a_begin_that_fails_leaves_nothing() {
         exclusions: crate::snapshot::Exclusions::default(),
         limits: world.limits,
         room: &|needed| needed,
+        cancel: &crate::execute::Cancel::default(),
         progress: &crate::progress::Silent,
     };
     let error = world.strategy.begin(request).err().unwrap();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::entry::Timestamp;
+use crate::execute::Cancel;
 use crate::infer::{Depth, ScopePath};
 use crate::path::AbsPath;
 use crate::progress::Silent;
@@ -33,6 +34,7 @@ pub(super) struct World {
     pub(super) base: Option<AbsPath>,
     pub(super) patterns: Vec<String>,
     outside: PathBuf,
+    cancel: Cancel,
 }
 
 /// What a change says, with the content itself in place of the name that it is stored under.
@@ -64,6 +66,7 @@ impl World {
             patterns: vec![".deployx_snapshots/".into()],
             outside,
             volume,
+            cancel: Cancel::default(),
         })
     }
 
@@ -71,7 +74,7 @@ impl World {
         vec![at(&self.tree, Depth::Tree)]
     }
 
-    fn request<'a>(&self, scope: &'a [ScopePath]) -> CaptureRequest<'a> {
+    fn request<'a>(&'a self, scope: &'a [ScopePath]) -> CaptureRequest<'a> {
         CaptureRequest {
             snapshot: "",
             scope,
@@ -82,6 +85,7 @@ impl World {
             },
             limits: self.limits,
             room: &|needed| needed,
+            cancel: &self.cancel,
             progress: &Silent,
         }
     }

@@ -55,7 +55,7 @@ pub(in crate::snapshot) fn walk_focus<V: Visitor>(
     root: &ScopePath,
     focus: &Focus,
     exclusions: &Exclusions,
-    bounds: Bounds,
+    bounds: Bounds<'_>,
     visitor: &V,
 ) -> Result<Focused> {
     let mut walk = Walk::new(visitor, exclusions, bounds);
@@ -78,7 +78,7 @@ pub(in crate::snapshot) fn walk_focus<V: Visitor>(
                 root: Arc::clone(&top.root),
             }));
         }
-        walk.carry_out(tasks);
+        walk.carry_out(tasks)?;
     }
     let visited = walk.visited.take().map(Mutex::into_inner);
     let visited = visited.map(|v| v.unwrap_or_else(PoisonError::into_inner));

@@ -17,9 +17,10 @@ use self::focused::Todo;
 use super::exclude::Rules;
 use super::focus::Look;
 use crate::error::Result;
+use crate::execute::Cancel;
 use crate::infer::{Depth, ScopePath};
 use crate::path::AbsPath;
-use crate::snapshot::{Exclusions, Unobserved};
+use crate::snapshot::{Exclusions, Unobserved, unless_cancelled};
 use crate::sys::{Dir, Stat};
 
 /// One directory as the walk found it.
@@ -77,9 +78,24 @@ pub(in crate::snapshot) enum Step {
 
 /// Bounds of a walk.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::snapshot) struct Bounds {
+pub(in crate::snapshot) struct Bounds<'a> {
     pub(in crate::snapshot) max_entries: u64,
     pub(in crate::snapshot) deadline: Option<Instant>,
+    /// Ends the walk with an error.
+    pub(in crate::snapshot) cancel: Option<&'a Cancel>,
+}
+
+impl Bounds<'_> {
+    /// None, for what must be found however much it is and however long it takes.
+    pub(in crate::snapshot) const NONE: Self = Self {
+        max_entries: u64::MAX,
+        deadline: None,
+        cancel: None,
+    };
+
+    fn is_cancelled(&self) -> bool {
+        self.cancel.is_some_and(Cancel::is_cancelled)
+    }
 }
 
 /// What a walk gives besides what its visitor collected.
@@ -96,7 +112,7 @@ struct Walk<'a, V> {
     /// Ignore files are those of `exclusions` (a second walk) instead of those found.
     frozen: bool,
     roots: Vec<&'a AbsPath>,
-    bounds: Bounds,
+    bounds: Bounds<'a>,
     entries: AtomicU64,
     unobserved: Mutex<Vec<Unobserved>>,
     ignore_files: Mutex<Vec<(AbsPath, String)>>,
@@ -157,7 +173,7 @@ pub(in crate::snapshot) fn walk<V: Visitor>(
     scope: &[ScopePath],
     exclusions: &Exclusions,
     frozen: bool,
-    bounds: Bounds,
+    bounds: Bounds<'_>,
     visitor: &V,
 ) -> Result<Walked> {
     let mut walk = Walk::new(visitor, exclusions, bounds);
@@ -170,12 +186,12 @@ pub(in crate::snapshot) fn walk<V: Visitor>(
             tasks.extend(walk.start(path, rules));
         }
     }
-    walk.carry_out(tasks);
+    walk.carry_out(tasks)?;
     Ok(walk.finish())
 }
 
 impl<'a, V: Visitor> Walk<'a, V> {
-    fn new(visitor: &'a V, exclusions: &'a Exclusions, bounds: Bounds) -> Self {
+    fn new(visitor: &'a V, exclusions: &'a Exclusions, bounds: Bounds<'a>) -> Self {
         Self {
             visitor,
             exclusions,
@@ -189,12 +205,13 @@ impl<'a, V: Visitor> Walk<'a, V> {
         }
     }
 
-    fn carry_out(&self, tasks: Vec<Task>) {
+    fn carry_out(&self, tasks: Vec<Task>) -> Result<()> {
         rayon::scope(|s| {
             for task in tasks {
                 s.spawn(move |s| self.visit(s, &task));
             }
         });
+        self.bounds.cancel.map_or(Ok(()), unless_cancelled)
     }
 
     fn finish(self) -> Walked {
@@ -301,6 +318,9 @@ impl<'a, V: Visitor> Walk<'a, V> {
     where
         'a: 's,
     {
+        if self.bounds.is_cancelled() {
+            return;
+        }
         let opened;
         let mut depth = task.depth;
         let dir = if task.path == task.root.path {
@@ -423,6 +443,9 @@ impl<'a, V: Visitor> Walk<'a, V> {
         let mut entries = Vec::with_capacity(names.len());
         let mut skipped = Vec::new();
         for name in names {
+            if self.bounds.is_cancelled() {
+                break;
+            }
             match dir.stat_opt(&name) {
                 Ok(Some(found)) if self.excluded(task, rules, &name, &found) => skipped.push(name),
                 Ok(Some(found)) => entries.push((name, found)),
