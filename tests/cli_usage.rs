@@ -374,6 +374,41 @@ fn log_lines_that_cannot_be_written_end_nothing() {
     assert_eq!(file.unwrap(), "ran\n");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_command_is_not_run_without_a_snapshot_where_nobody_can_be_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    let before = deployx(&store).args(["run", "--", "true"]).output();
+    assert_eq!(code(&before.unwrap()), 0);
+    // No directory for what is saved.
+    let baseline = store.join("baseline");
+    std::fs::remove_dir_all(&baseline).unwrap();
+    std::fs::write(&baseline, "").unwrap();
+    let run = |stderr: Stdio| {
+        deployx(&store)
+            .args([
+                "--config",
+                "c.toml",
+                "run",
+                "--path",
+                "old",
+                "--",
+                "echo ran >> log",
+            ])
+            .stderr(stderr)
+            .output()
+            .unwrap()
+    };
+    let told = run(Stdio::piped());
+    assert_eq!(code(&told), 0);
+    assert!(stderr(&told).contains("no snapshot, the command cannot be undone"));
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    assert_eq!(code(&run(full.unwrap().into())), 125);
+    let log = std::fs::read_to_string(dir.path().join("log")).unwrap();
+    assert_eq!(log, "ran\n");
+}
+
 #[test]
 fn output_that_cannot_be_written_is_an_error() {
     let full = std::fs::File::options()

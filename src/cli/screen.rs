@@ -91,6 +91,20 @@ impl Screen {
     }
 }
 
+impl Screen {
+    /// The same for what has to be known before something is done.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub(crate) fn must_warn(self, text: &str) -> Result<()> {
+        let line = format!("deployx: {} {text}\n", self.err.warn("warning:"));
+        let mut err = io::stderr().lock();
+        err.write_all(line.as_bytes())
+            .and_then(|()| err.flush())
+            .map_err(|source| Error::io(Stage::Request, format!("cannot warn that {text}"), source))
+    }
+}
+
 /// Prints `text` on standard output. A reader that went away (`deployx list | head`) is not an
 /// error: what it wanted to know it knows.
 pub(crate) fn print(text: &str) -> Result<()> {

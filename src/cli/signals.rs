@@ -22,8 +22,8 @@ pub(crate) struct Notices {
 
 /// While a command runs.
 pub(crate) const RUNNING: Notices = Notices {
-    first: "ending the command; its snapshot will still be sealed, so that it can be undone",
-    again: "still sealing the snapshot, so that the command can be undone",
+    first: "stopping; where the command has begun, its snapshot is still sealed, so that it can be undone",
+    again: "still tidying up, so that a command that has begun can be undone",
 };
 
 /// While entries are put back, deleted or copied out.

@@ -149,6 +149,9 @@ impl EngineConfig {
 /// Is asked before a command; see [`RunContext::on_start`].
 pub type OnStart<'a> = &'a mut dyn FnMut(&Starting<'_>) -> Result<()>;
 
+/// Is told of a command without a snapshot; see [`RunContext::on_unsecured`].
+pub type OnUnsecured<'a> = &'a mut dyn FnMut(&str) -> Result<()>;
+
 /// How a command is run besides what the request says: output, cancelling, progress.
 pub struct RunContext<'a> {
     /// Where the command's output goes.
@@ -162,6 +165,9 @@ pub struct RunContext<'a> {
     /// Is asked before each command, ahead of its snapshot. It may wait; an error keeps the command
     /// from running and is what the call ends with.
     pub on_start: Option<OnStart<'a>>,
+    /// Is told before a command runs that there is no snapshot of it, and why. An error keeps the
+    /// command from running: where nobody can be told, nobody would know that it cannot be undone.
+    pub on_unsecured: Option<OnUnsecured<'a>>,
     /// Is told each command's report as soon as it is there (batches).
     pub on_report: Option<&'a mut dyn FnMut(&RunReport)>,
 }
@@ -187,6 +193,7 @@ impl<'a> RunContext<'a> {
             cancel,
             progress,
             on_start: None,
+            on_unsecured: None,
             on_report: None,
         }
     }

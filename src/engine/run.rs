@@ -208,6 +208,12 @@ impl Engine {
             cancel: context.cancel,
         };
         let (mut secured, mut snapshot_error) = self.secure_unless_disabled(&subject, context)?;
+        if let Some(error) = &snapshot_error {
+            match context.on_unsecured.as_mut() {
+                Some(told) => told(error)?,
+                None => tracing::warn!(error, "no snapshot for this command"),
+            }
+        }
         if let Some(secured) = secured.as_mut().filter(|_| request.snapshot.watch_outside) {
             secured.look_outside(self, shell.session.ancestor());
         }
@@ -280,10 +286,7 @@ impl Engine {
             Err(error) if options.required => Err(refused(&error.to_string())),
             // A strategy that was named and does not exist or cannot work is the caller's error.
             Err(error) if !options.strategies.is_empty() && is_about_strategy(&error) => Err(error),
-            Err(error) => {
-                tracing::warn!(%error, "no snapshot for this command");
-                Ok((None, Some(error.to_string())))
-            }
+            Err(error) => Ok((None, Some(error.to_string()))),
         }
     }
 }

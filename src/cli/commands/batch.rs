@@ -47,6 +47,7 @@ pub(super) fn batch(app: &App, args: &BatchArgs) -> Result<Exit, Failure> {
             cancel: &cancel,
             progress: &bars,
             on_start: None,
+            on_unsecured: Some(&mut |why| execution::warn_of_no_snapshot(app, &bars, why)),
             on_report: Some(&mut |report| {
                 position += 1;
                 bars.clear();

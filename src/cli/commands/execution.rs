@@ -10,6 +10,7 @@ use crate::cli::config::{Config, RunSection};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::paths;
+use crate::cli::progress::Bars;
 use crate::cli::render::run as render;
 use crate::cli::signals::Received;
 use crate::engine::RunReport;
@@ -86,6 +87,12 @@ pub(super) fn output(app: &App) -> Output {
 /// Whether commands get this process's standard input.
 pub(super) fn inherits_stdin(args: &ExecutionArgs, config: &RunSection) -> bool {
     args.stdin.or(config.stdin).unwrap_or_default()
+}
+
+/// Says before a command runs that it cannot be undone; an error keeps it from running.
+pub(super) fn warn_of_no_snapshot(app: &App, bars: &Bars, why: &str) -> Result<()> {
+    bars.clear();
+    app.screen.must_warn(&render::no_snapshot(why))
 }
 
 /// Writes what went wrong around a command, and remarks where they are wanted. Under `--json` both

@@ -27,6 +27,7 @@ pub(super) fn run(app: &App, args: &RunArgs) -> Result<Exit, Failure> {
             cancel: &cancel,
             progress: &bars,
             on_start: None,
+            on_unsecured: Some(&mut |why| execution::warn_of_no_snapshot(app, &bars, why)),
             on_report: None,
         },
     );

@@ -130,16 +130,23 @@ fn redo_step(redo: Option<&str>, program: &str) -> String {
     }
 }
 
+/// What is said before a command runs of which there is no snapshot.
+pub(crate) fn no_snapshot(why: &str) -> String {
+    format!(
+        "no snapshot, the command cannot be undone: {}",
+        text::line(why)
+    )
+}
+
 /// What went wrong around the command; shown even where summaries are not wanted.
 pub(crate) fn errors(report: &RunReport, palette: Palette) -> Vec<String> {
     let mut lines = Vec::new();
-    if let Some(error) = &report.snapshot_error {
+    // Of one that has no snapshot that was said before it ran.
+    if let Some(error) = &report.snapshot_error
+        && report.snapshot_id.is_some()
+    {
         let error = text::line(error);
-        lines.push(if report.snapshot_id.is_none() {
-            format!("no snapshot, the command cannot be undone: {error}")
-        } else {
-            format!("the snapshot is not complete: {error}")
-        });
+        lines.push(format!("the snapshot is not complete: {error}"));
     }
     if let Some(undo) = &report.rollback {
         lines.extend(undo_errors(undo, palette));
@@ -305,8 +312,13 @@ pub(crate) mod tests {
             "deployx: no snapshot  ·  12 ms\ncannot be undone: no snapshot was taken\n"
         );
         assert_eq!(
+            no_snapshot("disk\nfull"),
+            "no snapshot, the command cannot be undone: disk\\nfull"
+        );
+        assert_eq!(
             errors(&report, PLAIN),
-            ["no snapshot, the command cannot be undone: disk\\nfull"]
+            Vec::<String>::new(),
+            "that was said before"
         );
     }
 
