@@ -387,21 +387,13 @@ fn a_command_is_not_run_without_a_snapshot_where_nobody_can_be_told() {
     std::fs::write(&baseline, "").unwrap();
     let run = |stderr: Stdio| {
         deployx(&store)
-            .args([
-                "--config",
-                "c.toml",
-                "run",
-                "--path",
-                "old",
-                "--",
-                "echo ran >> log",
-            ])
+            .args(["run", "--", "echo ran >> log"])
             .stderr(stderr)
             .output()
             .unwrap()
     };
     let told = run(Stdio::piped());
-    assert_eq!(code(&told), 0);
+    assert_eq!(code(&told), 0, "{}", stderr(&told));
     assert!(stderr(&told).contains("no snapshot, the command cannot be undone"));
     let full = std::fs::File::options().write(true).open("/dev/full");
     assert_eq!(code(&run(full.unwrap().into())), 125);
