@@ -284,16 +284,6 @@ fn directory(base: Option<&Path>, path: &Path) -> Result<AbsPath> {
     }
 }
 
-/// The agent's directory where nobody names one: beside the snapshots.
-pub(super) fn beside(store: &Path) -> PathBuf {
-    let name = match store.file_name().and_then(|name| name.to_str()) {
-        Some(".deployx_snapshots") => ".deployx_agent".to_owned(),
-        Some("snapshots") | None => "agent".to_owned(),
-        Some(name) => format!("{name}.agent"),
-    };
-    store.with_file_name(name)
-}
-
 fn time(seconds: Option<f64>) -> Option<Duration> {
     seconds.and_then(|seconds| values::duration(seconds).ok())
 }
@@ -324,17 +314,6 @@ mod tests {
             .collect();
         // About a single occasion.
         assert_eq!(without, ["check"]);
-    }
-
-    #[test]
-    fn the_agents_directory_is_beside_the_snapshots() {
-        for (store, expected) in [
-            ("/var/lib/deployx/snapshots", "/var/lib/deployx/agent"),
-            ("/tmp/.deployx_snapshots", "/tmp/.deployx_agent"),
-            ("/srv/undo", "/srv/undo.agent"),
-        ] {
-            assert_eq!(beside(Path::new(store)), Path::new(expected));
-        }
     }
 
     #[test]

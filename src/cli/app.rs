@@ -27,6 +27,10 @@ pub(crate) struct App {
     pub(crate) screen: Screen,
     /// How to call the program again for the same store.
     pub(crate) program: String,
+    #[cfg_attr(
+        not(feature = "agent"),
+        expect(dead_code, reason = "only the agent reads it")
+    )]
     flags: GlobalArgs,
     base: Option<PathBuf>,
 }
@@ -67,6 +71,10 @@ impl App {
     }
 
     /// Opens the store for a program that goes on from command to command.
+    #[cfg_attr(
+        not(feature = "agent"),
+        expect(dead_code, reason = "only the agent lives on")
+    )]
     pub(crate) fn open_resident(&self) -> Result<Engine, Failure> {
         let mut config = self.engine_config()?;
         config.resident = true;

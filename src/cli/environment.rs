@@ -25,6 +25,10 @@ pub(crate) struct Environment {
     /// This program.
     pub(crate) program: Option<PathBuf>,
     /// `DEPLOYX_AGENT_TOKEN`.
+    #[cfg_attr(
+        not(feature = "agent"),
+        expect(dead_code, reason = "only the agent reads it")
+    )]
     pub(crate) agent_token: Option<String>,
     /// `DEPLOYX_LOG`.
     pub(crate) log: Option<String>,

@@ -154,8 +154,11 @@ impl Settings {
 
     /// The directory of the agent on this host, as far as the configuration tells.
     pub(crate) fn agent_dir(&self) -> PathBuf {
-        let named = self.config.agent.state_dir.clone();
-        named.unwrap_or_else(|| super::agent_settings::beside(&self.store))
+        #[cfg(feature = "agent")]
+        if let Some(named) = &self.config.agent.state_dir {
+            return named.clone();
+        }
+        beside(&self.store)
     }
 
     /// What the engine needs to know. Reads the key file where there is one.
@@ -192,6 +195,16 @@ impl Settings {
     }
 }
 
+/// The agent's directory where nobody names one: beside the snapshots.
+fn beside(store: &Path) -> PathBuf {
+    let name = match store.file_name().and_then(|name| name.to_str()) {
+        Some(".deployx_snapshots") => ".deployx_agent".to_owned(),
+        Some("snapshots") | None => "agent".to_owned(),
+        Some(name) => format!("{name}.agent"),
+    };
+    store.with_file_name(name)
+}
+
 /// The place for snapshots where nobody names one: beneath `system` where an administrator made
 /// that and this user may use it, else in `temp`.
 fn default_store(system: &Path, temp: &Path) -> PathBuf {
@@ -224,6 +237,17 @@ pub(super) fn may_write(dir: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_agents_directory_is_beside_the_snapshots() {
+        for (store, expected) in [
+            ("/var/lib/deployx/snapshots", "/var/lib/deployx/agent"),
+            ("/tmp/.deployx_snapshots", "/tmp/.deployx_agent"),
+            ("/srv/undo", "/srv/undo.agent"),
+        ] {
+            assert_eq!(beside(Path::new(store)), Path::new(expected));
+        }
+    }
 
     fn resolve(flags: &GlobalArgs, environment: &Environment) -> Settings {
         Settings::resolve(flags, environment, Some(Path::new("/base"))).unwrap()

@@ -135,6 +135,12 @@ fn attempt(
     context.on_start = Some(&mut on_start);
     context.on_report = Some(&mut on_report);
     shared.engine.batch(&request, context)?;
+    let results = results.borrow();
+    let goes_on = request.keep_going || results.last().is_some_and(|one| one.success);
+    if goes_on && results.len() < batch.commands.len() {
+        // It was ended between two commands.
+        check_wanted(shared, cancel)?;
+    }
     Ok(())
 }
 
