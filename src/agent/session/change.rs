@@ -193,7 +193,12 @@ fn pin(shared: &Shared, change: &Change, request: &Pin) -> Vec<Reply> {
     let error = pinned
         .err()
         .map_or_else(String::new, |error| error.to_string());
-    vec![Reply::new(
+    vec![pin_reply(request, &error)]
+}
+
+/// The event that tells how a request to pin ended; `error` is empty where it was done.
+pub(super) fn pin_reply(request: &Pin, error: &str) -> Reply {
+    Reply::new(
         "pin_result",
         json!({
             "snapshot_id": request.snapshot_id,
@@ -201,5 +206,5 @@ fn pin(shared: &Shared, change: &Change, request: &Pin) -> Vec<Reply> {
             "success": error.is_empty(),
             "error": error,
         }),
-    )]
+    )
 }

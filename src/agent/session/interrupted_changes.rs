@@ -5,6 +5,7 @@
 
 use serde_json::{Value, json};
 
+use super::change::pin_reply;
 use super::query::{batch_ids, snapshot};
 use super::rollback::batch_replies;
 use crate::agent::shared::Shared;
@@ -194,13 +195,5 @@ fn pin(shared: &Shared, request: &Pin, why: &str) -> Reply {
         Ok(_) => why.to_owned(),
         Err(error) => error.to_string(),
     };
-    Reply::new(
-        "pin_result",
-        json!({
-            "snapshot_id": request.snapshot_id,
-            "pinned": request.pinned,
-            "success": error.is_empty(),
-            "error": error,
-        }),
-    )
+    pin_reply(request, &error)
 }
