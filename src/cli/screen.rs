@@ -87,21 +87,20 @@ impl Screen {
 
     /// Writes one line that begins with `deployx: warning:`.
     pub(crate) fn warn(self, text: &str) {
-        say(&format!("deployx: {} {text}\n", self.err.warn("warning:")));
+        say(&self.warning(text));
     }
-}
 
-impl Screen {
     /// The same for what has to be known before something is done.
     ///
     /// # Errors
     /// Where it cannot be written.
     pub(crate) fn must_warn(self, text: &str) -> Result<()> {
-        let line = format!("deployx: {} {text}\n", self.err.warn("warning:"));
-        let mut err = io::stderr().lock();
-        err.write_all(line.as_bytes())
-            .and_then(|()| err.flush())
+        write_to_stderr(&self.warning(text))
             .map_err(|source| Error::io(Stage::Request, format!("cannot warn that {text}"), source))
+    }
+
+    fn warning(self, text: &str) -> String {
+        format!("deployx: {} {text}\n", self.err.warn("warning:"))
     }
 }
 
@@ -118,7 +117,11 @@ pub(crate) fn print(text: &str) -> Result<()> {
 
 /// Writes to standard error in any case. Nothing can be done when that fails.
 pub(crate) fn say(text: &str) {
+    let _ = write_to_stderr(text);
+}
+
+fn write_to_stderr(text: &str) -> io::Result<()> {
     let mut err = io::stderr().lock();
-    let _ = err.write_all(text.as_bytes());
-    let _ = err.flush();
+    err.write_all(text.as_bytes())?;
+    err.flush()
 }
